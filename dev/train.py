@@ -1,0 +1,19 @@
+"""`python3 dev/run.py train prior --folder DIR`: the starter networks' training, outside the host."""
+
+from __future__ import annotations
+
+import sys
+
+from rooms import room
+
+TRAININGS = {"prior": "starter.train_prior"}
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in TRAININGS:
+        sys.exit(f"usage: train {{{','.join(TRAININGS)}}} [options]; --help after the name lists them")
+    room(TRAININGS[sys.argv[1]]).main(sys.argv[2:])
+
+
+if __name__ == "__main__":
+    main()

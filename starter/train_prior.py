@@ -1,0 +1,188 @@
+"""Trains the starter prior: an unconditional ADM network on renders of the starter world.
+
+Epsilon prediction on the published linear schedule with min-SNR weighting (Hang et al. 2023, gamma 5) and an
+exponential moving average of the weights. Resumable: the state file holds everything, is replaced atomically and loses
+at most one save interval. Uses a GPU where there is one, else bf16 autocast on the CPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from ..networks.adm import ADM
+from ..samplers.levels import published_sigmas
+from .dataset import rendered_images
+
+WEIGHTS = Path(__file__).parent / "weights" / "prior.safetensors"
+# the shape of the network: everything a loader cannot read from the keys keeps the published default
+SHAPE = {
+    "in_channels": 3,
+    "out_channels": 3,
+    "model_channels": 64,
+    "num_res_blocks": 1,
+    "channel_mult": (0.5, 1, 2, 3),
+    "attention_levels": (2, 3),
+    "num_heads": 4,
+    "use_scale_shift_norm": True,
+    "resblock_updown": False,
+}
+
+
+def initialise(network: torch.nn.Module) -> None:
+    """Guided-diffusion's start: the last convolution of every residual branch and of the network begins at zero."""
+    for name, parameter in network.named_parameters():
+        if ".out_layers.3." in name or ".proj_out." in name or name.startswith("out.2."):
+            torch.nn.init.zeros_(parameter)
+
+
+def batches(images: np.ndarray, batch: int, start: int, device: torch.device):
+    """Endless batches [batch, 3, H, W] in -1..1, half of them mirrored; `start` counts the batches already drawn."""
+    step = start
+    while True:
+        rng = np.random.default_rng([7, step])
+        picked = torch.from_numpy(images[np.sort(rng.integers(0, len(images), batch))]).to(device)
+        flip = torch.from_numpy(rng.random(batch) < 0.5).to(device)
+        picked = torch.where(flip[:, None, None, None], picked.flip(2), picked)
+        yield (picked.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last)
+        step += 1
+
+
+def weighted_loss(network, clean, alphas_cumprod, generator, gamma=5.0):
+    """Min-SNR weighted epsilon loss; clean [B, 3, H, W]. Times are stratified over the batch."""
+    count, device = len(clean), clean.device
+    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
+    t = (spread * len(alphas_cumprod)).long().clamp_max(len(alphas_cumprod) - 1)[torch.randperm(count, generator=generator)]
+    noise = torch.randn(clean.shape, generator=generator).to(device).contiguous(memory_format=torch.channels_last)
+    signal = alphas_cumprod[t].view(-1, 1, 1, 1).to(device)
+    snr = signal / (1 - signal)
+    predicted = network(signal.sqrt() * clean + (1 - signal).sqrt() * noise, t.float().to(device))
+    weight = snr.clamp_max(gamma) / snr
+    return (weight * (predicted.float() - noise) ** 2).mean()
+
+
+def sample(network, alphas_cumprod, count: int, size: int, steps: int, device, seed=0) -> torch.Tensor:
+    """DDIM samples [count, 3, size, size] for the sample sheet."""
+    x = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
+    times = torch.linspace(len(alphas_cumprod) - 1, 0, steps + 1).round().long()
+    for now, after in zip(times[:-1], times[1:]):
+        a, b = alphas_cumprod[now], alphas_cumprod[after] if after > 0 else torch.tensor(1.0)
+        epsilon = network(x, torch.full((count,), float(now), device=device)).float()
+        clean = ((x - (1 - a).sqrt() * epsilon) / a.sqrt()).clamp(-1, 1)
+        epsilon = (x - a.sqrt() * clean) / (1 - a).sqrt()
+        x = b.sqrt() * clean + (1 - b).sqrt() * epsilon
+    return x
+
+
+def sheet(samples: torch.Tensor, path: Path, zoom=2) -> None:
+    """Samples [N, 3, H, W] as one picture, eight to a row."""
+    tiles = ((samples.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+    rows = [np.concatenate(tiles[i : i + 8], 1) for i in range(0, len(tiles), 8)]
+    picture = Image.fromarray(np.concatenate(rows, 0))
+    picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(path)
+
+
+def export(average: torch.nn.Module, path: Path, seen: int) -> None:
+    """The averaged weights as fp16 safetensors in the published key layout, written beside and then moved into place."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_suffix(".part")
+    weights = {name: value.detach().cpu().half().contiguous() for name, value in average.state_dict().items()}
+    save_file(weights, part, metadata={"format": "pt", "images_seen": str(seen), "trained_on": "SketchSynth starter world"})
+    os.replace(part, path)
+
+
+def learning_rate(seen: int, total: int, peak: float) -> float:
+    """Short warm-up, then a cosine to a twentieth of the peak at `total` images."""
+    warm = min(1.0, (seen + 1) / 6000)
+    fall = 0.5 + 0.5 * np.cos(np.pi * min(1.0, seen / total))
+    return peak * warm * (0.05 + 0.95 * fall)
+
+
+def train(folder: Path, images: np.ndarray, total: int, batch: int, peak: float, save_every: float, compile: bool) -> None:
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    size = images.shape[1]
+    network = ADM(**SHAPE)
+    initialise(network)
+    network.to(device, memory_format=torch.channels_last)
+    average = copy.deepcopy(network).eval()
+    optimiser = torch.optim.AdamW(network.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.0)
+    seen, seconds = 0, 0.0
+    state_path = folder / "state.pt"
+    if state_path.is_file():
+        state = torch.load(state_path, map_location=device, weights_only=True)
+        network.load_state_dict(state["network"])
+        average.load_state_dict(state["average"])
+        optimiser.load_state_dict(state["optimiser"])
+        seen, seconds = state["seen"], state["seconds"]
+        print(f"resumed at {seen} images, {seconds / 60:.0f} min of training so far", flush=True)
+    forward = torch.compile(network) if compile else network
+    alphas_cumprod = 1 / (1 + published_sigmas() ** 2)
+    generator = torch.Generator().manual_seed(11 + seen)
+    log = (folder / "log.jsonl").open("a")
+    source = batches(images, batch, seen // batch, device)
+    losses: list[float] = []
+    saved = started = time.monotonic()
+    while seen < total:
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(seen, total, peak)
+        clean = next(source)
+        with torch.autocast(device.type, torch.bfloat16):
+            loss = weighted_loss(forward, clean, alphas_cumprod, generator)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        seen += batch
+        step = seen // batch
+        keep = min(0.9992, (1 + step) / (12 + step))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+        losses.append(loss.item())
+        now = time.monotonic()
+        if step % 100 == 0:
+            elapsed = seconds + now - started
+            line = {"seen": seen, "minutes": round(elapsed / 60, 2), "loss": round(float(np.mean(losses)), 5),
+                    "lr": round(learning_rate(seen, total, peak), 7), "machine": platform.processor() or platform.machine(),
+                    "device": str(device), "threads": torch.get_num_threads()}
+            print(json.dumps(line), file=log, flush=True)
+            print(f"{seen:>8} images  {elapsed / 60:6.1f} min  loss {np.mean(losses):.4f}", flush=True)
+            losses = []
+        if now - saved > save_every or seen >= total:
+            saved = now
+            state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
+                     "seen": seen, "seconds": seconds + now - started}
+            torch.save(state, state_path.with_suffix(".part"))
+            os.replace(state_path.with_suffix(".part"), state_path)
+            export(average, folder / "prior.safetensors", seen)
+            with torch.no_grad():
+                sheet(sample(average, alphas_cumprod, 24, size, 25, device), folder / f"samples_{seen:07d}.png")
+    print(f"done: {seen} images in {(seconds + time.monotonic() - started) / 60:.0f} min; weights in {folder}", flush=True)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="train prior", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where state, log and sample sheets go; resumed from")
+    parser.add_argument("--images", type=int, default=250_000, help="images to see in all (the learning rate ends there)")
+    parser.add_argument("--scenes", type=int, default=36_000, help="different renders to draw from")
+    parser.add_argument("--size", type=int, default=64)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--peak", type=float, default=8e-4, help="highest learning rate")
+    parser.add_argument("--save-every", type=float, default=300, help="seconds between saves")
+    parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--no-compile", action="store_true")
+    choice = parser.parse_args(argv)
+    if choice.threads:
+        torch.set_num_threads(choice.threads)
+    choice.folder.mkdir(parents=True, exist_ok=True)
+    images = rendered_images(choice.folder.parent, choice.scenes, choice.size)
+    train(choice.folder, images, choice.images, choice.batch, choice.peak, choice.save_every, not choice.no_compile)
