@@ -1,0 +1,308 @@
+"""Everything of ComfyUI 0.30.0 that is not plainly public is touched here, and only here.
+
+tests/host/test_host_names.py reads this file and checks every host name in it against the host.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any, NamedTuple
+
+import comfy.conds
+import comfy.latent_formats
+import comfy.model_base
+import comfy.model_management
+import comfy.model_patcher
+import comfy.model_sampling
+import comfy.ops
+import comfy.sd
+import comfy.supported_models_base
+import comfy.utils
+import folder_paths
+import torch
+from comfy_api.latest import io, ui
+from server import PromptServer
+from torch import Tensor
+
+PACK = Path(__file__).parent
+DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what pixel networks run in, in the host's order of preference
+CLASS_KEY = "sketch_class"  # the CONDITIONING key of a class number
+
+
+# --- pixel priors as MODEL and VAE ------------------------------------------------------------------------------------
+
+
+class PixelSpace(comfy.latent_formats.LatentFormat):
+    """A LATENT that is the picture itself: 3 channels in [-1, 1], one latent pixel a pixel."""
+
+    latent_channels = 3
+    spacial_downscale_ratio = 1
+
+    def __init__(self) -> None:
+        self.latent_rgb_factors = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]]
+
+
+class PixelConfig(comfy.supported_models_base.BASE):
+    """What BaseModel asks a configuration for. The host calls DDPM's and ADM's plain linear schedule "sqrt_linear"."""
+
+    latent_format = PixelSpace
+    sampling_settings = {  # noqa: RUF012 - declared so by BASE
+        "beta_schedule": "sqrt_linear",
+        "linear_start": 1e-4,
+        "linear_end": 0.02,
+        "timesteps": 1000,
+    }
+
+
+class PixelNetwork(torch.nn.Module):
+    """A network of ours under the host's calling convention: eps only, text and ControlNets not listened to."""
+
+    def __init__(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.network = network
+        self.dtype = dtype
+
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
+        return self.network(x, t, y)[:, :3]  # channels 3 to 5 of learned variances are not used by any sampler
+
+
+class PixelPrior(comfy.model_base.BaseModel):
+    """A pixel-space eps model on the 1000 native levels. network: as networks.build gives it."""
+
+    def __init__(self, network: Any) -> None:
+        dtype = next(network.parameters()).dtype
+        config = PixelConfig({"disable_unet_model_creation": True})
+        config.set_inference_dtype(dtype, _compute_dtype(dtype))
+        super().__init__(config, comfy.model_base.ModelType.EPS)
+        self.diffusion_model = PixelNetwork(network, dtype)
+        comfy.model_management.archive_model_dtypes(self.diffusion_model)
+        self.num_classes: int | None = network.num_classes
+        # Peak of live activations, counted from the CPU allocator's events during one forward (torch.profiler with
+        # profile_memory): 10.0 (AFHQ 256) to 15.6 (channel_mult 1,2,3,4) values per pixel and model channel, the same
+        # at 64, 128 and 256 px. The host's unit is 0.01 MiB per pixel and byte of dtype.
+        self.memory_usage_factor = 16 * network.model_channels / (0.01 * 1024 * 1024)
+
+    def memory_required(self, input_shape: list[int], cond_shapes: Mapping[str, Any] | None = None) -> float:
+        """Bytes for one call. Always the host's formula for torch's attention, since that is what our networks use."""
+        area = input_shape[0] * math.prod(input_shape[2:])
+        size = comfy.model_management.dtype_size(self.get_dtype_inference())
+        return area * size * 0.01 * self.memory_usage_factor * 1024 * 1024
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """The class number, where there are classes. Text in the CONDITIONING is nothing such a model could use."""
+        label = kwargs.get(CLASS_KEY)
+        if self.num_classes is None:
+            if label is not None:
+                raise ValueError(
+                    f"This pixel prior has no classes, but class {label} was asked. Set SketchPriorLabel to -1."
+                )
+            return {}
+        choices = f"0 to {self.num_classes - 1}"
+        if label is None:
+            raise ValueError(
+                f"This pixel prior paints one of {self.num_classes} classes. Connect a SketchPriorLabel with a class "
+                f"id of {choices} to both positive and negative."
+            )
+        if not 0 <= label < self.num_classes:
+            raise ValueError(f"Class {label} does not exist in this pixel prior. Choose a class id of {choices}.")
+        return {"y": comfy.conds.CONDRegular(torch.tensor([label], device=kwargs["device"]))}
+
+
+def pixel_settings(weights: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Any]:
+    """`ops` and `dtype` for networks.build, chosen as the host chooses for its own diffusion models (dtype None)."""
+    if dtype is None:
+        dtype = comfy.model_management.unet_dtype(
+            model_params=comfy.utils.calculate_parameters(weights),
+            supported_dtypes=DTYPES,
+            weight_dtype=comfy.utils.weight_dtype(weights),
+        )
+    return {"ops": comfy.ops.pick_operations(dtype, _compute_dtype(dtype)), "dtype": dtype}
+
+
+def _compute_dtype(dtype: Any) -> torch.dtype | None:
+    """What weights of this dtype are cast to for computing on this machine; None: nothing."""
+    return comfy.model_management.unet_manual_cast(dtype, comfy.model_management.get_torch_device(), DTYPES)
+
+
+def pixel_model(
+    network: Any,
+    *,
+    reload: tuple[Callable, tuple] | tuple[Callable, tuple, int] | None = None,
+    disable_dynamic: bool = False,
+) -> comfy.model_patcher.ModelPatcher:
+    """A MODEL from a network of ours, built with the `ops` and `dtype` of pixel_settings.
+
+    reload: (factory, arguments[, index]) that makes the same MODEL again (at that index of what it returns) and takes
+    `disable_dynamic`; the host needs it for hooks, torch.compile and several GPUs.
+    """
+    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    patcher = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    model = patcher(PixelPrior(network).to(offload), load_device=device, offload_device=offload)
+    model.cached_patcher_init = reload
+    return model
+
+
+def pixel_vae() -> comfy.sd.VAE:
+    """The host's pixel-space VAE in float32. Left alone it takes bfloat16 on GPUs, which keeps no more than 8 bits.
+
+    Decoding lifts values by 4e-6: SaveImage cuts the fraction off, and (2v - 1 + 1) / 2 falls below v for 63 of the 256
+    grey values, which would come back one darker. With it, pixels that a mask keeps are the same in the saved file.
+    """
+    vae = comfy.sd.VAE(sd={"pixel_space_vae": torch.tensor(1.0)}, dtype=torch.float32)
+    vae.process_output = lambda image: image.add_(1.0).div_(2.0).add_(4e-6).clamp_(0.0, 1.0)
+    return vae
+
+
+# --- the noise of any MODEL -------------------------------------------------------------------------------------------
+
+
+class NoiseFamily(NamedTuple):
+    """How a MODEL counts noise.
+
+    discrete and edm: a sample is x0 + sigma * noise. flow: (1 - sigma) * x0 + sigma * noise.
+    """
+
+    kind: str  # "discrete", "edm" or "flow"
+    sigmas: Tensor  # the model's own levels, ascending, float32, on the CPU
+    sigma_data: float  # standard deviation of clean samples that the model assumes; 1 for flow
+
+
+def noise_family(model: Any) -> NoiseFamily:
+    """Which family a MODEL's noise belongs to. Model-sampling patches on the MODEL count.
+
+    ValueError: a family on which noise levels mean something else, by its class names.
+    """
+    sampling = model.get_model_object("model_sampling")
+    kind = _noise_kind(sampling)
+    if kind is not None:
+        sigma_data = 1.0 if kind == "flow" else float(sampling.sigma_data)
+        return NoiseFamily(kind, sampling.sigmas.float().cpu(), sigma_data)
+    names = [base.__name__ for base in type(sampling).__mro__[1:-1] if base is not torch.nn.Module]
+    scale = getattr(sampling, "noise_scale", 1.0)
+    if scale != 1:
+        names.append(f"noise scale {scale:g}")
+    raise ValueError(
+        f"This MODEL's noise ({', '.join(names)}) is not supported by the sketch nodes. Supported are eps, v, EDM and "
+        "flow models such as SD1.5, SDXL, SD3, Flux and the pixel priors."
+    )
+
+
+def _noise_kind(sampling: Any) -> str | None:
+    known = comfy.model_sampling
+    if isinstance(sampling, (known.IMG_TO_IMG, known.IMG_TO_IMG_FLOW, known.COSMOS_RFLOW, known.V_PREDICTION_DDPM)):
+        return None
+    if isinstance(sampling, known.CONST):
+        flow = isinstance(sampling, (known.ModelSamplingDiscreteFlow, known.ModelSamplingFlux))
+        return "flow" if flow and getattr(sampling, "noise_scale", 1.0) == 1.0 else None
+    if isinstance(sampling, known.EPS):
+        if isinstance(sampling, known.ModelSamplingContinuousEDM):
+            return "edm"
+        if isinstance(sampling, known.ModelSamplingDiscrete):
+            return "discrete"
+    return None
+
+
+# --- model files ------------------------------------------------------------------------------------------------------
+
+EXTENSIONS = {".safetensors", ".sft", ".pt", ".pth", ".ckpt"}
+
+
+def register_model_folder(folder: str) -> None:
+    """Adds models/<folder> to the host's model folders; paths that the user's own configuration gave it stay first.
+
+    The extensions are said explicitly: a folder added by add_model_folder_path alone lists every file.
+    """
+    folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))
+    folder_paths.folder_names_and_paths[folder] = (folder_paths.get_folder_paths(folder), set(EXTENSIONS))
+
+
+def model_files(folder: str) -> list[str]:
+    """The names of the files in a model folder, sub-folders included."""
+    return folder_paths.get_filename_list(folder)
+
+
+def model_file(role: str, folder: str, name: str) -> str:
+    """The full path of a chosen model file. ValueError: outside the folder, or missing (with the manifest's url)."""
+    if os.path.isabs(name) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
+        raise ValueError(f"'{name}' points outside models/{folder}. Choose a file inside that folder.")
+    path = folder_paths.get_full_path(folder, name)
+    if path is not None:
+        return path
+    url = next(
+        (f["url"] for e in manifest() for f in e["files"] if (f["folder"], f["filename"]) == (folder, name)), None
+    )
+    advice = (
+        f"Download it from {url} and save it there under that name."
+        if url
+        else "Put it there, or choose another; models_manifest.json in the pack's folder lists files that work."
+    )
+    raise ValueError(
+        f"The {role} '{name}' was not found in models/{folder} ({folder_paths.get_folder_paths(folder)[0]}). {advice}"
+    )
+
+
+def manifest() -> list[dict[str, Any]]:
+    """The entries of models_manifest.json."""
+    return json.loads((PACK / "models_manifest.json").read_text(encoding="utf-8"))
+
+
+def read_weights(path: str) -> tuple[Any, dict[str, str]]:
+    """What a model file holds, read by the host's weights_only loader, and its safetensors metadata ({} without).
+
+    ValueError: damaged, or a pickle that wants to do more than hold tensors.
+    """
+    name = os.path.basename(path)
+    try:
+        content, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+    except Exception as error:  # every kind of damage has its own exception type
+        if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or _is_bare_pickle(path)):
+            raise ValueError(
+                f"'{name}' was not loaded: it holds more than tensors, and reading such a file can run code. "
+                "Use a .safetensors file, or save the plain state dict where the file was made."
+            ) from error
+        raise ValueError(
+            f"'{name}' cannot be read: it is damaged, incomplete or no {os.path.splitext(name)[1]} file. "
+            "Download it again."
+        ) from error
+    return content, metadata or {}
+
+
+def _is_bare_pickle(path: str) -> bool:
+    """True for what pickle.dump writes, and torch.save never did: it begins with a protocol number."""
+    with open(path, "rb") as file:
+        return file.read(1) == b"\x80"
+
+
+# --- SDEdit: a noised latent, and a node that says what it did --------------------------------------------------------
+
+
+def noise_latent(model: Any, latent: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """A LATENT's samples noised to sigma as a sampler would begin, in the host's leftover form before process_out.
+
+    SamplerCustom with add_noise off takes it up exactly: inverse_noise_scaling undoes the (1 - sigma) that a flow
+    model's sampler multiplies onto every latent. As in the host, an empty latent stays as it is, and at sigma_max an
+    eps model's noise is multiplied by sqrt(1 + sigma^2).
+    """
+    sampling = model.get_model_object("model_sampling")
+    latent = latent.float()
+    if torch.count_nonzero(latent) > 0:
+        latent = model.get_model_object("process_latent_in")(latent)
+    level, highest = torch.tensor(sigma), float(sampling.sigma_max)
+    from_full_noise = sigma > highest or math.isclose(sigma, highest, rel_tol=1e-5)
+    return sampling.inverse_noise_scaling(level, sampling.noise_scaling(level, noise.float(), latent, from_full_noise))
+
+
+def text_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
+    """The `ui` of a NodeOutput that carries a text.
+
+    The editor shows it only on some of core's own nodes, so the text is also sent to the node the way core's
+    GetImageSize does it. The node needs hidden=[io.Hidden.unique_id].
+    """
+    if node.hidden is not None and node.hidden.unique_id:
+        PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+    return ui.PreviewText(text)

@@ -1,0 +1,147 @@
+"""Networks recognised by their keys. Pure torch: neither the host nor the nodes are known here.
+
+A new layout is one more row in LAYOUTS: what it is called, the keys that tell it apart, and how to read its arguments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from . import adm, ddpm
+
+
+class Layout(NamedTuple):
+    """One supported family of checkpoints."""
+
+    name: str
+    has: tuple[str, ...]  # keys that must all be there
+    has_not: tuple[str, ...]  # pieces of key names of relatives that this class cannot run
+    network: Callable[..., nn.Module]
+    config_from: Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
+    rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
+
+
+LAYOUTS = (
+    Layout(
+        "ADM (guided diffusion)",
+        (
+            "time_embed.0.weight",
+            "input_blocks.0.0.weight",
+            "middle_block.1.qkv.weight",
+            "output_blocks.0.0.in_layers.0.weight",
+            "out.2.weight",
+        ),
+        ("transformer_blocks", "encoder_kv"),
+        adm.ADM,
+        adm.config_from,
+    ),
+    Layout(
+        "DDPM (SDEdit, DDIM)",
+        (
+            "temb.dense.0.weight",
+            "conv_in.weight",
+            "down.0.block.0.norm1.weight",
+            "mid.attn_1.q.weight",
+            "up.0.block.0.norm1.weight",
+            "conv_out.weight",
+        ),
+        (),
+        ddpm.DDPM,
+        ddpm.config_from,
+    ),
+    Layout(
+        "DDPM (diffusers, google/ddpm-*)",
+        (
+            "time_embedding.linear_1.weight",
+            "conv_in.weight",
+            "down_blocks.0.resnets.0.norm1.weight",
+            "mid_block.resnets.0.norm1.weight",
+            "mid_block.attentions.0.group_norm.weight",
+            "conv_norm_out.weight",
+        ),
+        ("transformer_blocks", "class_embedding", "encoder_hid"),
+        ddpm.DDPM,
+        ddpm.config_from,
+        ddpm.from_diffusers,
+    ),
+)
+
+
+def supported() -> str:
+    """The layouts by name, for messages."""
+    return "; ".join(layout.name for layout in LAYOUTS)
+
+
+def recognise(state_dict: Mapping[str, Any]) -> Layout | None:
+    """The layout of these keys (without any `module.` prefix), or None."""
+    for layout in LAYOUTS:
+        if all(key in state_dict for key in layout.has) and not any(
+            part in key for key in state_dict for part in layout.has_not
+        ):
+            return layout
+    return None
+
+
+def strip_module(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The same entries without the `module.` that DataParallel puts before every key."""
+    return {key.removeprefix("module."): value for key, value in state_dict.items()}
+
+
+def build(
+    state_dict: Mapping[str, Tensor],
+    *,
+    ops: Any = nn,
+    dtype: torch.dtype | None = None,
+    device: torch.device | str | None = None,
+    **hints: Any,
+) -> nn.Module:
+    """The network that these weights belong to, loaded and in eval mode, parameters frozen.
+
+    ops: where the layer classes come from. dtype, device: of the weights (None: float32, where they are). Tensors that
+    need no conversion are used as they are, not copied.
+    hints: num_heads (4), num_head_channels (-1: num_heads decides), use_new_attention_order (False) for ADM; hints that
+    the layout does not need are ignored. Networks carry in_channels, out_channels, num_classes (None without classes),
+    model_channels and levels.
+
+    ValueError: the keys belong to no supported layout, or to a variant of one that differs in some tensor.
+    """
+    state_dict = strip_module(state_dict)
+    layout = recognise(state_dict)
+    if layout is None:
+        seen = ", ".join(sorted(state_dict)[:4]) or "none at all"
+        raise ValueError(f"These weights are of no kind known here (first keys: {seen}). Supported are: {supported()}.")
+    state_dict = layout.rename(state_dict)
+    try:
+        config = layout.config_from(state_dict, hints)
+    except KeyError as missing:
+        raise ValueError(f"These weights look like {layout.name}, but tensor {missing} is missing.") from missing
+    _check(layout, config, state_dict)
+    network = layout.network(**config, ops=ops, dtype=dtype, device="meta")
+    weights = {key: value.to(device=device, dtype=dtype or torch.float32) for key, value in state_dict.items()}
+    network.load_state_dict(weights, strict=True, assign=True)
+    return network.eval().requires_grad_(False)
+
+
+def _check(layout: Layout, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> None:
+    """Compares key by key before anything is built: the host's layers may take weights of any shape."""
+    wanted = {key: tuple(value.shape) for key, value in layout.network(**config, device="meta").state_dict().items()}
+    given = {key: tuple(value.shape) for key, value in state_dict.items()}
+    missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
+    wrong = sorted(key for key in wanted.keys() & given.keys() if wanted[key] != given[key])
+    faults = [
+        f"{len(keys)} {what} (such as {keys[0]})" for what, keys in (("missing", missing), ("unknown", extra)) if keys
+    ]
+    if wrong:
+        key = wrong[0]
+        faults.append(
+            f"{len(wrong)} of another shape (such as {key}: {list(given[key])}, expected {list(wanted[key])})"
+        )
+    if faults:
+        raise ValueError(
+            f"These weights look like {layout.name} but do not fit it: tensors {'; '.join(faults)}. "
+            "The file may be damaged or a variant that is not supported."
+        )
