@@ -1,0 +1,32 @@
+"""What every door checks the same way: batches that must pair, and pictures that must share a size."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def pair_batches(guide: Tensor, batch: int, what: str = "guide", whom: str = "latent") -> Tensor:
+    """The guide [1 or batch, ...] as [batch, ...]: one serves all, equal batches pair, anything else is an error."""
+    if guide.shape[0] not in (1, batch):
+        raise ValueError(
+            f"The {what} has a batch of {guide.shape[0]} and the {whom} one of {batch}. "
+            f"Give one {what} for all of them, or exactly {batch}."
+        )
+    return guide.expand(batch, *guide.shape[1:])
+
+
+def fit_image(image: Tensor, height: int, width: int) -> Tensor:
+    """IMAGE [B, H, W, C] at the working size [B, height, width, C], in [0, 1].
+
+    Never squashed: where the shapes differ, the middle is cut out first, as the host's own `crop: center` does.
+    """
+    old_height, old_width = image.shape[1:3]
+    if (old_height, old_width) == (height, width):
+        return image
+    cut_height = min(old_height, max(1, round(old_width * height / width)))
+    cut_width = min(old_width, max(1, round(old_height * width / height)))
+    top, left = (old_height - cut_height) // 2, (old_width - cut_width) // 2
+    middle = image[:, top : top + cut_height, left : left + cut_width].movedim(-1, 1).float()
+    scaled = F.interpolate(middle, (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return scaled.movedim(1, -1).clamp(0, 1)

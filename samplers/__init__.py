@@ -1,0 +1,1 @@
+"""Walks: how a sample travels from the noise level of t0 to 0."""

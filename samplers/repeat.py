@@ -1,0 +1,91 @@
+"""SDEdit's repeats: noise the result again and walk back once more, K times, inside one run of the host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
+from torch import Tensor
+
+FINISHED = 0.0015  # counts as 0: the host's uni_pc writes .001 over the 0 of the very SIGMAS that it is given
+SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so no two of 2^63 rounds share a seed, and far from the host's own seed + 1
+
+
+class RepeatSampler(KSAMPLER):
+    """A SAMPLER that runs `inner` K times: the edited region of one round is the guide of the next (SDEdit, section 3).
+
+    Every round has its own noise, for its start and for its steps. Kept pixels come from the first latent in every
+    round, at the level the host wants them; where noise_mask is exactly 0 the guide itself is that first latent. One
+    run of the host carries all rounds: patches, conditioning and progress bar see K * n steps. Repeats 1 is `inner`.
+    """
+
+    def __init__(self, inner: Any, repeats: int, round_noise: Callable[[int], Tensor] | None = None):
+        """round_noise(k) replaces the noise that round k >= 1 starts from (recorded noise, in tests)."""
+        if isinstance(inner, RepeatSampler):
+            inner, repeats = inner.inner, inner.repeats * repeats
+        if getattr(type(inner), "sample", None) is not KSAMPLER.sample:
+            raise ValueError(
+                f"Only samplers made of a k-diffusion function can be repeated, and {type(inner).__name__} is not. "
+                "Connect KSamplerSelect, one of the Sampler... nodes, or SketchSDESampler."
+            )
+        super().__init__(self._run_rounds, inner.extra_options, inner.inpaint_options)
+        self.inner = inner
+        self.repeats = repeats
+        self.round_noise = round_noise
+
+    def sample(
+        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
+    ):
+        if self.repeats > 1 and float(sigmas[-1]) > FINISHED:
+            raise ValueError(
+                f"Repeats start from a finished picture, but these SIGMAS end at {float(sigmas[-1]):.4g}, not at 0. "
+                "Connect SIGMAS that run down to 0, as NoiseToT0's do, or set repeats to 1."
+            )
+
+        def whole_walk(i: int, denoised: Tensor, x: Tensor, steps: int) -> None:
+            callback(i, denoised, x, self.repeats * steps)
+
+        watch = None if callback is None else whole_walk
+        return super().sample(model_wrap, sigmas, extra_args, watch, noise, latent_image, denoise_mask, disable_pbar)
+
+    def _run_rounds(self, model, x, sigmas, extra_args, callback, disable, **options):
+        steps = len(sigmas) - 1
+        for k in range(self.repeats):
+            arguments = dict(extra_args)  # a copy: samplers write into theirs
+            if k > 0:
+                arguments["seed"] = round_seed(extra_args["seed"], k)
+                model, x = self._restart(model, x, sigmas, arguments, k)
+
+            def in_round(step: dict[str, Any], first: int = k * steps) -> None:
+                callback({**step, "i": first + step["i"]})
+
+            # Only the last round may write into SIGMAS, as `inner` alone would.
+            levels = sigmas if k == self.repeats - 1 else sigmas.clone()
+            x = self.inner.sampler_function(
+                model, x, levels, extra_args=arguments, callback=in_round, disable=disable, **options
+            )
+        return x
+
+    def _restart(self, model, result, sigmas, arguments, k) -> tuple[KSamplerX0Inpaint, Tensor]:
+        """The model wrapper and the noised start of round k, from the clean result of the round before."""
+        seed, mask = arguments["seed"], arguments["denoise_mask"]
+        noise = noise_like(model.noise, seed) if self.round_noise is None else self.round_noise(k).to(result)
+        guide = result if mask is None else torch.where(mask == 0, model.latent_image, result)
+        again = KSamplerX0Inpaint(model.inner_model, sigmas)
+        again.latent_image = model.latent_image
+        again.noise = noise_like(noise, seed + 1) if self.inpaint_options.get("random") else noise
+        sampling = model.inner_model.inner_model.model_sampling
+        return again, sampling.noise_scaling(sigmas[0], noise, guide, self.max_denoise(model.inner_model, sigmas))
+
+
+def round_seed(seed: int, k: int) -> int:
+    """The seed of round k; below 2^63, because the host's noise sampler adds 1."""
+    return (seed + k * SEED_STRIDE) % 2**63
+
+
+def noise_like(noise: Tensor, seed: int) -> Tensor:
+    """Unit normal noise with the shape, type and device of `noise`, drawn on the CPU like the host's."""
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(noise.shape, generator=generator).to(noise)
