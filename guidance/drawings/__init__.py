@@ -1,0 +1,84 @@
+"""Reading drawings: any picture file, an SVG of plain shapes, or a QuickDraw stroke file, laid on paper.
+
+Only Pillow and numpy, no torch and no host. One file a format (raster, svg, quickdraw), each giving a `Source`;
+`frame` decides which part of it lands where, `ink` tells drawing from paper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from . import frame as framing
+from . import ink, quickdraw, raster, svg
+from .source import Source
+
+KINDS = ("auto", ink.LINES, ink.PAINTING)
+INVERT = ("auto", "yes", "no")
+FRAMES = framing.FRAMES
+_VECTORS: dict[str, Callable[[Path, int], Source]] = {
+    ".svg": lambda path, index: svg.open_svg(path),
+    ".ndjson": quickdraw.open_quickdraw,
+}
+EXTENSIONS = (*raster.EXTENSIONS, *_VECTORS)
+_BAND = 512  # rows worked on at a time: the temporaries of an 8k picture stay small
+
+
+class Drawing(NamedTuple):
+    """rgb [H, W, 3] on paper and ink [H, W], 1 where the pen or brush went; float32, 0..1."""
+
+    rgb: np.ndarray
+    ink: np.ndarray
+    kind: str
+    inverted: bool
+
+
+def read_drawing(
+    path: str | Path,
+    *,
+    kind: str = "auto",
+    paper: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    invert: str = "auto",
+    size: int = 0,
+    frame: str = framing.KEEP,
+    index: int = 0,
+) -> Drawing:
+    """The drawing in the file `path`, on paper of the colour `paper` (RGB, 0..1).
+
+    kind: one of KINDS. A line drawing is one ink on one paper; its own paper is exchanged for `paper`. A colour
+    painting keeps its colours, and `paper` fills what is transparent.
+    invert: one of INVERT. "auto" turns white-on-black line drawings into dark on light if the paper is light.
+    size: 0 = as drawn; else the longer side in pixels, a multiple of 8 (the other side then is one, too).
+    frame: one of FRAMES.
+    index: which drawing of a QuickDraw file, from 0.
+    Raises ValueError, in words for the user, for any file that cannot be read so.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in EXTENSIONS:
+        raise ValueError(f"{path.name} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
+    if not path.is_file():
+        raise ValueError(f"{path.name} is not there any more. Choose another drawing, or copy it back.")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is empty (0 bytes). Save or copy the drawing again.")
+    source = _VECTORS[suffix](path, index) if suffix in _VECTORS else raster.open_raster(path)
+    fit = framing.fit(source.size, size, frame)
+    picture = source.load(fit.box, fit.inner)
+    sheet = np.array(paper, np.float32)
+    style = ink.judge(raster.sample(picture), sheet, kind, invert)
+    picture = raster.resize(picture, fit.inner)
+
+    width, height = fit.canvas
+    left, top = (width - picture.width) // 2, (height - picture.height) // 2
+    rgb = np.empty((height, width, 3), np.float32)
+    rgb[:] = sheet
+    covered = np.zeros((height, width), np.float32)
+    for row in range(0, picture.height, _BAND):
+        end = min(row + _BAND, picture.height)
+        band = raster.to_rgba(picture.crop((0, row, picture.width, end)))
+        there = slice(top + row, top + end), slice(left, left + picture.width)
+        rgb[there], covered[there] = ink.lay_on_paper(band, sheet, style)
+    return Drawing(rgb, covered, style.kind, style.inverted)

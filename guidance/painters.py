@@ -1,0 +1,72 @@
+"""Painters: a photograph as somebody would paint it in a few flat strokes.
+
+`simulate_strokes` is the stroke simulator with which SDEdit (Meng et al., ICLR 2022, the evaluation on synthetic
+strokes) and GradOP (Singh et al., CVPR 2023) make their guides: a median filter of 23 pixels on a 256x256 picture, then
+an adaptive palette of 6 colours.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+
+REFERENCE = 256
+"""Side of the square on which the published filter size is counted."""
+
+
+def simulate_strokes(image: torch.Tensor, median: int = 23, colours: int = 6) -> torch.Tensor:
+    """Flat strokes [B, H, W, 3] in 0..1 of the pictures `image` [B, H, W, 3] in 0..1; at most `colours` colours each.
+
+    The filter runs on a copy of as many pixels as 256x256, whatever the picture's size and aspect, so a stroke covers
+    the same share of a thumbnail and of a poster, and the cost hardly grows. A 256x256 picture gets exactly Pillow's
+    `MedianFilter(median)` and `quantize(colours)`. `median` is odd (1 = no filter), `colours` is 2 to 256.
+    """
+    if median < 1 or median % 2 == 0:
+        nearest = max(1, median + 1)
+        raise ValueError(f"The median size must be an odd number of pixels, 1 or more; {median} came. Try {nearest}.")
+    if not 2 <= colours <= 256:
+        raise ValueError(f"A stroke painting has 2 to 256 colours; {colours} came.")
+    painted = torch.empty_like(image[..., :3])
+    for picture, painting in zip(image[..., :3], painted, strict=True):
+        painting.copy_(_paint(picture, median, colours))
+    return painted
+
+
+def _paint(picture: torch.Tensor, median: int, colours: int) -> torch.Tensor:
+    height, width, _ = picture.shape
+    scale = REFERENCE / math.sqrt(height * width)
+    small = _resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
+    flat = Image.fromarray(small.clamp(0, 1).mul(255).round().byte().cpu().numpy())
+    flat = flat.filter(ImageFilter.MedianFilter(median)).quantize(colours)
+    palette = torch.tensor(flat.getpalette("RGB")).view(-1, 3) / 255
+    labels = torch.from_numpy(_resize_labels(np.array(flat), (width, height)))
+    return torch.nn.functional.embedding(labels.int(), palette)
+
+
+def _resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
+    """[H, W, 3] to [height, width, 3], float32; the same size passes through untouched."""
+    if picture.shape[:2] == (height, width):
+        return picture.float()
+    batch = picture.float().movedim(-1, 0)[None]
+    batch = torch.nn.functional.interpolate(batch, (height, width), mode="bilinear", antialias=True)
+    return batch[0].movedim(0, -1)
+
+
+def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Palette numbers [h, w] at `size` (width, height): each pixel goes to the colour that covers most of it.
+
+    Resizing the colours instead would put a seam of a third colour between two strokes.
+    """
+    if labels.shape == size[::-1]:
+        return labels
+    winner = np.zeros(size[::-1], np.uint16)  # share covered in the high byte, palette number in the low one
+    for label in np.unique(labels):
+        covered = Image.fromarray((labels == label).astype(np.uint8) * 255)
+        if size[0] > labels.shape[1]:
+            covered = covered.filter(ImageFilter.GaussianBlur(1))  # or the edges keep the steps of the small picture
+        share = np.asarray(covered.resize(size, Image.Resampling.BILINEAR), np.uint16)
+        np.maximum(winner, (share << 8) | label, out=winner)
+    return winner & 255

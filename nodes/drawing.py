@@ -1,0 +1,217 @@
+"""Doors for drawings: SketchLoader reads one from a file, SketchPhotoToStrokes makes one of a photograph."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy.utils import ProgressBar
+from comfy_api.latest import io, ui
+
+from ..guidance.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
+from ..guidance.painters import simulate_strokes
+
+SAMPLES = Path(__file__).parent.parent / "starter" / "samples"
+SAMPLE = "sample: "
+_PREVIEW = 512
+
+
+class SketchLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchLoader",
+            display_name="Load Sketch",
+            category="sketch/drawing",
+            description="Reads a drawing from a picture file, an SVG or a QuickDraw stroke file: "
+            "as an image on paper of your colour, and as a mask of its ink.",
+            search_aliases=[
+                *("load drawing", "load sketch", "load painting", "open svg", "svg to image", "quickdraw", "ndjson"),
+                *("scribble", "doodle", "line art", "stroke painting", "SDEdit", "GradOP", "Inversion-by-Inversion"),
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "file",
+                    options=[*_samples(), *_input_files()],
+                    default=f"{SAMPLE}mountain lake.png",
+                    upload=io.UploadType.image,
+                    tooltip="A drawing of ComfyUI's input folder, or one of the samples that come with the pack. "
+                    f"Read are {', '.join(EXTENSIONS)}. The upload button offers PNG, JPEG and WebP; drop an SVG "
+                    "on the node, or copy any other file into the input folder.",
+                ),
+                io.Combo.Input(
+                    "kind",
+                    options=list(KINDS),
+                    tooltip="Line drawing: one ink on one paper, whose paper is exchanged for yours. Colour painting: "
+                    "keeps its colours. Auto takes thin strokes of one colour for lines, anything else for a painting.",
+                ),
+                io.Color.Input(
+                    "paper",
+                    default="#ffffff",
+                    tooltip="Colour of the paper, #rrggbb: shows where the drawing is transparent, behind line "
+                    "drawings, where a square is padded. In a painting without transparency it counts as unpainted.",
+                ),
+                io.Combo.Input(
+                    "invert",
+                    options=list(INVERT),
+                    advanced=True,
+                    tooltip="Auto turns white-on-black line drawings into dark on light paper (and black on white "
+                    "into light on dark paper), and leaves paintings alone. Yes: any drawing's negative. No: never.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=8,
+                    tooltip="Longer side in pixels, 8 to 8192, a multiple of 8; the other side becomes one, "
+                    "too. 0: as drawn. The starter prior paints at 64, SD1.5 at 512, SDXL at 1024.",
+                ),
+                io.Combo.Input(
+                    "frame",
+                    options=list(FRAMES),
+                    tooltip="Keep aspect: sides are only trimmed by a few pixels to multiples of 8. Or a square, with "
+                    "paper around the drawing or cut from its middle. A drawing is never squashed.",
+                ),
+                io.Int.Input(
+                    "drawing_index",
+                    default=0,
+                    min=0,
+                    max=100_000_000,
+                    advanced=True,
+                    tooltip="Which drawing of a QuickDraw file (.ndjson), counted from 0. Other files have only one.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", tooltip="The drawing on paper, [1, height, width, 3], 0 to 1."),
+                io.Mask.Output(
+                    "mask",
+                    tooltip="Ink: 1 where pen or brush went, 0 on bare paper, soft at the edges. A painting that "
+                    "leaves no paper bare is 1 all over.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        if file is None:  # comes by a link: known only when it runs
+            return True
+        try:
+            _find(file)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, **_) -> str:
+        if file is None:
+            return ""
+        digest = hashlib.sha256()
+        with _find(file).open("rb") as content:
+            while chunk := content.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
+
+    @classmethod
+    def execute(
+        cls, file: str, kind: str, paper: str, invert: str, size: int, frame: str, drawing_index: int
+    ) -> io.NodeOutput:
+        drawing = read_drawing(
+            _find(file), kind=kind, paper=_rgb(paper), invert=invert, size=size, frame=frame, index=drawing_index
+        )
+        image, ink = torch.from_numpy(drawing.rgb)[None], torch.from_numpy(drawing.ink)[None]
+        skip = -(-max(drawing.ink.shape) // _PREVIEW)
+        return io.NodeOutput(image, ink, ui=ui.PreviewImage(image[:, ::skip, ::skip]))
+
+
+class SketchPhotoToStrokes(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchPhotoToStrokes",
+            display_name="Photo to Strokes",
+            category="sketch/drawing",
+            description="Paints a photograph in a few flat strokes: the stroke simulator of SDEdit and GradOP "
+            "(median filter, then an adaptive palette).",
+            search_aliases=[
+                *("stroke simulator", "simulated strokes", "posterize", "median filter", "palette", "flat colours"),
+                *("photo to painting", "SDEdit", "GradOP"),
+            ],
+            inputs=[
+                io.Image.Input("image", tooltip="Photographs of any size; each of a batch gets its own palette."),
+                io.Int.Input(
+                    "median_size",
+                    default=23,
+                    min=1,
+                    max=99,
+                    step=2,
+                    tooltip="Side of the median filter, odd, 1 (none) to 99: the breadth of the brush. Counted in "
+                    "pixels of a 256x256 picture whatever the real size, as published (23).",
+                ),
+                io.Int.Input(
+                    "colours",
+                    default=6,
+                    min=2,
+                    max=64,
+                    tooltip="How many colours each painting may have, 2 to 64. Published: 6; more is closer to the "
+                    "photo.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "strokes", tooltip="The stroke paintings, of the same size and batch as the photographs."
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: torch.Tensor, median_size: int, colours: int) -> io.NodeOutput:
+        progress = ProgressBar(len(image))  # its updates are where Cancel is heard
+        painted = []
+        for photo in image:
+            painted.append(simulate_strokes(photo[None], median_size, colours))
+            progress.update(1)
+        return io.NodeOutput(torch.cat(painted))
+
+
+def _samples() -> list[str]:
+    return sorted(SAMPLE + path.name for path in SAMPLES.glob("*") if path.suffix in EXTENSIONS)
+
+
+def _input_files() -> list[str]:
+    folder = Path(folder_paths.get_input_directory())
+    return sorted(path.name for path in folder.glob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+
+
+def _find(file: str) -> Path:
+    """The path behind the widget's text. Raises ValueError if there is no such drawing, or it is not ours to read."""
+    if not file.strip():
+        raise ValueError("No drawing is chosen. Choose a sample, or upload a drawing of your own.")
+    if file.startswith(SAMPLE):
+        if file not in _samples():
+            raise ValueError(f"There is no {file!r}. The samples are {', '.join(map(repr, _samples()))}.")
+        return SAMPLES / file[len(SAMPLE) :]
+    try:
+        path = Path(folder_paths.get_annotated_filepath(file))
+    except ValueError as error:
+        raise ValueError(
+            f"{file!r} lies outside ComfyUI's input folder, where drawings are read from. Copy it there and choose it."
+        ) from error
+    if not path.is_file():
+        raise ValueError(f"{file!r} is not in ComfyUI's input folder. Copy it there, or choose another drawing.")
+    if path.suffix.lower() not in EXTENSIONS:
+        raise ValueError(f"{file!r} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
+    return path
+
+
+def _rgb(colour: str) -> tuple[float, float, float]:
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+        raise ValueError(f"The paper's colour must be written #rrggbb, such as #ffffff; {colour!r} came.")
+    red, green, blue = bytes.fromhex(colour[1:])
+    return red / 255, green / 255, blue / 255
+
+
+NODES = [SketchLoader, SketchPhotoToStrokes]
