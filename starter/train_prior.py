@@ -106,7 +106,7 @@ def learning_rate(seen: int, total: int, peak: float) -> float:
     """Short warm-up, then a cosine to a twentieth of the peak at `total` images."""
     warm = min(1.0, (seen + 1) / 6000)
     fall = 0.5 + 0.5 * np.cos(np.pi * min(1.0, seen / total))
-    return peak * warm * (0.05 + 0.95 * fall)
+    return float(peak * warm * (0.05 + 0.95 * fall))
 
 
 def train(folder: Path, images: np.ndarray, total: int, batch: int, peak: float, save_every: float, compile: bool) -> None:
