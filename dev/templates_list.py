@@ -12,8 +12,8 @@ SD15 = {
     "directory": "checkpoints",
 }
 CHURCH = {
-    "name": "ema_lsun_church.ckpt",
-    "url": "",
+    "name": "ddpm-ema-church-256.pt",
+    "url": "https://huggingface.co/google/ddpm-ema-church-256/resolve/main/diffusion_pytorch_model.bin",
     "directory": "sketch_priors",
 }
 
@@ -290,7 +290,8 @@ def twin_church() -> Graph:
         "## SDEdit on the published church prior\n\n"
         "The paper's own setting: the LSUN church model at 256 pixels, strokes of a building, t0 0.5, every native step "
         "(steps 0, 500 of them) or 30 for a quick look.\n\n"
-        "Put the checkpoint into *models/sketch_priors*; models_manifest.json in the pack's folder says where it lies."
+        "Download the checkpoint (the button beside the missing model, or models_manifest.json in the pack's folder) and "
+        "put it into *models/sketch_priors* under the name the loader shows."
     )
     graph = strokes_to_photo()
     nodes = graph["nodes"]

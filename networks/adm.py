@@ -63,6 +63,7 @@ class ResBlock(nn.Module):
         emb_channels: int,
         ops: Any,
         *,
+        groups: int,
         scale_shift: bool,
         resample: str = "",
         dropout: float = 0.0,
@@ -72,13 +73,13 @@ class ResBlock(nn.Module):
         self.scale_shift = scale_shift
         self.resample = {"": None, "down": _half, "up": _double}[resample]
         self.in_layers = nn.Sequential(
-            ops.GroupNorm(32, channels, **kw), nn.SiLU(), ops.Conv2d(channels, out_channels, 3, padding=1, **kw)
+            ops.GroupNorm(groups, channels, **kw), nn.SiLU(), ops.Conv2d(channels, out_channels, 3, padding=1, **kw)
         )
         self.emb_layers = nn.Sequential(
             nn.SiLU(), ops.Linear(emb_channels, 2 * out_channels if scale_shift else out_channels, **kw)
         )
         self.out_layers = nn.Sequential(
-            ops.GroupNorm(32, out_channels, **kw),
+            ops.GroupNorm(groups, out_channels, **kw),
             nn.SiLU(),
             nn.Dropout(dropout),
             ops.Conv2d(out_channels, out_channels, 3, padding=1, **kw),
@@ -110,11 +111,11 @@ class AttentionBlock(nn.Module):
     q, k, v inside each head, the newer one the other way round. A wrong choice cannot be seen in the weights.
     """
 
-    def __init__(self, channels: int, heads: int, new_order: bool, ops: Any, **kw: Any) -> None:
+    def __init__(self, channels: int, heads: int, new_order: bool, groups: int, ops: Any, **kw: Any) -> None:
         super().__init__()
         self.heads = heads
         self.new_order = new_order
-        self.norm = ops.GroupNorm(32, channels, **kw)
+        self.norm = ops.GroupNorm(groups, channels, **kw)
         self.qkv = ops.Conv1d(channels, 3 * channels, 1, **kw)
         self.proj_out = ops.Conv1d(channels, channels, 1, **kw)
 
@@ -147,7 +148,8 @@ class ADM(nn.Module):
 
     num_res_blocks is one number or one a level; channel_mult counts in model_channels (all widths multiples of 32);
     attention_levels are the levels, 0 = full size, with attention (the middle always has it);
-    num_head_channels > 0 decides the number of heads, otherwise num_heads does.
+    num_head_channels > 0 decides the number of heads, otherwise num_heads does;
+    norm_groups is 32 in every published network. Narrow ones want fewer: one channel a group forgets the picture's colour.
     """
 
     def __init__(
@@ -165,6 +167,7 @@ class ADM(nn.Module):
         use_scale_shift_norm: bool = True,
         resblock_updown: bool = True,
         use_new_attention_order: bool = False,
+        norm_groups: int = 32,
         dropout: float = 0.0,
         ops: Any = nn,
         dtype: torch.dtype | None = None,
@@ -185,6 +188,7 @@ class ADM(nn.Module):
                 out,
                 emb_channels,
                 ops,
+                groups=norm_groups,
                 scale_shift=use_scale_shift_norm,
                 resample=resample,
                 dropout=dropout,
@@ -199,7 +203,7 @@ class ADM(nn.Module):
                     f"An attention layer of {channels} channels cannot be split into {asked}. "
                     "Set num_heads and num_head_channels to the values the network was trained with."
                 )
-            return AttentionBlock(channels, heads, use_new_attention_order, ops, **kw)
+            return AttentionBlock(channels, heads, use_new_attention_order, norm_groups, ops, **kw)
 
         self.time_embed = nn.Sequential(
             ops.Linear(model_channels, emb_channels, **kw), nn.SiLU(), ops.Linear(emb_channels, emb_channels, **kw)
@@ -236,7 +240,7 @@ class ADM(nn.Module):
                     layers.append(res(width, width, "up") if resblock_updown else Upsample(width, ops, **kw))
                 self.output_blocks.append(Block(*layers))
         self.out = nn.Sequential(
-            ops.GroupNorm(32, width, **kw), nn.SiLU(), ops.Conv2d(width, out_channels, 3, padding=1, **kw)
+            ops.GroupNorm(norm_groups, width, **kw), nn.SiLU(), ops.Conv2d(width, out_channels, 3, padding=1, **kw)
         )
 
     def embed(self, t: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -298,6 +302,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
         "num_heads": hints.get("num_heads", 4),
         "num_head_channels": hints.get("num_head_channels", -1),
         "use_new_attention_order": hints.get("use_new_attention_order", False),
+        "norm_groups": hints.get("norm_groups", 32),
         "use_scale_shift_norm": scale_shift,
         "resblock_updown": not any(key.endswith(".0.op.weight") for key in state_dict),
     }

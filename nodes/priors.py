@@ -21,6 +21,7 @@ PRECISIONS = {"auto": None, "float32": torch.float32, "float16": torch.float16, 
 SETTINGS = (
     "num_heads",
     "num_head_channels",
+    "norm_groups",
     "use_new_attention_order",
     "image_size",
 )  # what keys and shapes cannot tell

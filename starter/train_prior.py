@@ -33,6 +33,7 @@ SHAPE = {
     "channel_mult": (0.5, 1, 1.5, 2),
     "attention_levels": (3,),
     "num_heads": 4,
+    "norm_groups": 8,  # 32 groups of one channel would take each picture's mean colour out of the last layer
     "use_scale_shift_norm": True,
     "resblock_updown": False,
 }
@@ -96,7 +97,8 @@ def export(average: torch.nn.Module, path: Path, seen: int, size: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     weights = {name: value.detach().cpu().half().contiguous() for name, value in average.state_dict().items()}
-    stated = {"num_heads": SHAPE["num_heads"], "num_head_channels": 0, "use_new_attention_order": False, "image_size": size}
+    stated = {"num_heads": SHAPE["num_heads"], "num_head_channels": 0, "use_new_attention_order": False}
+    stated |= {"norm_groups": SHAPE["norm_groups"], "image_size": size}
     notes = {"format": "pt", "images_seen": str(seen), "trained_on": "SketchSynth starter world"}
     save_file(weights, part, metadata=notes | {key: json.dumps(value) for key, value in stated.items()})
     os.replace(part, path)
