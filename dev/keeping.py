@@ -33,7 +33,7 @@ class Store:
 
     def get(self, name: str, count: int, make: Callable[[int, int], Any], batch: int = 25) -> Any:
         """`count` pictures as a float tensor [count,H,W,C] in [0,1], made by make(first, last) a batch at a time and
-        kept as 8-bit values: what a saved picture would hold is what is measured."""
+        kept as the 8-bit values that SaveImage would write: that is what is measured."""
         import numpy as np
         import torch
 
@@ -45,7 +45,7 @@ class Store:
             if not path.exists():
                 began = time.perf_counter()
                 pictures = make(first, min(first + batch, count))
-                np.save(path.with_suffix(".part.npy"), (pictures.clamp(0, 1) * 255).round().byte().numpy())
+                np.save(path.with_suffix(".part.npy"), (pictures * 255).clamp(0, 255).byte().numpy())
                 path.with_suffix(".part.npy").replace(path)
                 seconds += time.perf_counter() - began
                 spent.write_text(json.dumps(seconds))
@@ -94,14 +94,18 @@ class Page:
         images = [Image.fromarray((p * 255).round().byte().numpy()) for p in pictures]
         self.image(name, charts.contact_sheet(images, columns=columns, cell=112, row_labels=rows))
 
-    def curves(self, name: str, x_label: str, panels: list[tuple[str, str, list, list]]) -> None:
+    def curves(
+        self, name: str, x_label: str, panels: list[tuple[str, str, list, list]], x_names: tuple[str, ...] = ()
+    ) -> None:
+        """Charts in a row: (title, unit, points, levels to compare with) each; x_names as for charts.line_chart."""
         charts = inprocess.room("guidance.charts")
         drawn = []
         for title, unit, points, floors in panels:
             xs = [x for x, _ in points]
             series = [charts.Series("results", points)]
             series += [charts.Series(word, [(min(xs), y), (max(xs), y)], dashed=True) for word, y in floors]
-            drawn.append(charts.line_chart(series, title=title, x_label=x_label, y_label=unit, size=(640, 440)))
+            words = {"title": title, "x_label": x_label, "y_label": unit, "x_names": x_names}
+            drawn.append(charts.line_chart(series, **words, size=(640, 440)))
         self.image(name, charts.side_by_side(drawn))
 
     def write(self) -> None:

@@ -1,7 +1,7 @@
 """`python3 dev/run.py locales`: renew locales/en/nodeDefs.json from the nodes, and list what the translations lack.
 
-English is the text in the code; zh and ja are translated by hand. `@ { } $ |` mean something to the editor's translation
-library, so no text may hold them.
+English is the text in the code; zh and ja are translated by hand. `@ { } $ |` mean something to the editor's
+translation library, so no text may hold them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def english(node_class: Any) -> dict[str, Any]:
     """One node's texts in the shape of the editor's nodeDefs.json."""
     schema = node_class.GET_SCHEMA()
     inputs = {
-        item.id: {"name": item.display_name or item.id, "tooltip": item.tooltip, **options(item)} for item in schema.inputs
+        item.id: {"name": item.display_name or item.id, "tooltip": item.tooltip, **options(item)}
+        for item in schema.inputs
     }
     outputs = {
         str(i): {"name": item.display_name or item.id, "tooltip": item.tooltip} for i, item in enumerate(schema.outputs)
@@ -56,7 +57,11 @@ def gaps(language: str, source: dict[str, Any]) -> list[str]:
     wanted = leaves(source)
     faults = [f"{language} lacks {place}" for place in wanted if place not in given]
     faults += [f"{language} has {place}, which no node has" for place in given if place not in wanted]
-    return faults + [f"{language} {place}: holds one of {' '.join(sorted(SPECIAL))}" for place, text in given.items() if SPECIAL & set(text)]
+    return faults + [
+        f"{language} {place}: holds one of {' '.join(sorted(SPECIAL))}"
+        for place, text in given.items()
+        if SPECIAL & set(text)
+    ]
 
 
 def all_english(nodes: list[Any]) -> dict[str, Any]:

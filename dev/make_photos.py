@@ -1,4 +1,4 @@
-"""Makes the photos, the cut-out and the transparent strokes of starter/samples: renders of the world, and paint over them.
+"""Makes the photos, the cut-out and the transparent strokes of starter/samples: renders, and paint over them.
 
 python3 dev/run.py make_photos          # same files every time
 """
@@ -6,8 +6,9 @@ python3 dev/run.py make_photos          # same files every time
 from __future__ import annotations
 
 import numpy as np
-from make_samples import SAMPLES, SIDE, Canvas
 from PIL import Image
+
+from make_samples import SAMPLES, SIDE, Canvas
 from rooms import room
 
 PHOTOS = {"photo - mountain meadow": 1087, "photo - quiet lake": 182}
@@ -32,7 +33,7 @@ def cut_out() -> None:
 
 
 def strokes() -> None:
-    """A cabin, three conifers and a path on a transparent sheet: painted on black and on white, alpha where both agree."""
+    """A cabin, three conifers and a path on a clear sheet: painted on black and on white, alpha where both agree."""
     sheets = []
     for ground in ((0, 0, 0), (255, 255, 255)):
         c = Canvas(5, ground)

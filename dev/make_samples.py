@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFilter
 SAMPLES = Path(__file__).resolve().parent.parent / "starter" / "samples"
 SHEET, SIDE = 1024, 256
 Point = tuple[float, float]
-Colour = tuple[int, int, int]
+Colour = tuple[int, ...]
 
 
 class Canvas:

@@ -1,4 +1,4 @@
-"""Rooms of the pack without the host: `room("networks.adm")` imports a sub-module by the pack's own relative imports."""
+"""Rooms of the pack without the host: `room("networks.adm")` imports a sub-module as the pack itself would."""
 
 from __future__ import annotations
 

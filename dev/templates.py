@@ -1,23 +1,26 @@
-"""`python3 dev/run.py templates [NAME ...]`: builds workflows/*.json in the real editor from the short descriptions below.
+"""`python3 dev/run.py templates [NAME ...]`: builds workflows/*.json in the real editor, from templates_list.py.
 
-The editor itself lays out widgets, slots and sizes, so what is written is exactly what it would save. A description names
-nodes by column; within a column they stand one below the other, so every graph reads from left to right.
+The editor itself lays out widgets, slots and sizes, so what is written is exactly what it would save. A description
+names nodes by column; within a column they stand one below the other, so every graph reads from left to right.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from comfy_server import PACK, ComfyServer
 from playwright.sync_api import sync_playwright
+
+from comfy_server import NAME, PACK, ComfyServer
 from provision import find_browser
 from templates_list import TEMPLATES
 
+HOST_VERSION = "0.30.0"
 BUILD = """
 async ({nodes, links, gap}) => {
   const app = window.app, graph = app.graph
@@ -35,6 +38,7 @@ async ({nodes, links, gap}) => {
       widget.callback?.(value)
     }
     if (spec.models) node.properties.models = spec.models
+    if (!node.isVirtualNode) Object.assign(node.properties, spec.origin)
     if (spec.color) { node.color = spec.color; node.bgcolor = spec.bgcolor }
     if (spec.collapsed) node.flags.collapsed = true
     made[key] = node
@@ -43,7 +47,8 @@ async ({nodes, links, gap}) => {
     const a = made[from], b = made[to]
     const i = a.outputs.findIndex(o => o.name === out || o.localized_name === out || o.label === out)
     const j = b.inputs.findIndex(o => o.name === name)
-    if (i < 0 || j < 0) throw new Error(`no link ${from}.${out} (${a.outputs.map(o => o.name)}) -> ${to}.${name} (${b.inputs.map(o => o.name)})`)
+    if (i < 0) throw new Error(`${from} has no output ${out}: ${a.outputs.map(o => o.name)}`)
+    if (j < 0) throw new Error(`${to} has no input ${name}: ${b.inputs.map(o => o.name)}`)
     if (!a.connect(i, b, j)) throw new Error(`the editor refused ${from}.${out} -> ${to}.${name}`)
   }
   await new Promise(done => setTimeout(done, 600))
@@ -76,19 +81,36 @@ def tidy(graph: dict[str, Any]) -> dict[str, Any]:
     return graph
 
 
+def origin(known: dict[str, Any] | None) -> dict[str, str]:
+    """Where a node comes from, so that the manager can offer the pack to somebody who lacks it."""
+    if known and known["python_module"] == f"custom_nodes.{NAME}":
+        version = re.search(r'^version = "(.+)"', (PACK / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+        return {"cnr_id": NAME, "ver": version[1] if version else ""}
+    return {"cnr_id": "comfy-core", "ver": HOST_VERSION}
+
+
 def main() -> int:
     wanted = sys.argv[1:] or list(TEMPLATES)
     python, comfyui = Path(sys.executable), Path(os.environ["COMFYUI_PATH"])
-    with tempfile.TemporaryDirectory() as base, ComfyServer(python, comfyui, Path(base), cpu=True) as server:
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=str(find_browser()), args=["--no-sandbox", "--disable-gpu"])
-            page = browser.new_page(viewport={"width": 1600, "height": 900})
-            page.goto(server.address, wait_until="domcontentloaded")
-            page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
-            page.wait_for_load_state("networkidle")
-            for name in wanted:
-                write(name, tidy(page.evaluate(BUILD, {"gap": 40, **TEMPLATES[name]()})))
-            browser.close()
+    with (
+        tempfile.TemporaryDirectory() as base,
+        ComfyServer(python, comfyui, Path(base), cpu=True) as server,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(
+            executable_path=str(find_browser()), args=["--no-sandbox", "--disable-gpu"]
+        )
+        page = browser.new_page(viewport={"width": 1600, "height": 900})
+        page.goto(server.address, wait_until="domcontentloaded")
+        page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
+        page.wait_for_load_state("networkidle")
+        info = server.object_info()
+        for name in wanted:
+            graph = TEMPLATES[name]()
+            for spec in graph["nodes"].values():
+                spec["origin"] = origin(info.get(spec["type"]))
+            write(name, tidy(page.evaluate(BUILD, {"gap": 40, **graph})))
+        browser.close()
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What the template graphs are made of. Each function gives {nodes: {key: node(...)}, links: [(from, output, to, input)]}."""
+"""The template graphs. Each function gives {nodes: {key: node(...)}, links: [(from, output, to, input)]}."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ CHURCH = {
 }
 
 
-def node(type: str, column: int, box: tuple[int, int] = (0, 0), named: str = "", models: list | None = None, **widgets: Any):
+def node(
+    type: str, column: int, box: tuple[int, int] = (0, 0), named: str = "", models: list | None = None, **widgets: Any
+):
     """One node of a graph: its type, its column, and the widget values that differ from the defaults."""
     return {"type": type, "column": column, "box": list(box), "title": named, "models": models, "widgets": widgets}
 
@@ -103,7 +105,7 @@ def strokes_to_photo() -> Graph:
 def paint_here() -> Graph:
     text = (
         "## Paint here, press Run\n\n"
-        "Paint over the picture in the **Painter** with a broad brush and flat colours; details are the model's work.\n\n"
+        "Paint over the picture in the **Painter** with a broad brush and flat colours: details are for the model.\n\n"
         "- Start from an empty page: disconnect the image going into the Painter and choose its background colour.\n"
         "- Press Run again for four other readings of the same strokes.\n"
         "- Raise **t0** if the result looks painted, lower it if it forgets your strokes."
@@ -141,7 +143,7 @@ def edit_with_mask() -> Graph:
         "nodes": {
             "note": note(text),
             "photo": drawing("photo - mountain meadow.png", named="photo"),
-            "strokes": drawing("strokes - cabin and trees.png", kind="colour painting", named="strokes"),
+            "strokes": drawing("strokes - cabin and trees.png", kind="colour painting", paper="#4a5c2c", named="strokes"),
             "put": node("ImageCompositeMasked", 1, x=0, y=0),
             "show": node("PreviewImage", 1, (250, 250), named="photo with strokes"),
             "grow": node("GrowMask", 1, expand=3),
@@ -177,7 +179,7 @@ def cut_and_paste() -> Graph:
         "nodes": {
             "note": note(text),
             "photo": drawing("photo - mountain meadow.png", size=0, named="photo"),
-            "piece": drawing("cut-out - red cabin.png", kind="colour painting", size=0, named="piece"),
+            "piece": drawing("cut-out - red cabin.png", kind="colour painting", paper="#6b2a20", size=0, named="piece"),
             "put": node("ImageCompositeMasked", 1, x=112, y=124),
             "show": node("PreviewImage", 1, (250, 250), named="pasted"),
             "small": node("ImageScale", 1, upscale_method="area", width=64, height=64, crop="center"),
@@ -256,7 +258,12 @@ def twin_sd15() -> Graph:
         "note": note(text),
         "checkpoint": node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"]),
         "drawing": drawing("mountain lake.png", size=512),
-        "positive": node("CLIPTextEncode", 1, (360, 140), text="photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light"),
+        "positive": node(
+            "CLIPTextEncode",
+            1,
+            (360, 140),
+            text="photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light",
+        ),
         "negative": node("CLIPTextEncode", 1, (360, 100), text="painting, drawing, blurry, flat colours"),
         "encode": node("VAEEncode", 1),
         "ddpm": node("KSamplerSelect", 1, sampler_name="ddpm"),
@@ -288,9 +295,10 @@ def twin_sd15() -> Graph:
 def twin_church() -> Graph:
     text = (
         "## SDEdit on the published church prior\n\n"
-        "The paper's own setting: the LSUN church model at 256 pixels, strokes of a building, t0 0.5, every native step "
+        "The paper's own setting: the LSUN church model at 256 pixels, strokes of a building, t0 0.5, every native "
+        "step "
         "(steps 0, 500 of them) or 30 for a quick look.\n\n"
-        "Download the checkpoint (the button beside the missing model, or models_manifest.json in the pack's folder) and "
+        "Download the checkpoint (see models_manifest.json in the pack's folder) and "
         "put it into *models/sketch_priors* under the name the loader shows."
     )
     graph = strokes_to_photo()
@@ -302,7 +310,9 @@ def twin_church() -> Graph:
     nodes["repeat"]["widgets"]["amount"] = 1
     del nodes["larger"]
     nodes["save"]["widgets"]["filename_prefix"] = "SketchSynth/strokes to church"
-    graph["links"] = [link for link in graph["links"] if "larger" not in (link[0], link[2])] + [["decode", "IMAGE", "save", "images"]]
+    graph["links"] = [link for link in graph["links"] if "larger" not in (link[0], link[2])] + [
+        ["decode", "IMAGE", "save", "images"]
+    ]
     return graph
 
 

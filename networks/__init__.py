@@ -104,8 +104,8 @@ def build(
     ops: where the layer classes come from. dtype, device: of the weights (None: float32, where they are). Tensors that
     need no conversion are used as they are, not copied.
     hints: num_heads (4), num_head_channels (-1: num_heads decides), use_new_attention_order (False), norm_groups (32)
-    for ADM; hints that the layout does not need are ignored. Networks carry in_channels, out_channels, num_classes (None without classes),
-    model_channels and levels.
+    for ADM; hints that the layout does not need are ignored. Networks carry in_channels, out_channels, num_classes
+    (None without classes), model_channels and levels.
 
     ValueError: the keys belong to no supported layout, or to a variant of one that differs in some tensor.
     """

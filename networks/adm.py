@@ -149,7 +149,8 @@ class ADM(nn.Module):
     num_res_blocks is one number or one a level; channel_mult counts in model_channels (all widths multiples of 32);
     attention_levels are the levels, 0 = full size, with attention (the middle always has it);
     num_head_channels > 0 decides the number of heads, otherwise num_heads does;
-    norm_groups is 32 in every published network. Narrow ones want fewer: one channel a group forgets the picture's colour.
+    norm_groups is 32 in every published network. Narrow ones want fewer: one channel a
+    group forgets the picture's colour.
     """
 
     def __init__(

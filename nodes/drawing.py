@@ -208,9 +208,10 @@ def _find(file: str) -> Path:
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}", colour):
+    """#rrggbb as 0..1. The editor's colour widget may add an opacity (#rrggbbaa), which paper has no use for."""
+    if not re.fullmatch(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?", colour):
         raise ValueError(f"The paper's colour must be written #rrggbb, such as #ffffff; {colour!r} came.")
-    red, green, blue = bytes.fromhex(colour[1:])
+    red, green, blue = bytes.fromhex(colour[1:7])
     return red / 255, green / 255, blue / 255
 
 

@@ -19,7 +19,7 @@ def _images(job: tuple[int, int]) -> np.ndarray:
 
 
 def rendered_images(folder: Path, count: int, size: int, workers: int = 2, report=print) -> np.ndarray:
-    """Images of seeds 0..count-1 as a read-only memory map [count, size, size, 3] uint8, rendered where not there yet."""
+    """Images of seeds 0..count-1 as a read-only memory map [count, size, size, 3] uint8, rendered if absent."""
     count = -(-count // CHUNK) * CHUNK
     path = Path(folder) / f"world_{size}_{count}.npy"
     if not path.is_file():

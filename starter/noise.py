@@ -41,7 +41,7 @@ class Field:
         return total / norm
 
     def plane(self, rng, rows: int, columns: int, octaves: int, gain=0.5, ridged=False) -> np.ndarray:
-        """Fractal noise over the picture: [n, n], about -1..1; `rows`, `columns` are the coarsest cells down and across."""
+        """Fractal noise over the picture: [n, n], about -1..1; `rows` by `columns` are the coarsest cells."""
         total, norm, amount = np.zeros((self.n, self.n), np.float32), 0.0, 1.0
         for octave in range(octaves):
             down, across = rows << octave, columns << octave

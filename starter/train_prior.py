@@ -13,6 +13,7 @@ import json
 import os
 import platform
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -62,7 +63,11 @@ def weighted_loss(network, clean, alphas_cumprod, generator, gamma=5.0):
     """Min-SNR weighted epsilon loss; clean [B, 3, H, W]. Times are stratified over the batch."""
     count, device = len(clean), clean.device
     spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    t = (spread * len(alphas_cumprod)).long().clamp_max(len(alphas_cumprod) - 1)[torch.randperm(count, generator=generator)]
+    t = (
+        (spread * len(alphas_cumprod))
+        .long()
+        .clamp_max(len(alphas_cumprod) - 1)[torch.randperm(count, generator=generator)]
+    )
     noise = torch.randn(clean.shape, generator=generator).to(device)
     signal = alphas_cumprod[t].view(-1, 1, 1, 1).to(device)
     snr = signal / (1 - signal)
@@ -75,7 +80,7 @@ def sample(network, alphas_cumprod, count: int, size: int, steps: int, device, s
     """DDIM samples [count, 3, size, size] for the sample sheet."""
     x = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
     times = torch.linspace(len(alphas_cumprod) - 1, 0, steps + 1).round().long()
-    for now, after in zip(times[:-1], times[1:]):
+    for now, after in pairwise(times):
         a, b = alphas_cumprod[now], alphas_cumprod[after] if after > 0 else torch.tensor(1.0)
         epsilon = network(x, torch.full((count,), float(now), device=device)).float()
         clean = ((x - (1 - a).sqrt() * epsilon) / a.sqrt()).clamp(-1, 1)
@@ -93,7 +98,7 @@ def sheet(samples: torch.Tensor, path: Path, zoom=2) -> None:
 
 
 def export(average: torch.nn.Module, path: Path, seen: int, size: int) -> None:
-    """The averaged weights as fp16 safetensors in the published key layout, written beside and then moved into place."""
+    """The averaged weights as fp16 safetensors in the published key layout; replaces the file at once."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")
     weights = {name: value.detach().cpu().half().contiguous() for name, value in average.state_dict().items()}
@@ -111,7 +116,9 @@ def learning_rate(seen: int, total: int, peak: float) -> float:
     return float(peak * warm * (0.05 + 0.95 * fall))
 
 
-def train(folder: Path, images: np.ndarray, total: int, batch: int, peak: float, save_every: float, compile: bool) -> None:
+def train(
+    folder: Path, images: np.ndarray, total: int, batch: int, peak: float, save_every: float, compile: bool
+) -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = images.shape[1]
     network = ADM(**SHAPE)
@@ -156,28 +163,45 @@ def train(folder: Path, images: np.ndarray, total: int, batch: int, peak: float,
         now = time.monotonic()
         if step % 100 == 0:
             elapsed = seconds + now - started
-            line = {"seen": seen, "minutes": round(elapsed / 60, 2), "loss": round(float(np.mean(losses)), 5),
-                    "lr": round(learning_rate(seen, total, peak), 7), "machine": platform.processor() or platform.machine(),
-                    "device": str(device), "threads": torch.get_num_threads()}
+            line = {
+                "seen": seen,
+                "minutes": round(elapsed / 60, 2),
+                "loss": round(float(np.mean(losses)), 5),
+                "lr": round(learning_rate(seen, total, peak), 7),
+                "machine": platform.processor() or platform.machine(),
+                "device": str(device),
+                "threads": torch.get_num_threads(),
+            }
             print(json.dumps(line), file=log, flush=True)
             print(f"{seen:>8} images  {elapsed / 60:6.1f} min  loss {np.mean(losses):.4f}", flush=True)
             losses = []
         if now - saved > save_every or seen >= total:
             saved = now
-            state = {"network": network.state_dict(), "average": average.state_dict(), "optimiser": optimiser.state_dict(),
-                     "seen": seen, "seconds": seconds + now - started}
+            state = {
+                "network": network.state_dict(),
+                "average": average.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "seen": seen,
+                "seconds": seconds + now - started,
+            }
             torch.save(state, state_path.with_suffix(".part"))
             os.replace(state_path.with_suffix(".part"), state_path)
             export(average, folder / "prior.safetensors", seen, size)
             with torch.no_grad():
                 sheet(sample(average, alphas_cumprod, 24, size, 25, device), folder / f"samples_{seen:07d}.png")
-    print(f"done: {seen} images in {(seconds + time.monotonic() - started) / 60:.0f} min; weights in {folder}", flush=True)
+    print(
+        f"done: {seen} images in {(seconds + time.monotonic() - started) / 60:.0f} min; weights in {folder}", flush=True
+    )
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="train prior", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log and sample sheets go; resumed from")
-    parser.add_argument("--images", type=int, default=250_000, help="images to see in all (the learning rate ends there)")
+    parser.add_argument(
+        "--folder", type=Path, required=True, help="where state, log and sample sheets go; resumed from"
+    )
+    parser.add_argument(
+        "--images", type=int, default=250_000, help="images to see in all (the learning rate ends there)"
+    )
     parser.add_argument("--scenes", type=int, default=36_000, help="different renders to draw from")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=16)

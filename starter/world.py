@@ -1,7 +1,7 @@
 """The starter world: landscapes rendered from a seed, with everything a sketch-to-image method wants to be measured by.
 
-`render(seed)` gives the picture, its label map, a caption and a line sketch; `Scene.strokes` is the flat stroke painting
-of the picture (SDEdit's simulator). The picture is composed back to front in unit coordinates at twice the size asked
+`render(seed)` gives the picture, its label map, a caption and a line sketch; `Scene.strokes` is its flat stroke
+painting (SDEdit's simulator). The picture is composed back to front in unit coordinates at twice the size asked
 for and reduced, so the same seed shows the same place at 64, 128 or 512 pixels.
 """
 
@@ -14,14 +14,28 @@ import numpy as np
 
 from .noise import Field, smoothstep
 
-LABELS = ("sky", "cloud", "sun", "moon", "mountain", "snow", "hills", "water", "meadow", "sand", "trees", "cabin", "path")
+LABELS = (
+    "sky",
+    "cloud",
+    "sun",
+    "moon",
+    "mountain",
+    "snow",
+    "hills",
+    "water",
+    "meadow",
+    "sand",
+    "trees",
+    "cabin",
+    "path",
+)
 SKY, CLOUD, SUN, MOON, MOUNTAIN, SNOW, HILLS, WATER, MEADOW, SAND, TREES, CABIN, PATH = range(len(LABELS))
 SUPERSAMPLE = 2
 
 
 @dataclass(frozen=True)
 class Scene:
-    """One place. image [H, W, 3] and sketch [H, W] are uint8 (sketch: dark lines on white); labels [H, W] index LABELS."""
+    """One place. image [H, W, 3] and sketch [H, W] are uint8 (dark on white); labels [H, W] index LABELS."""
 
     seed: int
     image: np.ndarray
@@ -62,11 +76,46 @@ def rgb(*values) -> np.ndarray:
 
 # zenith, middle, horizon, direct light, ambient light, disc
 HOURS = {
-    "day": (rgb(0.16, 0.36, 0.72), rgb(0.38, 0.60, 0.87), rgb(0.76, 0.86, 0.94), rgb(1.05, 1.0, 0.9), rgb(0.44, 0.5, 0.6), rgb(1, 0.98, 0.88)),
-    "sunset": (rgb(0.22, 0.18, 0.42), rgb(0.80, 0.40, 0.36), rgb(1.0, 0.68, 0.34), rgb(1.15, 0.66, 0.36), rgb(0.36, 0.28, 0.38), rgb(1, 0.86, 0.55)),
-    "dawn": (rgb(0.36, 0.46, 0.70), rgb(0.78, 0.66, 0.74), rgb(1.0, 0.84, 0.70), rgb(1.05, 0.82, 0.68), rgb(0.44, 0.42, 0.52), rgb(1, 0.95, 0.82)),
-    "overcast": (rgb(0.50, 0.54, 0.60), rgb(0.64, 0.67, 0.71), rgb(0.80, 0.81, 0.81), rgb(0.34, 0.34, 0.34), rgb(0.58, 0.6, 0.63), rgb(0.93, 0.93, 0.92)),
-    "night": (rgb(0.012, 0.025, 0.085), rgb(0.035, 0.065, 0.17), rgb(0.10, 0.15, 0.27), rgb(0.20, 0.25, 0.36), rgb(0.10, 0.13, 0.21), rgb(0.95, 0.95, 0.9)),
+    "day": (
+        rgb(0.16, 0.36, 0.72),
+        rgb(0.38, 0.60, 0.87),
+        rgb(0.76, 0.86, 0.94),
+        rgb(1.05, 1.0, 0.9),
+        rgb(0.44, 0.5, 0.6),
+        rgb(1, 0.98, 0.88),
+    ),
+    "sunset": (
+        rgb(0.22, 0.18, 0.42),
+        rgb(0.80, 0.40, 0.36),
+        rgb(1.0, 0.68, 0.34),
+        rgb(1.15, 0.66, 0.36),
+        rgb(0.36, 0.28, 0.38),
+        rgb(1, 0.86, 0.55),
+    ),
+    "dawn": (
+        rgb(0.36, 0.46, 0.70),
+        rgb(0.78, 0.66, 0.74),
+        rgb(1.0, 0.84, 0.70),
+        rgb(1.05, 0.82, 0.68),
+        rgb(0.44, 0.42, 0.52),
+        rgb(1, 0.95, 0.82),
+    ),
+    "overcast": (
+        rgb(0.50, 0.54, 0.60),
+        rgb(0.64, 0.67, 0.71),
+        rgb(0.80, 0.81, 0.81),
+        rgb(0.34, 0.34, 0.34),
+        rgb(0.58, 0.6, 0.63),
+        rgb(0.93, 0.93, 0.92),
+    ),
+    "night": (
+        rgb(0.012, 0.025, 0.085),
+        rgb(0.035, 0.065, 0.17),
+        rgb(0.10, 0.15, 0.27),
+        rgb(0.20, 0.25, 0.36),
+        rgb(0.10, 0.13, 0.21),
+        rgb(0.95, 0.95, 0.9),
+    ),
 }
 GROUNDS = {"lake": 0.36, "meadow": 0.3, "dunes": 0.2, "snowfield": 0.14}
 
@@ -120,15 +169,23 @@ class Painting:
         self.horizon = float(rng.uniform(0.48, 0.66))
         hue, level = rng.normal(0, 0.022, (6, 3)), rng.normal(0, 0.05, (6, 1))
         tint = (1 + hue + level).astype(np.float32)
-        zenith, middle, horizon, sun, ambient, disc = (c * t for c, t in zip(HOURS[hour], tint))
+        zenith, middle, horizon, sun, ambient, disc = (c * t for c, t in zip(HOURS[hour], tint, strict=True))
         disc = HOURS[hour][-1]
         if hour == "sunset":  # from golden to violet
             violet = float(rng.uniform(0, 0.6))
             middle = middle * (1 - violet) + rgb(0.55, 0.28, 0.46) * violet
         height = rng.uniform(0.05, 0.22) if hour in ("sunset", "dawn") else rng.uniform(0.2, 0.42)
         self.light = Light(
-            hour, zenith, middle, horizon, sun, ambient, np.minimum(disc, 1), float(rng.uniform(0.12, 0.88)),
-            max(0.07, self.horizon - float(height)), 1.0 if hour == "overcast" else 0.0,
+            hour,
+            zenith,
+            middle,
+            horizon,
+            sun,
+            ambient,
+            np.minimum(disc, 1),
+            float(rng.uniform(0.12, 0.88)),
+            max(0.07, self.horizon - float(height)),
+            1.0 if hour == "overcast" else 0.0,
         )
         self.winter = self.ground == "snowfield" or (self.ground == "lake" and rng.random() < 0.25)
 
@@ -148,7 +205,12 @@ class Painting:
         if ground != "dunes" and rng.random() < 0.75:
             for i in range(1 + int(rng.random() < 0.5)):
                 self.paint_hills(0.42 - 0.2 * i, rng.uniform(0.03, 0.1) * (1 - 0.3 * i), forest=rng.random() < 0.55)
-        {"lake": self.paint_lake, "meadow": self.paint_meadow, "dunes": self.paint_dunes, "snowfield": self.paint_snowfield}[ground]()
+        {
+            "lake": self.paint_lake,
+            "meadow": self.paint_meadow,
+            "dunes": self.paint_dunes,
+            "snowfield": self.paint_snowfield,
+        }[ground]()
         self.paint_things()
 
     # -- sky ----------------------------------------------------------------------------------------------------------
@@ -185,7 +247,7 @@ class Painting:
         self.words.append("a moon" if night else "the sun")
 
     def paint_clouds(self):
-        """Billowed or streaked clouds, lit from the sun's side, thinner towards the zenith, flatter near the horizon."""
+        """Billowed or streaked clouds, lit from the sun's side and from above, gone at the horizon."""
         light, rng = self.light, self.rng
         amount = float(rng.uniform(-0.5, 0.75)) + 0.3 * light.overcast
         if amount < -0.15:
@@ -284,7 +346,11 @@ class Painting:
         if self.winter:
             albedo = rgb(0.28, 0.33, 0.34) if forest else rgb(0.86, 0.89, 0.94)
         else:
-            albedo = rgb(0.13, 0.23, 0.14) if forest else rgb(0.34, 0.45, 0.20) * (1 + rng.normal(0, 0.1, 3)).astype(np.float32)
+            albedo = (
+                rgb(0.13, 0.23, 0.14)
+                if forest
+                else rgb(0.34, 0.45, 0.20) * (1 + rng.normal(0, 0.1, 3)).astype(np.float32)
+            )
         colour = self.shade(albedo * (1 + 0.25 * texture)[..., None], lit * (0.7 if forest else 1))
         mist = np.clip(distance + 0.35 * distance * smoothstep(0, height * 1.4, below), 0, 0.9)
         self.blend(cover, self.haze(colour, mist[..., None]), (rows,))
@@ -314,12 +380,16 @@ class Painting:
         source = np.clip(source, 0, shore - 1).astype(int)
         shake = np.clip(np.arange(n)[None] + (ripple * n * 0.012 * (0.2 + depth)).astype(int), 0, n - 1)
         mirror = self.image[source, shake]
-        deep = self.shade(rgb(0.10, 0.22, 0.28) * (1 + rng.normal(0, 0.12, 3)).astype(np.float32), np.full_like(ripple, 0.55))
+        deep = self.shade(
+            rgb(0.10, 0.22, 0.28) * (1 + rng.normal(0, 0.12, 3)).astype(np.float32), np.full_like(ripple, 0.55)
+        )
         mixture = (0.16 + 0.42 * depth + 0.10 * ripple)[..., None]
         water = mirror * 0.93 + (deep - mirror * 0.93) * np.clip(mixture, 0, 1)
         water += (np.clip(ripple - 0.25, 0, 1) * 0.22 * (0.3 + depth))[..., None] * self.light.horizon
         if not self.light.overcast:  # the sun's road on the water
-            road = np.exp(-(((self.x - self.light.x) / (0.03 + 0.05 * depth)) ** 2)) * np.clip(0.25 + ripple * 1.6, 0, 1)
+            road = np.exp(-(((self.x - self.light.x) / (0.03 + 0.05 * depth)) ** 2)) * np.clip(
+                0.25 + ripple * 1.6, 0, 1
+            )
             water += (road * (0.6 if self.light.hour != "night" else 0.35))[..., None] * self.light.disc
         self.image[rows] = water
         self.labels[rows] = WATER
@@ -329,7 +399,11 @@ class Painting:
         if rng.random() < 0.55:
             top = 1 - rng.uniform(0.05, 0.2) * (0.55 + 0.6 * self.field.line(rng, 2, 4, 0.45))[None]
             texture = self.field.plane(rng, 20, 16, 3, 0.65)
-            albedo = rgb(0.85, 0.88, 0.93) if self.winter else rgb(0.27, 0.33, 0.15) * (1 + rng.normal(0, 0.12, 3)).astype(np.float32)
+            albedo = (
+                rgb(0.85, 0.88, 0.93)
+                if self.winter
+                else rgb(0.27, 0.33, 0.15) * (1 + rng.normal(0, 0.12, 3)).astype(np.float32)
+            )
             bank = self.shade(albedo * (1 + 0.35 * texture)[..., None], np.clip(0.45 + 0.5 * texture, 0, 1))
             cover = self.edge(self.y - top)
             self.blend(cover, bank)
@@ -362,7 +436,9 @@ class Painting:
         self.words.append("a meadow")
         if rng.random() < 0.3:
             specks = (self.ground_texture(64, 64, 1) + 0.35 * self.ground_texture(6, 4, 1)) > 0.62
-            hue = [rgb(0.9, 0.3, 0.3), rgb(0.95, 0.85, 0.35), rgb(0.85, 0.8, 0.95), rgb(0.65, 0.45, 0.85)][int(rng.integers(4))]
+            hue = [rgb(0.9, 0.3, 0.3), rgb(0.95, 0.85, 0.35), rgb(0.85, 0.8, 0.95), rgb(0.65, 0.45, 0.85)][
+                int(rng.integers(4))
+            ]
             cover = specks * smoothstep(0.02, 0.3, self.below(self.horizon)) * (self.labels == MEADOW)
             self.blend(cover * 0.8, self.shade(np.broadcast_to(hue, self.image.shape), np.full_like(cover, 0.6)))
             self.words.append("flowers")
@@ -379,7 +455,9 @@ class Painting:
         half = 0.004 + 0.085 * depth**1.3
         cover = smoothstep(half * 1.15, half * 0.85, np.abs(self.x - centre)) * (self.labels == MEADOW)
         texture = self.ground_texture(24, 24, 2)
-        colour = self.shade(rgb(0.58, 0.49, 0.36) * (1 + 0.25 * texture)[..., None], np.clip(0.55 + 0.3 * texture, 0, 1))
+        colour = self.shade(
+            rgb(0.58, 0.49, 0.36) * (1 + 0.25 * texture)[..., None], np.clip(0.55 + 0.3 * texture, 0, 1)
+        )
         self.blend(cover * 0.92, self.haze(colour, (0.25 * (1 - depth))[..., None]))
         self.mark(cover > 0.5, PATH, part=True)
         self.words.append("a path")
@@ -418,7 +496,7 @@ class Painting:
         self.words.append("sand dunes")
         self.floor, self.bank = self.horizon + 0.1, None
 
-    # -- things ---------------------------------------------------------------------------------------------------------
+    # -- things -------------------------------------------------------------------------------------------------------
 
     def paint_things(self):
         """Conifers and a cabin, far ones first."""
@@ -460,7 +538,7 @@ class Painting:
         return foot, x, (0.09 + 0.42 * near) * float(self.rng.uniform(0.75, 1.2))
 
     def window(self, foot: float, x: float, height: float, half_width: float):
-        """Pixel window round a thing, with its own coordinates: u across (-1..1), v down (0 top, 1 foot); None if outside."""
+        """Pixel window round a thing, its own coordinates: u across (-1..1), v down (0 top, 1 foot); None outside."""
         n = self.n
         top, bottom = int((foot - height) * n) - 1, min(int(foot * n) + 2, n)
         left, right = max(int((x - half_width) * n) - 1, 0), min(int((x + half_width) * n) + 2, n)
@@ -524,8 +602,11 @@ class Painting:
         shape = (v.shape[0], u.shape[1])
         logs = full(1 - 0.14 * ((v * 9) % 1 < 0.3), shape)[..., None]
         faces = (
-            (chimney, rgb(0.36, 0.33, 0.32), 0.5), (wall, wood * 0.82, 0.3), (roof, roof_colour, 0.55),
-            (front | gable, wood, 0.62), (rim, roof_colour * 0.9, 0.7),
+            (chimney, rgb(0.36, 0.33, 0.32), 0.5),
+            (wall, wood * 0.82, 0.3),
+            (roof, roof_colour, 0.55),
+            (front | gable, wood, 0.62),
+            (rim, roof_colour * 0.9, 0.7),
         )
         for mask, albedo, lit in faces:
             mask = full(mask, shape)
@@ -534,7 +615,11 @@ class Painting:
             self.mark(mask, CABIN, where)
         door = full((np.abs(u + 0.55) < 0.11) & (v > 0.66) & (v < 1), shape)
         self.blend(door * 1.0, self.shade(full(wood * 0.45, (*shape, 3)), full(np.float32(0.4), shape)), where)
-        pane = full(((np.abs(u + 0.10) < 0.14) & (np.abs(v - 0.70) < 0.085)) | ((np.abs(u - 0.58) < 0.12) & (np.abs(v - 0.72) < 0.08)), shape)
+        pane = full(
+            ((np.abs(u + 0.10) < 0.14) & (np.abs(v - 0.70) < 0.085))
+            | ((np.abs(u - 0.58) < 0.12) & (np.abs(v - 0.72) < 0.08)),
+            shape,
+        )
         glass = rgb(1.0, 0.80, 0.38) if dark else self.light.horizon * 0.62
         self.blend(pane * 1.0, full(glass, (*shape, 3)), where)
         if self.light.hour == "night":
@@ -585,6 +670,12 @@ class Painting:
         return Scene(seed, image, self.labels[k - 1 :: k, k - 1 :: k].copy(), sketch, self.caption())
 
     def caption(self) -> str:
-        names = {"day": "by day", "sunset": "at sunset", "dawn": "at dawn", "overcast": "under an overcast sky", "night": "at night"}
+        names = {
+            "day": "by day",
+            "sunset": "at sunset",
+            "dawn": "at dawn",
+            "overcast": "under an overcast sky",
+            "night": "at night",
+        }
         words = list(dict.fromkeys(self.words))
         return f"{', '.join(words)}, {names[self.light.hour]}"

@@ -28,7 +28,7 @@ import inprocess  # noqa: E402
 FOUND = inprocess.find_host()
 if FOUND is None:
     # Nothing at all can run; without this every test file would fail at its first import.
-    pytest.exit(inprocess.NO_HOST, returncode=int(IN_CI))
+    pytest.exit(inprocess.NO_HOST, returncode=4)
 HOST = FOUND
 inprocess.prepare_host(HOST)
 
@@ -180,7 +180,7 @@ def editor(server: Any, browser: Any, tmp_path: Path) -> Iterator[Editor]:
     """The editor, freshly opened on the live server. Nothing but that server can be reached from the page."""
     shots = Path(os.environ.get("SKETCHSYNTH_SHOTS") or tmp_path)
     shots.mkdir(parents=True, exist_ok=True)
-    context = browser.new_context(viewport={"width": 1600, "height": 900})
+    context = browser.new_context(viewport={"width": 1920, "height": 1080})
     context.route(lambda url: not url.startswith(server.address), lambda route: route.abort())
     made = Editor(context.new_page(), server.address, shots)
     made.open()

@@ -295,3 +295,68 @@ def test_path_outside_the_folder(priors, folder, weights, name):
 
 def test_name_that_comes_through_a_wire_is_checked_later(priors):
     assert priors.SketchPriorLoader.validate_inputs() is True
+
+
+# --- the same over HTTP -----------------------------------------------------------------------------------------------
+
+
+def graph(prior, class_id):
+    def node(class_type, **inputs):
+        return {"class_type": class_type, "inputs": inputs}
+
+    settings = {
+        "num_head_channels": 16,
+        "num_heads": 4,
+        "attention_order": "legacy",
+        "image_size": 24,
+        "precision": "auto",
+    }
+    sampling = {"seed": 1, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+    conditioning = {"positive": ["label", 0], "negative": ["label", 0]}
+    return {
+        "prior": node("SketchPriorLoader", prior=prior, **settings),
+        "label": node("SketchPriorLabel", class_id=class_id),
+        "empty": node("EmptyLatentImage", width=["prior", 2], height=32, batch_size=2),
+        "walk": node("KSampler", model=["prior", 0], latent_image=["empty", 0], **conditioning, **sampling),
+        "decode": node("VAEDecode", samples=["walk", 0], vae=["prior", 1]),
+        "out": node("PreviewImage", images=["decode", 0]),
+    }
+
+
+@pytest.fixture(scope="module")
+def server_folder(server):
+    folder = server.base / "models" / "sketch_priors"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def test_a_live_host_paints_with_a_class_prior(server, server_folder, golden):
+    import io
+
+    from PIL import Image
+
+    save_file(load_file(golden / "adm/weights_adm_classcond.safetensors"), server_folder / "classes.safetensors")
+    images = server.run(graph("classes.safetensors", 3))["out"]["images"]
+    assert [Image.open(io.BytesIO(server.picture(image))).size for image in images] == [(24, 32)] * 2
+
+
+def test_a_live_host_says_our_sentences(server, server_folder, golden):
+    from comfy_server import PromptFailed, PromptRefused
+
+    with pytest.raises(PromptRefused) as refused:
+        server.submit(graph("../afhq_dog_4m.pt", -1))
+    (fault,) = refused.value.answer["node_errors"]["prior"]["errors"]
+    assert fault["details"] == (
+        "prior - '../afhq_dog_4m.pt' points outside models/sketch_priors. Choose a file inside that folder."
+    )
+    with pytest.raises(PromptRefused) as refused:
+        server.submit(graph("afhq_dog_4m.pt", -1))
+    (fault,) = refused.value.answer["node_errors"]["prior"]["errors"]
+    assert "The pixel prior 'afhq_dog_4m.pt' was not found in models/sketch_priors" in fault["details"]
+    assert "https://drive.google.com/" in fault["details"]
+
+    save_file(load_file(golden / "adm/weights_adm_classcond.safetensors"), server_folder / "classes.safetensors")
+    with pytest.raises(PromptFailed) as failed:
+        server.run(graph("classes.safetensors", 9))
+    sentence = "Class 9 does not exist in this pixel prior. Choose a class id of 0 to 4."
+    assert failed.value.details["exception_message"].strip() == sentence

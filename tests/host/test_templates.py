@@ -114,9 +114,9 @@ def test_has_a_note_and_reads_left_to_right(template):
     assert any(len(str((note.get("widgets_values") or [""])[0])) > 60 for note in notes), (
         "a note should say what to try"
     )
-    place = {node["id"]: node["pos"][0] for node in workflow["nodes"]}
+    place = {node["id"]: tuple(node["pos"]) for node in workflow["nodes"]}
     backwards = [link for link in workflow["links"] if place[link[1]] >= place[link[3]]]
-    assert backwards == [], "every link should go from left to right"
+    assert backwards == [], "every link should go to the right, or down within a column"
 
 
 @every_template
@@ -166,6 +166,7 @@ def test_manifest_is_sound(pack, room, server):
 @every_template
 def test_runs_or_wants_only_model_files(template, info, server):
     """Starter templates give pictures over HTTP; a twin is refused for its missing model files and for nothing else."""
+    import numpy as np
     from PIL import Image
 
     prompt = graph.to_prompt(read(template), info)
@@ -182,9 +183,8 @@ def test_runs_or_wants_only_model_files(template, info, server):
     images = [image for shown in outputs.values() for image in shown.get("images", [])]
     assert images
     for image in images:
-        picture = Image.open(io.BytesIO(server.picture(image))).convert("RGB")
-        spread = [high - low for low, high in picture.getextrema()]
-        assert max(spread) > 16, f"{image['filename']} is blank"
+        pixels = np.asarray(Image.open(io.BytesIO(server.picture(image))).convert("RGB"))
+        assert pixels.std() > 4, f"{image['filename']} is blank"
 
 
 def test_manifest_check_can_fail(tmp_path):

@@ -220,7 +220,7 @@ def test_crop_keeps_the_middle(read, tmp_path):
     stripes = np.zeros((20, 60, 3), np.uint8)
     stripes[:, :20, 0] = stripes[:, 20:40, 1] = stripes[:, 40:, 2] = 255
     rgb = read(save(Image.fromarray(stripes), tmp_path / "a.png"), frame="square, crop").rgb
-    assert np.array_equal(rgb, np.broadcast_to(np.float32([0, 1, 0]), (20, 20, 3)))
+    assert np.array_equal(rgb, np.broadcast_to(np.array([0.0, 1, 0]), (20, 20, 3)))
 
 
 def test_reduction_averages_and_has_no_halo(read, tmp_path):
@@ -306,14 +306,14 @@ def test_lines_on_nothing_show_on_any_paper(read, tmp_path, ink):
         assert drawing.kind == "line drawing"
         assert np.array_equal(drawing.ink > 0.5, lines() == 0)
         assert np.allclose(drawing.rgb[0, 0], paper, atol=0.01)
-        contrast = np.abs(drawing.rgb[45, 60] - np.float32(paper)).max()
+        contrast = np.abs(drawing.rgb[45, 60] - np.array(paper)).max()
         assert contrast > 0.5, (ink, paper)
 
 
 def test_a_scan_gets_clean_paper(read, tmp_path):
     """Cream paper with grain and grey pencil: the paper becomes the user's, the grain is no ink, the pencil is."""
     noise = np.random.default_rng(0).normal(0, 3, (180, 240, 1))
-    page = np.float32([238, 228, 205]) + noise
+    page = np.array([238.0, 228, 205]) + noise
     page[lines(240, 180) == 0] = (90, 88, 85)
     path = save(Image.fromarray(page.clip(0, 255).astype(np.uint8)), tmp_path / "scan.png")
     drawing = read(path)

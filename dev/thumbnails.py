@@ -1,0 +1,98 @@
+"""`python3 dev/run.py thumbnails`: templates' .jpg thumbnails and README pictures, from the pictures `demo` has made.
+
+Run `python3 dev/run.py demo` first. A twin that waits for a model of the user's
+shows the starter's result under its name.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from rooms import PACK, room
+
+DEMO = PACK / "demo_output"
+PICTURES = PACK / "docs" / "pictures"
+SIDE = 512
+# template -> (the picture that went in: a piece of its file name, or None; a line of text for twins)
+TEMPLATES = {
+    "SDEdit - strokes to photo": ("PreviewImage", ""),
+    "SDEdit - paint here and press Run": ("Painter", ""),
+    "SDEdit - edit a photo with strokes": ("PreviewImage", ""),
+    "SDEdit - cut and paste": ("PreviewImage", ""),
+    "SDEdit - t0 sweep": (None, ""),
+    "SDEdit - strokes to photo (SD1.5)": ("PreviewImage", "on your SD1.5 or SDXL"),
+    "SDEdit - strokes to photo (LSUN church)": ("PreviewImage", "on the LSUN church prior"),
+}
+TWIN_OF = "SDEdit - strokes to photo"
+
+
+def load(template: str, kind: str) -> list[Image.Image]:
+    paths = sorted(DEMO.glob(f"{template}-{kind}-*.png"))
+    return [Image.open(path).convert("RGB") for path in paths]
+
+
+def thumbnail(template: str, guide: str | None, words: str) -> Image.Image:
+    """Up to four results, what went in as an inset, and for a twin whose model it wants."""
+    source = TWIN_OF if words else template
+    results = load(source, "SaveImage")
+    if not results:
+        sys.exit(f"No picture of '{source}' in {DEMO}: run `python3 dev/run.py demo` first.")
+    if len(results) == 1:
+        card = results[0]
+        card.thumbnail((SIDE * 3 // 2, SIDE))
+    else:
+        card = Image.new("RGB", (SIDE, SIDE))
+        for i, result in enumerate(results[:4]):
+            card.paste(
+                result.resize((SIDE // 2, SIDE // 2), Image.Resampling.LANCZOS), (i % 2 * SIDE // 2, i // 2 * SIDE // 2)
+            )
+    if guide:
+        inset = load(source, guide)[0].resize((176, 176), Image.Resampling.LANCZOS)
+        framed = Image.new("RGB", (184, 184), "white")
+        framed.paste(inset, (4, 4))
+        card.paste(framed, (12, SIDE - 196))
+    if words:
+        draw = ImageDraw.Draw(card)
+        draw.rectangle((0, 0, SIDE, 44), fill="#16171b")
+        draw.text((SIDE / 2, 22), words, fill="white", font=ImageFont.load_default(24), anchor="mm")
+    return card
+
+
+def hero() -> Image.Image:
+    """Strokes on the left, their four landscapes on the right: one row for each of two paintings."""
+    rows = []
+    for template, guide in (
+        ("SDEdit - strokes to photo", "PreviewImage"),
+        ("SDEdit - paint here and press Run", "Painter"),
+    ):
+        tiles = [load(template, guide)[0], *load(template, "SaveImage")[:4]]
+        rows.append(
+            np.concatenate([np.asarray(tile.resize((256, 256), Image.Resampling.LANCZOS)) for tile in tiles], 1)
+        )
+    return Image.fromarray(np.concatenate(rows, 0))
+
+
+def world() -> Image.Image:
+    """Two rows of renders."""
+    scenes = room("starter.world").render_batch(range(10_000_000, 10_000_012), 192)
+    rows = [np.concatenate([scene.image for scene in scenes[i : i + 6]], 1) for i in (0, 6)]
+    return Image.fromarray(np.concatenate(rows, 0))
+
+
+def main() -> int:
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    for template, (guide, words) in TEMPLATES.items():
+        thumbnail(template, guide, words).save(PACK / "workflows" / f"{template}.jpg", quality=88)
+        print(f"{template}.jpg")
+    hero().save(PICTURES / "hero.jpg", quality=88)
+    world().save(PICTURES / "world.jpg", quality=88)
+    print(f"README pictures in {Path('docs/pictures')}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
