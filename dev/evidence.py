@@ -104,8 +104,10 @@ def scenes(store: Store, count: int) -> Scenes:
     above = (starter.SKY, starter.CLOUD, starter.SUN, starter.MOON)
 
     def sky(a: int, b: int) -> Any:
+        import numpy as np
+
         labels = [world.render(first + i).labels for i in range(a, b)]
-        return _stack([sum(one == kind for kind in above)[..., None] * 255 for one in labels])
+        return _stack([np.isin(one, above)[..., None] * 255 for one in labels])
 
     strokes = store.get("strokes", count, lambda a, b: _stack([world.render(first + i).strokes for i in range(a, b)]))
     return Scenes(render(store, "photos", first, count), strokes, store.get("sky", count, sky)[..., 0])

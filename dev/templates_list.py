@@ -26,7 +26,7 @@ def node(
 
 
 def note(text: str, column: int = 0, height: int = 300) -> dict[str, Any]:
-    return node("MarkdownNote", column, (400, height), named="What to try", **{"": text})
+    return {**node("MarkdownNote", column, (400, height), named="What to try"), "widgets": {"": text}}
 
 
 def drawing(file: str, column: int = 0, **more: Any) -> dict[str, Any]:
@@ -99,7 +99,7 @@ def strokes_to_photo() -> Graph:
             ("larger", "IMAGE", "save", "images"),
         ],
     }
-    return join(parts, starter_walk(1, ("encode", "LATENT"), 0.45))
+    return join(parts, starter_walk(1, ("encode", "LATENT"), 0.4))
 
 
 def paint_here() -> Graph:
@@ -127,7 +127,7 @@ def paint_here() -> Graph:
             ("larger", "IMAGE", "save", "images"),
         ],
     }
-    return join(parts, starter_walk(2, ("encode", "LATENT"), 0.45))
+    return join(parts, starter_walk(2, ("encode", "LATENT"), 0.4))
 
 
 def edit_with_mask() -> Graph:
@@ -137,13 +137,15 @@ def edit_with_mask() -> Graph:
         "Every pixel outside the mask stays exactly as it was.\n\n"
         "- Strokes are a picture with a transparent ground: the Sketch Loader's **mask** is where there is paint.\n"
         "- **Grow Mask** decides how much room the model gets around the strokes.\n"
-        "- t0 0.3 to 0.5 melts strokes into the photo."
+        "- t0 0.25 to 0.45 melts strokes into the photo."
     )
     parts = {
         "nodes": {
             "note": note(text),
             "photo": drawing("photo - mountain meadow.png", named="photo"),
-            "strokes": drawing("strokes - cabin and trees.png", kind="colour painting", paper="#4a5c2c", named="strokes"),
+            "strokes": drawing(
+                "strokes - cabin and trees.png", kind="colour painting", paper="#4a5c2c", named="strokes"
+            ),
             "put": node("ImageCompositeMasked", 1, x=0, y=0),
             "show": node("PreviewImage", 1, (250, 250), named="photo with strokes"),
             "grow": node("GrowMask", 1, expand=3),
@@ -164,7 +166,7 @@ def edit_with_mask() -> Graph:
             ("larger", "IMAGE", "save", "images"),
         ],
     }
-    return join(parts, starter_walk(2, ("mask", "LATENT"), 0.4))
+    return join(parts, starter_walk(2, ("mask", "LATENT"), 0.3))
 
 
 def cut_and_paste() -> Graph:
@@ -172,7 +174,7 @@ def cut_and_paste() -> Graph:
         "## Cut and paste\n\n"
         "A piece of one picture is pasted into another; SDEdit at a **low t0** makes the seams and the light agree.\n\n"
         "- x and y of *Image Composite Masked* move the piece.\n"
-        "- t0 0.15 to 0.35: low keeps the piece as it is, high lets the model redraw it.\n"
+        "- t0 0.1 to 0.3: low keeps the piece as it is, high lets the model redraw it.\n"
         "- Two repeats (SDEdit's K) blend more than one at the same t0."
     )
     parts = {
@@ -200,7 +202,7 @@ def cut_and_paste() -> Graph:
             ("twice", "sampler", "sampler", "sampler"),
         ],
     }
-    walk = starter_walk(2, ("encode", "LATENT"), 0.25)
+    walk = starter_walk(2, ("encode", "LATENT"), 0.12)
     walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
     return join(parts, walk)
 

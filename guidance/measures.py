@@ -66,16 +66,17 @@ def faithfulness(results: torch.Tensor, guides: torch.Tensor, mask: torch.Tensor
 
 def painted_distance(
     results: torch.Tensor,
-    guides: torch.Tensor,
+    painted_guides: torch.Tensor,
     painter: Callable[[torch.Tensor], torch.Tensor],
     mask: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """How far the result, painted over with strokes again, is from the strokes it was made from: rms per image [B].
+    """How far apart results and guides are once both are painted with the same few strokes: rms per image [B].
 
-    A result may add any detail that the painter would wipe away, and nothing else, without cost: faithful in the sense
-    of GradOP's constraint |painter(result) - guide|. `painter` maps [B,H,W,3] to the same shape.
+    A result may add any detail that the painter wipes away, and nothing else, without cost: faithful in the sense of
+    GradOP's constraint on painter(result). `painter` maps [B,H,W,3] to the same shape; `painted_guides` is what it
+    makes of the guides [B or 1,H,W,3], because a painter hardly ever leaves its own paintings as they are.
     """
-    return faithfulness(painter(results), guides, mask).rms
+    return faithfulness(painter(results), painted_guides, mask).rms
 
 
 def palette_distance(results: torch.Tensor, guides: torch.Tensor, directions: int = 32, seed: int = 0) -> torch.Tensor:

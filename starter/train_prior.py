@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import save_file
 
 from ..networks.adm import ADM
@@ -117,18 +118,33 @@ def learning_rate(seen: int, total: int, peak: float) -> float:
 
 
 def train(
-    folder: Path, images: np.ndarray, total: int, batch: int, peak: float, save_every: float, compile: bool
+    folder: Path,
+    images: np.ndarray,
+    *,
+    total: int,
+    batch: int,
+    peak: float,
+    save_every: float,
+    compile: bool = False,
+    start: Path | None = None,
 ) -> None:
+    """Trains until `total` images are seen; goes on from folder/state.pt, else from the weights `start`, else anew."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     size = images.shape[1]
     network = ADM(**SHAPE)
     initialise(network)
+    seen, seconds = 0, 0.0
+    if start is not None:
+        with safe_open(start, "pt") as weights:
+            network.load_state_dict({name: weights.get_tensor(name).float() for name in weights.keys()})  # noqa: SIM118
+            seen = int(weights.metadata()["images_seen"])
     # on 2 CPU cores plain layout, eager, was fastest (27 images/s; channels_last 17: its group norm is slow backwards;
     # channels_last compiled 26 after 90 s of compiling), on a GPU the other way round
-    network.to(device, memory_format=torch.channels_last if device.type == "cuda" else torch.contiguous_format)
+    network.to(device)
+    if device.type == "cuda":
+        network.to(memory_format=torch.channels_last)
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.0)
-    seen, seconds = 0, 0.0
     state_path = folder / "state.pt"
     if state_path.is_file():
         state = torch.load(state_path, map_location=device, weights_only=True)
@@ -158,7 +174,8 @@ def train(
         step = seen // batch
         keep = min(0.9992, (1 + step) / (12 + step))
         with torch.no_grad():
-            torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - keep)
+            for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+                mean.lerp_(value, 1 - keep)
         losses.append(loss.item())
         now = time.monotonic()
         if step % 100 == 0:
@@ -208,10 +225,20 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--peak", type=float, default=6e-4, help="highest learning rate")
     parser.add_argument("--save-every", type=float, default=300, help="seconds between saves")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--start", type=Path, help="weights (.safetensors) to go on from where there is no state file")
     parser.add_argument("--compile", action="store_true", help="worth its start-up time on a GPU")
     choice = parser.parse_args(argv)
     if choice.threads:
         torch.set_num_threads(choice.threads)
     choice.folder.mkdir(parents=True, exist_ok=True)
     images = rendered_images(choice.folder.parent, choice.scenes, choice.size)
-    train(choice.folder, images, choice.images, choice.batch, choice.peak, choice.save_every, choice.compile)
+    train(
+        choice.folder,
+        images,
+        total=choice.images,
+        batch=choice.batch,
+        peak=choice.peak,
+        save_every=choice.save_every,
+        compile=choice.compile,
+        start=choice.start,
+    )

@@ -101,7 +101,7 @@ def test_noised_and_look_in_a_graph(server, prior, guide):
         nodes["result" + end] = node("PreviewImage", images=["decode" + end, 0])
     outputs = server.run(nodes)
     (plain,), (continued,), (look,) = (pictures(server, outputs, "result" + end) for end in ("", "2", "look"))
-    assert max(high for _, high in ImageChops.difference(plain, continued).getextrema()) <= 1
+    assert max(high for _, high in ImageChops.difference(plain, continued).getextrema()) <= 1  # pyright: ignore[reportGeneralTypeIssues]
     assert ImageChops.difference(plain, look).getbbox() is not None
 
 

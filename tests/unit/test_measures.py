@@ -77,8 +77,8 @@ def test_painted_distance_forgives_detail_only(measures):
     guide = flat(world(2, 3))
     detail = guide + (world(2, 4) - flat(world(2, 4)))
     assert measures.faithfulness(detail, guide).rms.min() > 0.01
-    assert measures.painted_distance(detail, guide, flat).max() < 1e-5
-    assert measures.painted_distance(detail + 0.1, guide, flat).min() > 0.09
+    assert measures.painted_distance(detail, flat(guide), flat).max() < 1e-5
+    assert measures.painted_distance(detail + 0.1, flat(guide), flat).min() > 0.09
 
 
 def test_palette_distance_ignores_places_and_sees_colours(measures):
