@@ -142,7 +142,7 @@ def train(
     # channels_last compiled 26 after 90 s of compiling), on a GPU the other way round
     network.to(device)
     if device.type == "cuda":
-        network.to(memory_format=torch.channels_last)
+        network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.0)
     state_path = folder / "state.pt"
