@@ -27,7 +27,8 @@ SIZE = 64
 BATCH = 25
 STEPS = 25
 T0_OF_K = 0.4
-SET_SAMPLER = "euler_ancestral"  # for whole pictures from noise
+SET_SAMPLER = "dpmpp_2m_sde"  # whole pictures from noise, on Karras levels
+SET_START = 0.85  # as t0: half a percent of signal. Higher up an eps network's small errors are multiplied by up to 157
 WALK_SAMPLER = "ddpm"  # SDEdit's own steps
 WEIGHTS = PACK / "starter" / "weights" / "prior.safetensors"
 DECIDES = ("host.py", "nodes/sdedit.py", "nodes/priors.py", "networks/*.py", "samplers/*.py", "starter/world.py")
@@ -66,23 +67,33 @@ class Lab:
     ) -> Any:
         """SDEdit on a LATENT: NoiseToT0, a SAMPLER (or its name), SketchRepeatSampler, SamplerCustom, VAE decode."""
         from comfy.samplers import sampler_object
-        from comfy_extras.nodes_custom_sampler import SamplerCustom
 
         sigmas = self.doors.NoiseToT0.execute(self.model, guide, t0, "published noise level", steps, seed).args[0]
         steps_with = sampler_object(sampler) if isinstance(sampler, str) else sampler
         (repeated,) = self.doors.SketchRepeatSampler.execute(steps_with, repeats).args
+        return self.sample(guide, sigmas, repeated, seed)
+
+    def from_noise(self, count: int, seed: int) -> Any:
+        """Whole pictures: the host's KarrasScheduler from SET_START down, on an empty LATENT."""
+        import torch
+        from comfy.samplers import sampler_object
+        from comfy_extras.nodes_custom_sampler import KarrasScheduler
+
+        empty = {"samples": torch.zeros(count, 3, SIZE, SIZE)}
+        start = self.doors.NoiseToT0.execute(self.model, empty, SET_START, "published noise level", 1, 0).args[0][0]
+        (sigmas,) = KarrasScheduler.execute(STEPS, start.item(), 0.01, 7.0).args
+        return self.sample(empty, sigmas, sampler_object(SET_SAMPLER), seed)
+
+    def sample(self, latent: dict[str, Any], sigmas: Any, sampler: Any, seed: int) -> Any:
+        from comfy_extras.nodes_custom_sampler import SamplerCustom
+
         out, _ = SamplerCustom.execute(
-            self.model, True, seed, 1.0, self.label, self.label, repeated, sigmas, guide
+            self.model, True, seed, 1.0, self.label, self.label, sampler, sigmas, latent
         ).args
         return self.vae.decode(out["samples"]).cpu()
 
     def encode(self, pictures: Any) -> dict[str, Any]:
         return {"samples": self.vae.encode(pictures)}
-
-    def empty(self, count: int) -> dict[str, Any]:
-        import torch
-
-        return {"samples": torch.zeros(count, 3, SIZE, SIZE)}
 
 
 class Scenes(NamedTuple):
@@ -130,9 +141,7 @@ def prior_quality(lab: Lab, store: Store, plan: Plan, page: Page) -> Any:
     measures = inprocess.room("guidance.measures")
     n = plan.samples
     sets = [render(store, f"renders {i}", HELD_OUT + i * n, n) for i in range(plan.sets)]
-    samples = store.get(
-        "samples", n, lambda a, b: lab.walk(lab.empty(b - a), 1.0, a, sampler=SET_SAMPLER), batch=2 * BATCH
-    )
+    samples = store.get("samples", n, lambda a, b: lab.from_noise(b - a, a), batch=2 * BATCH)
     say("  measuring")
     mine = [measures.patch_distance(samples, one) for one in sets]
     pairs = [(a, b) for i, a in enumerate(sets) for b in sets[i + 1 :]]
@@ -145,7 +154,7 @@ def prior_quality(lab: Lab, store: Store, plan: Plan, page: Page) -> Any:
 
     page.text(
         f"## The prior: {ratio:.2f} times the distance of renders to renders",
-        f"{n:,} pictures from pure noise ({STEPS} steps, `{SET_SAMPLER}`, NoiseToT0 grid from t0 1), against "
+        f"{n:,} pictures from noise ({STEPS} steps, `{SET_SAMPLER}`, Karras levels from t0 {SET_START} down), against "
         f"{plan.sets} disjoint sets of {n:,} held-out renders: mean over the sets, divided by the mean over the "
         f"{len(pairs)} pairs of render sets (single pairings give {min(single):.2f} to {max(single):.2f}).",
         "The distance is the sliced Wasserstein distance of 7x7 patches on a Laplacian pyramid (Karras et al. 2018), "
@@ -407,7 +416,7 @@ def main() -> int:
     comfy.utils.PROGRESS_BAR_ENABLED = False  # ours are enough
     plan = QUICK if options.quick else FULL
     output = options.output or (Path(tempfile.mkdtemp(prefix="evidence-")) if options.quick else PACK / "docs")
-    settings = (plan, BATCH, STEPS, T0_OF_K, SET_SAMPLER, WALK_SAMPLER)
+    settings = (plan, BATCH, STEPS, T0_OF_K, SET_SAMPLER, SET_START, WALK_SAMPLER)
     store, page, began = Store("evidence", settings, DECIDES), Page(output), time.perf_counter()
     if options.fresh:
         store.forget()
