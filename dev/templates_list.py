@@ -31,7 +31,7 @@ def note(text: str, column: int = 0, height: int = 300) -> dict[str, Any]:
 
 def drawing(file: str, column: int = 0, **more: Any) -> dict[str, Any]:
     """The starter paints 64 x 64 pixels, so drawings come in at that size."""
-    return node("SketchLoader", column, (280, 0), **{"file": f"sample: {file}", "size": 64, **more})
+    return node("SketchLoader", column, (280, 480), **{"file": f"sample: {file}", "size": 64, **more})
 
 
 def starter_walk(first: int, latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
