@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # renders go to processes; numpy's own threads would fight them
 
 from rooms import room
 
-TRAININGS = {"prior": "starter.train_prior"}
+TRAININGS = {"prior": "starter.train_prior", "experts": "starter.train_experts"}
 
 
 def main() -> None:

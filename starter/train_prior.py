@@ -78,15 +78,21 @@ def weighted_loss(network, clean, alphas_cumprod, generator, gamma=5.0):
 
 
 def sample(network, alphas_cumprod, count: int, size: int, steps: int, device, seed=0) -> torch.Tensor:
-    """DDIM samples [count, 3, size, size] for the sample sheet."""
-    x = torch.randn(count, 3, size, size, generator=torch.Generator().manual_seed(seed)).to(device)
-    times = torch.linspace(len(alphas_cumprod) - 1, 0, steps + 1).round().long()
-    for now, after in pairwise(times):
-        a, b = alphas_cumprod[now], alphas_cumprod[after] if after > 0 else torch.tensor(1.0)
+    """Ancestral samples [count, 3, size, size] for the sample sheet.
+
+    Clipped deterministic steps (DDIM) leave noise in them: at the highest levels a small error of epsilon is a large
+    one of the picture, and what clipping cuts off stays in the sample for good.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 3, size, size, generator=generator).to(device)
+    times = torch.linspace(len(alphas_cumprod) - 1, 0, steps).round().long().tolist()
+    for now, after in pairwise([*times, -1]):
+        a, b = alphas_cumprod[now], alphas_cumprod[after] if after >= 0 else torch.tensor(1.0)
         epsilon = network(x, torch.full((count,), float(now), device=device)).float()
         clean = ((x - (1 - a).sqrt() * epsilon) / a.sqrt()).clamp(-1, 1)
-        epsilon = (x - a.sqrt() * clean) / (1 - a).sqrt()
-        x = b.sqrt() * clean + (1 - b).sqrt() * epsilon
+        beta = 1 - a / b
+        mean = (b.sqrt() * beta * clean + (1 - beta).sqrt() * (1 - b) * x) / (1 - a)
+        x = mean + (beta * (1 - b) / (1 - a)).sqrt() * torch.randn(x.shape, generator=generator).to(device)
     return x
 
 
@@ -110,9 +116,9 @@ def export(average: torch.nn.Module, path: Path, seen: int, size: int) -> None:
     os.replace(part, path)
 
 
-def learning_rate(seen: int, total: int, peak: float) -> float:
-    """Short warm-up, then a cosine to a twentieth of the peak at `total` images."""
-    warm = min(1.0, (seen + 1) / 6000)
+def learning_rate(seen: int, total: int, peak: float, first: int = 0) -> float:
+    """Short warm-up from the `first` image on (a new optimiser's), then a cosine to peak / 20 at `total`."""
+    warm = min(1.0, (seen - first + 1) / 6000)
     fall = 0.5 + 0.5 * np.cos(np.pi * min(1.0, seen / total))
     return float(peak * warm * (0.05 + 0.95 * fall))
 
@@ -145,13 +151,14 @@ def train(
         network.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     average = copy.deepcopy(network).eval()
     optimiser = torch.optim.AdamW(network.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=0.0)
+    first = seen
     state_path = folder / "state.pt"
     if state_path.is_file():
         state = torch.load(state_path, map_location=device, weights_only=True)
         network.load_state_dict(state["network"])
         average.load_state_dict(state["average"])
         optimiser.load_state_dict(state["optimiser"])
-        seen, seconds = state["seen"], state["seconds"]
+        seen, seconds, first = state["seen"], state["seconds"], state["first"]
         print(f"resumed at {seen} images, {seconds / 60:.0f} min of training so far", flush=True)
     forward = torch.compile(network) if compile else network
     alphas_cumprod = 1 / (1 + published_sigmas() ** 2)
@@ -162,7 +169,7 @@ def train(
     saved = started = time.monotonic()
     while seen < total:
         for group in optimiser.param_groups:
-            group["lr"] = learning_rate(seen, total, peak)
+            group["lr"] = learning_rate(seen, total, peak, first)
         clean = next(source)
         with torch.autocast(device.type, torch.bfloat16):
             loss = weighted_loss(forward, clean, alphas_cumprod, generator)
@@ -184,7 +191,7 @@ def train(
                 "seen": seen,
                 "minutes": round(elapsed / 60, 2),
                 "loss": round(float(np.mean(losses)), 5),
-                "lr": round(learning_rate(seen, total, peak), 7),
+                "lr": round(learning_rate(seen, total, peak, first), 7),
                 "machine": platform.processor() or platform.machine(),
                 "device": str(device),
                 "threads": torch.get_num_threads(),
@@ -200,6 +207,7 @@ def train(
                 "optimiser": optimiser.state_dict(),
                 "seen": seen,
                 "seconds": seconds + now - started,
+                "first": first,
             }
             torch.save(state, state_path.with_suffix(".part"))
             os.replace(state_path.with_suffix(".part"), state_path)
