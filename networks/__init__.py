@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import adm, ddpm
+from . import adm, clip_resnet, ddpm, dse, inception, infodraw, vgg
 
 
 class Layout(NamedTuple):
     """One supported family of checkpoints."""
 
     name: str
+    role: str  # what such a network is for: "prior", "extractor", "features", "domain" or "style"
     has: tuple[str, ...]  # keys that must all be there
     has_not: tuple[str, ...]  # pieces of key names of relatives that this class cannot run
     network: Callable[..., nn.Module]
@@ -25,9 +26,11 @@ class Layout(NamedTuple):
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
 
 
+ROLES = ("prior", "extractor", "features", "domain", "style")
 LAYOUTS = (
     Layout(
         "ADM (guided diffusion)",
+        "prior",
         (
             "time_embed.0.weight",
             "input_blocks.0.0.weight",
@@ -41,6 +44,7 @@ LAYOUTS = (
     ),
     Layout(
         "DDPM (SDEdit, DDIM)",
+        "prior",
         (
             "temb.dense.0.weight",
             "conv_in.weight",
@@ -55,6 +59,7 @@ LAYOUTS = (
     ),
     Layout(
         "DDPM (diffusers, google/ddpm-*)",
+        "prior",
         (
             "time_embedding.linear_1.weight",
             "conv_in.weight",
@@ -68,19 +73,99 @@ LAYOUTS = (
         ddpm.config_from,
         ddpm.from_diffusers,
     ),
+    Layout(
+        "InformativeDrawings",
+        "extractor",
+        ("model0.1.weight", "model1.0.weight", "model1.3.weight", "model3.0.weight", "model4.1.weight"),
+        (),
+        infodraw.InformativeDrawings,
+        infodraw.config_from,
+    ),
+    Layout(
+        "CLIP ResNet, picture half",
+        "features",
+        ("conv1.weight", "conv3.weight", "layer4.0.conv1.weight", "attnpool.positional_embedding"),
+        (),
+        clip_resnet.ClipResNet,
+        clip_resnet.config_from,
+    ),
+    Layout(
+        "CLIP ResNet",
+        "features",
+        ("visual.conv1.weight", "visual.layer4.0.conv1.weight", "visual.attnpool.positional_embedding"),
+        (),
+        clip_resnet.ClipResNet,
+        clip_resnet.config_from,
+        clip_resnet.visual_half,
+    ),
+    Layout(
+        "VGG",
+        "features",
+        ("features.0.weight", "features.0.bias"),
+        ("running_mean", "squeeze"),
+        vgg.VGG,
+        vgg.config_from,
+        vgg.without_classifier,
+    ),
+    Layout(
+        "LPIPS (VGG)",
+        "features",
+        ("net.slice1.0.weight", "net.slice5.28.weight", "lin0.model.1.weight"),
+        (),
+        vgg.VGG,
+        vgg.config_from,
+        vgg.from_lpips,
+    ),
+    Layout(
+        "InceptionV3",
+        "features",
+        ("Conv2d_1a_3x3.conv.weight", "Conv2d_2a_3x3.conv.weight", "Conv2d_2b_3x3.conv.weight"),
+        (),
+        inception.InceptionStem,
+        inception.config_from,
+        inception.stem_only,
+    ),
+    Layout(
+        "DSE (EGSDE)",
+        "domain",
+        ("time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.1.qkv.weight", "I2Iout.0.weight"),
+        ("output_blocks",),
+        dse.DSE,
+        dse.config_from,
+        dse.encoder_only,
+    ),
+    Layout(
+        "AdaIN encoder",
+        "style",
+        ("0.weight", "2.weight", "5.weight", "9.weight", "12.weight", "16.weight", "29.weight"),
+        (),
+        vgg.AdaINEncoder,
+        vgg.no_config,
+        vgg.up_to_relu4_1,
+    ),
+    Layout(
+        "AdaIN decoder",
+        "style",
+        ("1.weight", "5.weight", "8.weight", "11.weight", "14.weight", "18.weight", "28.weight"),
+        (),
+        vgg.AdaINDecoder,
+        vgg.no_config,
+    ),
 )
 
 
-def supported() -> str:
-    """The layouts by name, for messages."""
-    return "; ".join(layout.name for layout in LAYOUTS)
+def supported(*roles: str) -> str:
+    """The layouts of these roles by name, for messages; of "prior" where none is given."""
+    return "; ".join(layout.name for layout in LAYOUTS if layout.role in (roles or ("prior",)))
 
 
-def recognise(state_dict: Mapping[str, Any]) -> Layout | None:
-    """The layout of these keys (without any `module.` prefix), or None."""
+def recognise(state_dict: Mapping[str, Any], *roles: str) -> Layout | None:
+    """The layout of these keys (without any `module.` prefix) in one of these roles ("prior" if none), or None."""
     for layout in LAYOUTS:
-        if all(key in state_dict for key in layout.has) and not any(
-            part in key for key in state_dict for part in layout.has_not
+        if (
+            layout.role in (roles or ("prior",))
+            and all(key in state_dict for key in layout.has)
+            and not any(part in key for key in state_dict for part in layout.has_not)
         ):
             return layout
     return None
@@ -110,10 +195,12 @@ def build(
     ValueError: the keys belong to no supported layout, or to a variant of one that differs in some tensor.
     """
     state_dict = strip_module(state_dict)
-    layout = recognise(state_dict)
+    layout = recognise(state_dict, *ROLES)
     if layout is None:
         seen = ", ".join(sorted(state_dict)[:4]) or "none at all"
-        raise ValueError(f"These weights are of no kind known here (first keys: {seen}). Supported are: {supported()}.")
+        raise ValueError(
+            f"These weights are of no kind known here (first keys: {seen}). Supported are: {supported(*ROLES)}."
+        )
     state_dict = layout.rename(state_dict)
     try:
         config = layout.config_from(state_dict, hints)
@@ -121,7 +208,11 @@ def build(
         raise ValueError(f"These weights look like {layout.name}, but tensor {missing} is missing.") from missing
     _check(layout, config, state_dict)
     network = layout.network(**config, ops=ops, dtype=dtype, device="meta")
-    weights = {key: value.to(device=device, dtype=dtype or torch.float32) for key, value in state_dict.items()}
+
+    def kind(value: Tensor) -> torch.dtype:  # counters of norms stay whole numbers
+        return (dtype or torch.float32) if value.is_floating_point() else value.dtype
+
+    weights = {key: value.to(device=device, dtype=kind(value)) for key, value in state_dict.items()}
     network.load_state_dict(weights, strict=True, assign=True)
     return network.eval().requires_grad_(False)
 

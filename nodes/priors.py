@@ -215,14 +215,14 @@ def load_prior(
 def read_prior(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights in a file, and those of SETTINGS that its metadata states (as JSON)."""
     content, metadata = host.read_weights(path)
-    found = [networks.strip_module(weights) for weights in _state_dicts(content)]
+    found = [networks.strip_module(weights) for weights in state_dicts(content)]
     weights = next((weights for weights in found if networks.recognise(weights)), None)
     if weights is None:
         raise ValueError(_what_it_is(os.path.basename(path), found))
     return weights, {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
 
 
-def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
+def state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
     """Every group of named tensors in what a file holds, averaged (EMA) weights first.
 
     Training programs wrap theirs: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
@@ -232,10 +232,10 @@ def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
         if tensors:
             yield tensors
         for key in sorted(content, key=lambda key: "ema" not in str(key).lower()):
-            yield from _state_dicts(content[key])
+            yield from state_dicts(content[key])
     elif isinstance(content, (list, tuple)):
         for part in reversed(content):
-            yield from _state_dicts(part)
+            yield from state_dicts(part)
 
 
 def _what_it_is(name: str, found: list[dict[str, Tensor]]) -> str:

@@ -1,0 +1,299 @@
+"""Doors for the networks that judge a picture: extractors that draw its lines, feature networks that look at it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host, networks
+from ..guidance.extractors import EDGES, Extractor, extractor
+from ..guidance.features import TAPS, Domain, Features, clip_vision_features, features
+from ..guidance.frozen import gradients, ordinary
+from .priors import RELATIVES, SETTINGS, state_dicts
+
+EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
+STARTER = "starter (built in)"
+CONNECTED = "the connected clip_vision"
+WEIGHTS = host.PACK / "starter" / "weights"
+STARTER_EXTRACTOR, STARTER_FEATURES = WEIGHTS / "extractor.safetensors", WEIGHTS / "features.safetensors"
+BYTES_A_PIXEL = 1600  # of a drawing: about six maps of 64 channels at full size, for a moment
+FEEDING = {"as trained": False, "as published": True}
+PAPER = ("Inversion-by-Inversion", "InvBy")
+
+# A role of a layout: what such a file is called, and where it belongs.
+ROLES = {
+    "prior": ("a pixel prior", "Put it into models/sketch_priors and load it with Load Pixel Prior."),
+    "extractor": ("a sketch extractor", "Put it into models/sketch_extractors and load it with Load Sketch Extractor."),
+    "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
+    "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
+    "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
+}
+VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
+MORE_RELATIVES = (
+    ("vision_model.encoder.", "a CLIP vision model", VISION),
+    ("visual.transformer.", "a CLIP vision model", VISION),
+    (
+        "lin0.model",
+        "the channel weights of LPIPS without its network",
+        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
+    ),
+    *RELATIVES,
+)
+
+host.register_model_folder(EXTRACTORS)
+host.register_model_folder(FEATURES)
+ExtractorSocket = io.Custom("SKETCH_EXTRACTOR")
+FeaturesSocket = io.Custom("SKETCH_FEATURES")
+
+
+class SketchExtractorLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchExtractorLoader",
+            display_name="Load Sketch Extractor",
+            category="sketch/loaders",
+            description="What draws the lines of a picture, so that a shape energy can compare them with your sketch: "
+            "smooth edges without any weights, the small built-in network, or an InformativeDrawings checkpoint.",
+            search_aliases=[*PAPER, "InformativeDrawings", "line art", "lineart", "photo to sketch", "edge detection"],
+            inputs=[
+                io.Combo.Input(
+                    "extractor",
+                    options=[EDGES.name, *_built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
+                    tooltip="Edges need no weights and work on any picture. The built-in network knows landscapes "
+                    "of the starter. Or a file of InformativeDrawings in models/sketch_extractors (.safetensors, "
+                    ".sft, .pt, .pth, .ckpt).",
+                )
+            ],
+            outputs=[
+                ExtractorSocket.Output(
+                    "extractor",
+                    display_name="extractor",
+                    tooltip="For Shape Energy, Shape Inversion and Photo to Sketch.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, extractor: str | None = None) -> bool | str:
+        return extractor in (None, EDGES.name) or _found("sketch extractor", EXTRACTORS, extractor, STARTER_EXTRACTOR)
+
+    @classmethod
+    def execute(cls, extractor: str) -> io.NodeOutput:
+        return io.NodeOutput(load_extractor(extractor))
+
+
+class SketchFeatureLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchFeatureLoader",
+            display_name="Load Sketch Features",
+            category="sketch/loaders",
+            description="A frozen network that compares pictures by what it sees in them: the small built-in one, CLIP "
+            "RN50 or RN101, VGG, LPIPS, InceptionV3, EGSDE's domain extractor, or any CLIP vision model.",
+            search_aliases=[*PAPER, "CLIP RN101", "VGG16", "LPIPS", "InceptionV3", "DSE", "EGSDE", "perceptual"],
+            inputs=[
+                io.Combo.Input(
+                    "features",
+                    options=[*_built_in(STARTER_FEATURES), *host.model_files(FEATURES), CONNECTED],
+                    tooltip="The built-in network was trained on the starter's landscapes. Files stand in "
+                    "models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt). A clip_vision goes first.",
+                ),
+                io.Combo.Input(
+                    "taps",
+                    options=list(TAPS),
+                    advanced=True,
+                    tooltip="Which layers of CLIP ResNets and VGG are compared. intended: after each stage. published: "
+                    "what Inversion-by-Inversion's release really took: earlier CLIP layers, VGG's last pool.",
+                ),
+                io.Combo.Input(
+                    "feeding",
+                    options=list(FEEDING),
+                    advanced=True,
+                    tooltip="as trained: pictures are normalised as the network knows them. as published: fed in -1..1 "
+                    "where 0..1 was meant, and the noisy state is compared; CLIP's pull is then next to nothing.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    step=32,
+                    advanced=True,
+                    tooltip="Shorter side that CLIP and InceptionV3 see pictures at, and the most that VGG does, 32 to "
+                    "1024 px. 0: CLIP 224, InceptionV3 299, the built-in 128, other VGG any size. Not for clip_vision.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="A CLIP, SigLIP or DINO vision model from Load CLIP Vision, instead of a file.",
+                ),
+            ],
+            outputs=[
+                FeaturesSocket.Output(
+                    "features",
+                    display_name="features",
+                    tooltip="For Appearance Energy, the metric lpips of Shape Energy, and (EGSDE's) Domain Energy.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, features: str | None = None) -> bool | str:
+        return features in (None, CONNECTED) or _found("feature network", FEATURES, features, STARTER_FEATURES)
+
+    @classmethod
+    def execute(cls, features: str, taps: str, feeding: str, size: int, clip_vision: Any = None) -> io.NodeOutput:
+        if clip_vision is not None:
+            return io.NodeOutput(clip_vision_features("CLIP vision", clip_vision))
+        return io.NodeOutput(load_features(features, taps, FEEDING[feeding], size))
+
+
+class SketchPhotoToSketch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchPhotoToSketch",
+            display_name="Photo to Sketch",
+            category="sketch/drawing",
+            description="Draws a photograph in dark lines on white, with the very extractor that a shape energy uses: "
+            "see what the energy sees, or make a sketch to start from.",
+            search_aliases=[*PAPER, "line art", "lineart preprocessor", "edges", "InformativeDrawings", "sketch"],
+            inputs=[
+                io.Image.Input("image", tooltip="Photographs of any size; each of a batch is drawn by itself."),
+                ExtractorSocket.Input(
+                    "extractor",
+                    optional=True,
+                    tooltip="What draws, from Load Sketch Extractor. Left open: edges, which need no weights.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "sketch",
+                    display_name="sketch",
+                    tooltip="The drawings, of the same size and batch: 1 is paper, 0 is ink, the same in all channels.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, extractor: Extractor = EDGES) -> io.NodeOutput:
+        progress = ProgressBar(len(image))  # its updates are where Cancel is heard
+        drawn = []
+        device = image.device
+        if extractor.network is not None:
+            device = extractor.network.patcher.load_device
+            host.make_room(device, BYTES_A_PIXEL * image.shape[1] * image.shape[2])
+        with gradients():
+            draw = extractor.open(device)
+            for photo in image:
+                seen = ordinary(photo[None, ..., :3]).movedim(-1, 1).to(device, torch.float32).expand(-1, 3, -1, -1)
+                drawn.append(draw(seen).movedim(1, -1).expand(-1, -1, -1, 3).to(image.device))
+                progress.update(1)
+        return io.NodeOutput(torch.cat(drawn))
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def load_extractor(name: str) -> Extractor:
+    """The extractor behind one option of the loader."""
+    if name == EDGES.name:
+        return EDGES
+    path = _path("sketch extractor", EXTRACTORS, name, STARTER_EXTRACTOR)
+    network: Any = read_network(path, ("extractor",), {})[0]
+    if network.in_channels != 3:
+        raise ValueError(
+            f"A sketch extractor draws from 3 colour channels; '{os.path.basename(path)}' wants {network.in_channels}."
+        )
+    return extractor(name, host.network_patcher(network))
+
+
+def load_features(name: str, taps: str = "intended", published: bool = False, size: int = 0) -> Features | Domain:
+    """The feature network behind one option of the loader."""
+    if name == CONNECTED:
+        raise ValueError(
+            f"'{CONNECTED}' is chosen, but nothing is connected: connect Load CLIP Vision, or choose a file."
+        )
+    path = _path("feature network", FEATURES, name, STARTER_FEATURES)
+    network, stated = read_network(path, ("features", "domain"), {"num_head_channels": 64})
+    patcher = host.network_patcher(network)
+    return features(name, patcher, taps=taps, published=published, size=size or stated.get("image_size", 0))
+
+
+def _built_in(file: Path) -> list[str]:
+    return [STARTER] if file.is_file() else []
+
+
+def _found(role: str, folder: str, name: str, starter: Path) -> bool | str:
+    """True, or the sentence for a file that is not there; the host would only say that it is not in its list."""
+    try:
+        _path(role, folder, name, starter)
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def _path(role: str, folder: str, name: str, starter: Path) -> str:
+    if name != STARTER:
+        return host.model_file(role, folder, name)
+    if not starter.is_file():
+        raise ValueError(f"The built-in weights are missing ({starter}): the pack is incomplete, install it again.")
+    return str(starter)
+
+
+def read_network(path: str, roles: tuple[str, ...], hints: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The network in a file, of one of these roles, and what the file states about itself.
+
+    ValueError: it holds something else, or a variant that cannot be run here.
+    """
+    name = os.path.basename(path)
+    if _is_program(path):
+        raise ValueError(
+            f"'{name}' is a TorchScript program, not plain weights, as OpenAI gave out CLIP. Use the same network as "
+            ".safetensors (models_manifest.json in the pack's folder has an address)."
+        )
+    content, metadata = host.read_weights(path)
+    found = [networks.strip_module(weights) for weights in state_dicts(content)]
+    weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
+    if weights is None:
+        raise ValueError(_what_it_is(name, found, roles))
+    stated = {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
+    return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
+
+
+def _is_program(path: str) -> bool:
+    """True for what torch.jit.save writes: a zip archive with code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...]) -> str:
+    """The sentence for a file of another kind."""
+    wanted = ROLES[roles[0]][0]
+    for weights in found:
+        layout = networks.recognise(weights, *networks.ROLES)
+        if layout is not None:
+            what, advice = ROLES[layout.role]
+            return f"'{name}' is {what} ({layout.name}), not {wanted}. {advice}"
+    keys = sorted({key for weights in found for key in weights})
+    for piece, what, advice in MORE_RELATIVES:
+        if any(piece in key for key in keys):
+            return f"'{name}' is {what}, not {wanted}. {advice}"
+    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
+    return f"'{name}' is not {wanted} known here ({seen}). Supported are: {networks.supported(*roles)}."
+
+
+NODES = [SketchExtractorLoader, SketchFeatureLoader, SketchPhotoToSketch]

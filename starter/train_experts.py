@@ -1,0 +1,291 @@
+"""Trains the starter's experts on renders of the starter world: `extractor`, which draws a photo in lines, and
+`features`, whose maps say what is where.
+
+The extractor is a narrow InformativeDrawings that is shown renders and their true line sketches: cross entropy, and L1
+of the blurred drawings, so that a line one pixel aside is better than none. The feature network is a narrow VGG that
+learns the label map at five scales, and the hour: colours, materials and places are what tells those. It learns with
+batch norms, which are folded into its filters at the end. Resumable: the state file is replaced atomically.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool2d, binary_cross_entropy, cross_entropy
+
+from ..networks.infodraw import InformativeDrawings
+from ..networks.vgg import VGG
+from .world import HOURS, LABELS, render_batch
+
+WIDTHS, BLOCKS = (12, 32, 64), 3  # of the extractor: 0.31M parameters
+STAGES = ((16, 16), (32, 32), (64, 64), (96, 96), (128, 128))  # of the feature network: 0.74M parameters
+SIZES = {64: 0.8, 128: 0.2}  # sides of the renders, and how the scenes are shared out
+CHUNK = 100
+MEAN, STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))  # as every VGG wants it
+EXPERTS = ("extractor", "features")
+Batch = dict[str, Tensor]
+
+
+# --- scenes -----------------------------------------------------------------------------------------------------------
+
+
+def _chunk(job: tuple[int, int]) -> dict[str, np.ndarray]:
+    first, size = job
+    scenes = render_batch(range(first, first + CHUNK), size)
+    hours = [next(i for i, hour in enumerate(HOURS) if hour in scene.caption.split(", ")[-1]) for scene in scenes]
+    parts = {name: np.stack([getattr(scene, name) for scene in scenes]) for name in ("image", "labels", "sketch")}
+    return {**parts, "hour": np.array(hours, np.uint8)}
+
+
+def scenes(folder: Path, count: int, size: int, workers: int = 2) -> dict[str, np.ndarray]:
+    """Renders of seeds 0..count-1: image [N,s,s,3], labels and sketch [N,s,s], hour [N], all uint8; kept in a file."""
+    count = -(-count // CHUNK) * CHUNK
+    path = folder / f"experts_{size}_{count}.npz"
+    if not path.is_file():
+        with ProcessPoolExecutor(workers) as pool:
+            chunks = list(pool.map(_chunk, [(first, size) for first in range(0, count, CHUNK)]))
+        part = path.with_suffix(".part")
+        with part.open("wb") as file:
+            parts = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+            np.savez(file, allow_pickle=False, **parts)
+        os.replace(part, path)
+        print(f"rendered {count} scenes of {size} px", flush=True)
+    with np.load(path) as held:
+        return dict(held)
+
+
+def batches(worlds: list[dict[str, np.ndarray]], pixels: int, start: int) -> Iterator[Batch]:
+    """Endless batches of about `pixels` pixels from one size at a time, half of them mirrored, as tensors in [0,1].
+
+    `start` counts the batches already drawn."""
+    step = start
+    shares = np.array([len(world["image"]) * world["image"].shape[1] ** 2 for world in worlds], float)
+    while True:
+        rng = np.random.default_rng([13, step])
+        world = worlds[rng.choice(len(worlds), p=shares / shares.sum())]
+        count = max(2, pixels // world["image"].shape[1] ** 2)
+        chosen = np.sort(rng.integers(0, len(world["image"]), count))
+        drawn = {name: torch.from_numpy(values[chosen]) for name, values in world.items()}
+        flip = torch.from_numpy(rng.random(count) < 0.5)
+        for name in ("image", "labels", "sketch"):
+            flipped = flip.view(-1, *[1] * (drawn[name].ndim - 1))
+            drawn[name] = torch.where(flipped, drawn[name].flip(2), drawn[name])
+        yield {
+            "image": drawn["image"].movedim(-1, 1).float() / 255,
+            "sketch": drawn["sketch"][:, None].float() / 255,
+            "labels": drawn["labels"].long(),
+            "hour": drawn["hour"].long(),
+        }
+        step += 1
+
+
+# --- the two networks in training -------------------------------------------------------------------------------------
+
+
+class DrawingLesson(nn.Module):
+    """The extractor, its loss and its export."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = InformativeDrawings(widths=WIDTHS, blocks=BLOCKS)
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Cross entropy of the drawings, and mean absolute difference of them in blurs of 3 and 5 pixels.
+
+        L1 on the sharp drawings would end in blank paper: lines are so few that it is nearly right everywhere. Pictures
+        are made lighter, darker or noisier at random, since an energy shows states that are not finished yet.
+        """
+        image = batch["image"]
+        spread = torch.rand(3, len(image), 1, 1, 1, generator=rng)
+        noise = torch.randn(image.shape, generator=rng) * 0.08 * spread[0].square()
+        image = ((image + noise) * (0.8 + 0.4 * spread[1]) + 0.1 * (spread[2] - 0.5)).clamp(0, 1)
+        drawn, wanted = self.network(image), batch["sketch"]
+        loss = binary_cross_entropy(drawn.clamp(1e-4, 1 - 1e-4), wanted)
+        for width in (3, 5):
+            blurred = [avg_pool2d(x, width, 1, width // 2) for x in (drawn, wanted)]
+            loss = loss + 2 * (blurred[0] - blurred[1]).abs().mean()
+        return loss
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
+
+    def sheet(self, batch: Batch) -> Tensor:
+        """Photos, true sketches and drawings [N,3,H,3W]."""
+        drawn = self.network(batch["image"])
+        columns = [batch["image"], batch["sketch"].expand(-1, 3, -1, -1), drawn.expand(-1, 3, -1, -1)]
+        return torch.cat(columns, 3)
+
+
+class LookingLesson(nn.Module):
+    """The feature network with batch norms, a reader of labels on each of its taps, one of the hour, and its export."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stages, self.readers = nn.ModuleList(), nn.ModuleList()
+        channels = 3
+        for stage in STAGES:
+            layers: list[nn.Module] = []
+            for width in stage:
+                layers += [nn.Conv2d(channels, width, 3, padding=1), nn.BatchNorm2d(width), nn.ReLU()]
+                channels = width
+            self.stages.append(nn.Sequential(*layers))
+            self.readers.append(nn.Conv2d(channels, len(LABELS), 1))
+        self.hour = nn.Linear(channels, len(HOURS))
+
+    def taps(self, image: Tensor) -> list[Tensor]:
+        x = (image - MEAN[:, None, None]) / STD[:, None, None]
+        maps = []
+        for stage in self.stages:
+            x = stage(nn.functional.max_pool2d(x, 2) if maps else x)
+            maps.append(x)
+        return maps
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        """Mean cross entropy of the labels at every tap (the label in the middle of each cell) and of the hour."""
+        maps = self.taps(batch["image"])
+        losses = [cross_entropy(self.hour(maps[-1].mean((2, 3))), batch["hour"])]
+        for i, (reader, seen) in enumerate(zip(self.readers, maps, strict=True)):
+            middle = (1 << i) // 2
+            losses.append(cross_entropy(reader(seen), batch["labels"][:, middle :: 1 << i, middle :: 1 << i]))
+        return torch.stack(losses).mean()
+
+    def weights(self) -> dict[str, Tensor]:
+        """A plain VGG: each norm folded into the filter in front of it."""
+        folded = VGG(widths=STAGES)
+        filters = [layer for layer in folded.features if isinstance(layer, nn.Conv2d)]
+        layers = [layer for stage in self.stages for layer in stage if not isinstance(layer, nn.ReLU)]  # pyright: ignore
+        for conv, norm, into in zip(layers[::2], layers[1::2], filters, strict=True):
+            scale = norm.weight / (norm.running_var + norm.eps).sqrt()
+            into.weight.data = (conv.weight * scale[:, None, None, None]).detach()
+            into.get_parameter("bias").data = ((conv.bias - norm.running_mean) * scale + norm.bias).detach()
+        return folded.state_dict()
+
+    def sheet(self, batch: Batch) -> Tensor:
+        """Photos, and the labels read off the first, third and fifth tap in colours [N,3,H,4W]."""
+        image = batch["image"]
+        colours = torch.rand(len(LABELS), 3, generator=torch.Generator().manual_seed(3))
+        columns = [image, colours[batch["labels"]].movedim(-1, 1)]
+        maps = self.taps(image)
+        for i in (0, 2, 4):
+            read = colours[self.readers[i](maps[i]).argmax(1)].movedim(-1, 1)
+            columns.append(nn.functional.interpolate(read, image.shape[-2:]))
+        return torch.cat(columns, 3)
+
+
+LESSONS: dict[str, Callable[[], Any]] = {"extractor": DrawingLesson, "features": LookingLesson}
+
+
+# --- training ---------------------------------------------------------------------------------------------------------
+
+
+def export(weights: dict[str, Tensor], path: Path, minutes: float) -> None:
+    """fp16 safetensors in the published key layout; replaces the file at once."""
+    part = path.with_suffix(".part")
+    notes = {"format": "pt", "trained_on": "SketchSynth starter world", "minutes": f"{minutes:.1f}"}
+    notes["image_size"] = json.dumps(max(SIZES))
+    save_file({name: value.detach().half().contiguous() for name, value in weights.items()}, part, metadata=notes)
+    os.replace(part, path)
+
+
+def picture(sheet: Tensor, path: Path) -> None:
+    """Rows [N,3,h,w] under one another, twice as large."""
+    tall = torch.cat(list(sheet.clamp(0, 1)), 1).movedim(0, -1)
+    image = Image.fromarray((tall * 255).round().byte().numpy())
+    image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(path)
+
+
+def learning_rate(peak: float, steps: int, progress: float) -> float:
+    """Short warm-up, then a cosine that ends at a fiftieth of `peak` where `progress` is 1."""
+    fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
+    return peak * min(1.0, (steps + 1) / 50) * (0.02 + 0.98 * fall)
+
+
+def train(
+    name: str, folder: Path, worlds: list[dict[str, np.ndarray]], *, minutes: float, pixels: int, peak: float
+) -> list[float]:
+    """Trains one expert until it has learned for `minutes` in all; the rate falls to nothing at their end.
+
+    Returns the mean loss of every hundred steps (of the rest, if fewer) of this run.
+    """
+    torch.manual_seed(5)
+    lesson = LESSONS[name]().train()
+    optimiser = torch.optim.AdamW(lesson.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4)
+    steps, learned = 0, 0.0
+    state_path = folder / f"{name}.pt"
+    if state_path.is_file():
+        state = torch.load(state_path, weights_only=True)
+        lesson.load_state_dict(state["lesson"])
+        optimiser.load_state_dict(state["optimiser"])
+        steps, learned = state["steps"], state["minutes"]
+        print(f"{name}: resumed at {learned:.1f} minutes", flush=True)
+    source = batches(worlds, pixels, steps)
+    rng = torch.Generator().manual_seed(17 + steps)
+    log = (folder / f"{name}.jsonl").open("a")
+    means: list[float] = []
+    losses: list[float] = []
+    saved = started = time.monotonic()
+    before = learned
+    while True:
+        done = learned >= minutes
+        if done or time.monotonic() - saved > 60:
+            saved = time.monotonic()
+            state = {"lesson": lesson.state_dict(), "optimiser": optimiser.state_dict(), "steps": steps}
+            torch.save({**state, "minutes": learned}, state_path.with_suffix(".part"))
+            os.replace(state_path.with_suffix(".part"), state_path)
+            lesson.eval()
+            with torch.no_grad():
+                export(lesson.weights(), folder / f"{name}.safetensors", learned)
+                few = {key: value[:6] for key, value in next(batches(worlds[:1], pixels, 10**6)).items()}
+                picture(lesson.sheet(few), folder / f"{name}.png")
+            lesson.train()
+        if (done and losses) or len(losses) == 100:
+            means.append(float(np.mean(losses)))
+            line = {"steps": steps, "minutes": round(learned, 2), "loss": round(means[-1], 5)}
+            line |= {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
+            print(json.dumps(line), file=log, flush=True)
+            print(f"{name} {steps:>6} steps {learned:6.1f} min  loss {means[-1]:.4f}", flush=True)
+            losses = []
+        if done:
+            return means
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(peak, steps, learned / minutes)
+        loss = lesson.loss(next(source), rng)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
+        optimiser.step()
+        losses.append(float(loss.detach()))
+        steps += 1
+        learned = before + (time.monotonic() - started) / 60
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(prog="train experts", description=__doc__)
+    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
+    parser.add_argument("--only", choices=EXPERTS, help="one of the two")
+    parser.add_argument("--minutes", type=float, default=8.0, help="of learning, each, in all")
+    parser.add_argument("--scenes", type=int, default=8_000, help="different renders to draw from")
+    parser.add_argument("--pixels", type=int, default=16 * 64 * 64, help="in a batch")
+    parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
+    parser.add_argument("--threads", type=int, default=0)
+    choice = parser.parse_args(argv)
+    if choice.threads:
+        torch.set_num_threads(choice.threads)
+    choice.folder.mkdir(parents=True, exist_ok=True)
+    worlds = [scenes(choice.folder, round(choice.scenes * share), size) for size, share in SIZES.items()]
+    for name in EXPERTS if choice.only is None else (choice.only,):
+        train(name, choice.folder, worlds, minutes=choice.minutes, pixels=choice.pixels, peak=choice.peak)
