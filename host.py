@@ -20,6 +20,7 @@ import comfy.model_management
 import comfy.model_patcher
 import comfy.model_sampling
 import comfy.ops
+import comfy.patcher_extension
 import comfy.sd
 import comfy.supported_models_base
 import comfy.utils
@@ -71,6 +72,20 @@ class PixelNetwork(torch.nn.Module):
         return self.network(x, t, y)[:, :3]  # channels 3 to 5 of learned variances are not used by any sampler
 
 
+class FractionalLevels(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
+    """The native levels, with fractional time labels between them, as solvers of the papers ask for (spec invbyinv 7).
+
+    The host rounds a sigma to the nearest level, which is up to half a label wrong; native levels stay whole numbers.
+    """
+
+    def timestep(self, sigma: Tensor) -> Tensor:
+        # on the CPU: Apple's GPUs have no float64. Linear in log alpha, -log(1 + sigma^2) / 2
+        bent, table = (0.5 * torch.log1p(level.double().cpu() ** 2) for level in (sigma, self.sigmas))
+        after = torch.searchsorted(table, bent).clamp(1, len(table) - 1)
+        share = (bent - table[after - 1]) / (table[after] - table[after - 1])
+        return (after - 1 + share).clamp(0, len(table) - 1).float().to(sigma.device)
+
+
 class PixelPrior(comfy.model_base.BaseModel):
     """A pixel-space eps model on the 1000 native levels. network: as networks.build gives it."""
 
@@ -79,6 +94,7 @@ class PixelPrior(comfy.model_base.BaseModel):
         config = PixelConfig({"disable_unet_model_creation": True})
         config.set_inference_dtype(dtype, _compute_dtype(dtype))
         super().__init__(config, comfy.model_base.ModelType.EPS)
+        self.model_sampling = FractionalLevels(config)
         self.diffusion_model = PixelNetwork(network, dtype)
         comfy.model_management.archive_model_dtypes(self.diffusion_model)
         self.num_classes: int | None = network.num_classes
@@ -147,6 +163,20 @@ def pixel_model(
     return model
 
 
+NETWORK_OPS = comfy.ops.disable_weight_init  # layers of networks beside the MODEL, for networks.build
+
+
+def network_patcher(network: torch.nn.Module) -> comfy.model_patcher.ModelPatcher:
+    """A network beside the MODEL (an extractor, a feature network) under the host's memory management."""
+    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    return comfy.model_patcher.CoreModelPatcher(network.to(offload), load_device=device, offload_device=offload)
+
+
+def make_room(device: torch.device, size: float) -> None:
+    """Has the host unload models until `size` bytes are free on the device; for work outside of a sampler."""
+    comfy.model_management.free_memory(size, device)
+
+
 def pixel_vae() -> comfy.sd.VAE:
     """The host's pixel-space VAE in float32. Left alone it takes bfloat16 on GPUs, which keeps no more than 8 bits.
 
@@ -177,7 +207,11 @@ def noise_family(model: Any) -> NoiseFamily:
 
     ValueError: a family on which noise levels mean something else, by its class names.
     """
-    sampling = model.get_model_object("model_sampling")
+    return sampling_family(model.get_model_object("model_sampling"))
+
+
+def sampling_family(sampling: Any) -> NoiseFamily:
+    """noise_family of a model_sampling object, as a model has it while it samples."""
     kind = _noise_kind(sampling)
     if kind is not None:
         sigma_data = 1.0 if kind == "flow" else float(sampling.sigma_data)
@@ -205,6 +239,43 @@ def _noise_kind(sampling: Any) -> str | None:
         if isinstance(sampling, known.ModelSamplingDiscrete):
             return "discrete"
     return None
+
+
+# --- patches on a MODEL that need more than one call of it ------------------------------------------------------------
+
+
+def wrap_sampling(model: comfy.model_patcher.ModelPatcher, key: str, wrapper: Callable) -> None:
+    """Puts wrapper(executor, *arguments of SAMPLER.sample) round every sampling run of this MODEL."""
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, key, wrapper)
+
+
+def reserve(model: comfy.model_patcher.ModelPatcher, key: str, needed: Callable[[list[int]], float]) -> None:
+    """Has the host keep at least needed(latent shape) bytes free for each step of this MODEL.
+
+    The host sizes a run by the shape of its noise, so a call that needs more asks for more pictures at once.
+    """
+
+    def prepare(execute, model, shape, conds, **settings):
+        own = model.model.memory_required([2 * shape[0], *shape[1:]])
+        times = max(1, math.ceil(needed(list(shape)) / max(own, 1)))
+        return execute(model, [shape[0] * times, *shape[1:]], conds, **settings)
+
+    model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, key, prepare)
+
+
+def check_image_model(model: Any) -> None:
+    """ValueError: a MODEL whose noise is of no supported family, or whose latents are not pictures."""
+    noise_family(model)
+    dimensions = model.get_model_object("latent_format").latent_dimensions
+    if dimensions != 2:
+        raise ValueError(
+            f"This MODEL's latents have {dimensions} dimensions (video, audio or 3D). Energies work on image models."
+        )
+
+
+def decoder_memory(vae: Any) -> Callable[[list[int]], float]:
+    """(latent shape) -> bytes of a decode that keeps what its backward needs: 2.5 times a plain one."""
+    return lambda shape: 2.5 * shape[0] * vae.memory_used_decode(shape, vae.vae_dtype)
 
 
 # --- model files ------------------------------------------------------------------------------------------------------

@@ -17,6 +17,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..guidance.noise import signal_and_noise
+
 if TYPE_CHECKING:
     from ..host import NoiseFamily
 
@@ -36,13 +38,6 @@ def published_sigmas() -> Tensor:
     betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64).float()
     abar = torch.cumprod(1 - betas, dim=0).double()
     return ((1 - abar) / abar).sqrt().float()
-
-
-def signal_and_noise(family: NoiseFamily, sigma: float) -> tuple[float, float]:
-    """What a sample at `sigma` is made of: x = signal * x0 + noise * e with e of unit variance."""
-    if family.kind == "flow":
-        return 1 - sigma, sigma
-    return 1.0, sigma
 
 
 def matched(family: NoiseFamily, ratio: Tensor) -> Tensor:

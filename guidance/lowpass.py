@@ -1,0 +1,71 @@
+"""The low-pass of Inversion-by-Inversion, ILVR and EGSDE: what an image looks like on a coarse grid of cells.
+
+Shrink with an antialiased triangle, enlarge again by linear interpolation; separable, so each axis is two small
+matrices. Cells sit at half-pixel centres, and what a filter finds beyond the edge is the picture mirrored there.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def low_pass(x: Tensor, N: float | None = None, *, grid: int | None = None) -> Tensor:
+    """The low frequencies of x [..., H, W], same shape, float32, differentiable and linear in x.
+
+    N: side of a cell in pixels (64 at 256 px, as published), or grid: how many cells along the shorter side, 1 to that
+    side; give one of the two. The longer side gets as many cells as keep them square.
+    """
+    rows, columns = cells(x.shape[-2], x.shape[-1], N, grid)
+    (down_rows, up_rows), (down_columns, up_columns) = (
+        [matrix.to(x.device) for matrix in _matrices(n, count)]
+        for n, count in ((x.shape[-2], rows), (x.shape[-1], columns))
+    )
+    small = down_rows @ x.float() @ down_columns.T
+    return up_rows @ small @ up_columns.T
+
+
+def matrices(n: int, N: float) -> tuple[Tensor, Tensor]:
+    """(D [ceil(n / N), n], U [n, ceil(n / N)]) of one axis of n pixels, float32: low-pass = U D.
+
+    Where N does not divide n the cells are a little smaller, n / ceil(n / N), so that they fill the axis.
+    """
+    return _matrices(n, _cell_count(n, N))
+
+
+def cells(height: int, width: int, N: float | None = None, grid: int | None = None) -> tuple[int, int]:
+    """How many cells (down, across) a picture is divided into."""
+    if (N is None) == (grid is None):
+        raise ValueError("Give the low-pass either N, the side of a cell, or grid, the cells along the shorter side.")
+    if grid is None:
+        return _cell_count(height, N or 0), _cell_count(width, N or 0)
+    short = min(height, width)
+    if not 1 <= grid <= short:
+        raise ValueError(f"A grid of {grid} cells was asked of a side of {short}. Choose 1 to {short}.")
+    return round(height * grid / short), round(width * grid / short)
+
+
+def _cell_count(n: int, N: float) -> int:
+    if not N >= 1:
+        raise ValueError(f"A low-pass cell is 1 pixel or more, and {N:g} came.")
+    return math.ceil(n / N)
+
+
+def _matrices(n: int, count: int) -> tuple[Tensor, Tensor]:
+    """Not cached: made inside the host's inference mode, a cached matrix could not carry a later gradient."""
+    return _resampling(n, count), _resampling(count, n)
+
+
+def _resampling(old: int, new: int) -> Tensor:
+    """[new, old]: a triangle around each new pixel, as wide as the coarser pixels are, mirrored at the edges."""
+    scale = old / new
+    half = max(scale, 1.0)
+    centre = (torch.arange(new, dtype=torch.float64) + 0.5) * scale - 0.5
+    tap = (centre - half).floor()[:, None] + torch.arange(math.ceil(2 * half) + 2)
+    weight = (1 - (tap - centre[:, None]).abs() / half).clamp(min=0)
+    inside = tap.long() % (2 * old)
+    inside = torch.minimum(inside, 2 * old - 1 - inside)
+    matrix = torch.zeros(new, old, dtype=torch.float64).scatter_add_(1, inside, weight)
+    return (matrix / matrix.sum(1, keepdim=True)).float()

@@ -1,0 +1,198 @@
+"""Folders of sketches and exemplars, paired: whatever is connected runs once for each pair."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from itertools import islice, product
+from pathlib import Path
+
+import folder_paths
+import torch
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host
+from ..guidance.checks import fit_image
+from ..guidance.drawings import EXTENSIONS, FRAMES, raster, read_drawing
+from ..guidance.drawings.ink import PAINTING
+
+IN_ORDER, ALL = "in order, the shorter folder repeats", "every sketch with every exemplar"
+PAIRINGS = (IN_ORDER, ALL)
+ITSELF = "."  # the input folder itself
+
+
+class SketchPairs(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        folders = [*folder_paths.get_input_subfolders(), ITSELF]
+        return io.Schema(
+            node_id="SketchPairs",
+            display_name="Sketch and Exemplar Pairs",
+            category="sketch/drawing",
+            description="Pairs a folder of sketches with a folder of exemplar photos. Whatever is connected runs once "
+            "for each pair, in one queue entry.",
+            search_aliases=[
+                *("batch", "folder", "load images from folder", "dataset", "pairs", "Inversion-by-Inversion"),
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "sketches",
+                    options=folders,
+                    tooltip="A folder inside ComfyUI's input folder, with line drawings or paintings: pictures, SVG, "
+                    "QuickDraw. Its sub-folders are not looked into. A dot is the input folder itself.",
+                ),
+                io.Combo.Input(
+                    "exemplars",
+                    options=folders,
+                    tooltip="A folder inside ComfyUI's input folder, with photos. Each is cut from its middle and "
+                    "resized to its sketch.",
+                ),
+                io.Combo.Input(
+                    "pairing",
+                    options=list(PAIRINGS),
+                    tooltip="in order: first with first and so on, by file name; the shorter folder begins again until "
+                    "the longer one is through. every: all combinations, one exemplar after the other.",
+                ),
+                io.Int.Input(
+                    "limit", default=20, min=1, max=10_000, tooltip="At most so many pairs, 1 to 10000, the first ones."
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=8192,
+                    step=8,
+                    tooltip="Longer side in pixels, 8 to 8192, a multiple of 8. 0: each as large as its sketch. The "
+                    "starter prior paints at 64, SD1.5 at 512, SDXL at 1024.",
+                ),
+                io.Combo.Input(
+                    "frame",
+                    options=list(FRAMES),
+                    tooltip="Keep aspect: sides are only trimmed to multiples of 8. Or a square, with paper around the "
+                    "sketch or cut from its middle.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "sketch", display_name="sketch", is_output_list=True, tooltip="One sketch for each pair, on white."
+                ),
+                io.Image.Output(
+                    "exemplar",
+                    display_name="exemplar",
+                    is_output_list=True,
+                    tooltip="One exemplar for each pair, as large as its sketch.",
+                ),
+                io.String.Output(
+                    "name",
+                    display_name="name",
+                    is_output_list=True,
+                    tooltip="exemplar-to-sketch for each pair: a file name for Save Image, a label for a sheet.",
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, sketches: str | None, exemplars: str | None) -> bool | str:
+        try:
+            for folder in (sketches, exemplars):
+                if folder is not None:  # a link: known only when it runs
+                    _folder(folder)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, sketches: str | None, exemplars: str | None, **_) -> str:
+        digest = hashlib.sha256()
+        for folder in (sketches, exemplars):
+            for path in _files(_folder(folder), EXTENSIONS) if folder is not None else ():
+                state = path.stat()
+                digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    @classmethod
+    def execute(cls, sketches: str, exemplars: str, pairing: str, limit: int, size: int, frame: str) -> io.NodeOutput:
+        skipped: list[str] = []
+        drawings = _readable(
+            "sketches", sketches, EXTENSIONS, lambda path: _picture(path, size=size, frame=frame), limit, skipped
+        )
+        photos = _readable(
+            "exemplars", exemplars, raster.EXTENSIONS, lambda path: _picture(path, kind=PAINTING), limit, skipped
+        )
+        pairs = list(islice(paired(list(drawings), list(photos), pairing), limit))
+        drawn = [drawings[sketch] for sketch, _ in pairs]
+        painted = [fit_image(photos[photo], *drawings[sketch].shape[1:3]) for sketch, photo in pairs]
+        names = [f"{photo.stem}-to-{sketch.stem}" for sketch, photo in pairs]
+        text = f"{len(pairs)} pairs of {len(drawings)} sketches and {len(photos)} exemplars."
+        if skipped:
+            text += "\nSkipped, because they cannot be read:\n" + "\n".join(skipped)
+        return io.NodeOutput(drawn, painted, names, ui=host.text_on_node(cls, text))
+
+
+def paired(sketches: list, exemplars: list, pairing: str) -> Iterator[tuple]:
+    """(sketch, exemplar) of each pair; both lists hold one or more."""
+    if pairing == ALL:
+        for exemplar, sketch in product(exemplars, sketches):
+            yield sketch, exemplar
+        return
+    for i in range(max(len(sketches), len(exemplars))):
+        yield sketches[i % len(sketches)], exemplars[i % len(exemplars)]
+
+
+def _readable(
+    what: str,
+    folder: str,
+    extensions: tuple[str, ...],
+    read: Callable[[Path], Tensor],
+    limit: int,
+    skipped: list[str],
+) -> dict[Path, Tensor]:
+    """The first `limit` pictures of a folder by path; what cannot be read goes to `skipped` with its reason."""
+    paths = _files(_folder(folder), extensions)
+    if not paths:
+        raise ValueError(
+            f"The folder of {what} '{folder}' holds no file that can be read here ({', '.join(extensions)}). Copy some "
+            "into it, or choose another folder."
+        )
+    progress = ProgressBar(min(limit, len(paths)))  # its updates are where Cancel is heard
+    pictures: dict[Path, Tensor] = {}
+    for path in paths:
+        if len(pictures) == limit:
+            break
+        try:
+            pictures[path] = read(path)
+        except ValueError as error:
+            skipped.append(f"{path.name}: {error}")
+            continue
+        progress.update(1)
+    if not pictures:
+        raise ValueError(f"No file of the folder of {what} '{folder}' can be read. The first: {skipped[-len(paths)]}")
+    return pictures
+
+
+def _picture(path: Path, **settings) -> Tensor:
+    return torch.from_numpy(read_drawing(path, **settings).rgb)[None]
+
+
+def _folder(name: str) -> Path:
+    """The folder behind the widget's text. ValueError: not there, or outside ComfyUI's input folder."""
+    root = os.path.abspath(folder_paths.get_input_directory())
+    path = os.path.abspath(os.path.join(root, name))
+    if os.path.commonpath([root, path]) != root:
+        raise ValueError(f"'{name}' lies outside ComfyUI's input folder. Copy the pictures into a folder inside it.")
+    if not os.path.isdir(path):
+        raise ValueError(
+            f"There is no folder '{name}' in ComfyUI's input folder ({root}). Make one, or choose another."
+        )
+    return Path(path)
+
+
+def _files(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in extensions and path.is_file())
+
+
+NODES = [SketchPairs]

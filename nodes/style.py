@@ -1,0 +1,106 @@
+"""The door to style injection: the colours and the contrast of an exemplar on a picture, before a walk begins."""
+
+from __future__ import annotations
+
+import comfy.model_management
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host
+from ..guidance.checks import pair_batches
+from ..guidance.style import DECODER, ENCODER, Coder, coder, recode, restyle
+from .experts import FEATURES, read_network
+
+NO_NETWORK = "no network"
+FILE_TIP = (
+    "AdaIN's published {} ({}) in models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt), for its style "
+    "transfer. Choose encoder and decoder, or neither."
+)
+
+
+class SketchAdaINStyle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        files = [NO_NETWORK, *host.model_files(FEATURES)]
+        return io.Schema(
+            node_id="SketchAdaINStyle",
+            display_name="Style Injection (AdaIN)",
+            category="sketch/inversion",
+            description="Gives a picture the colours of another one and its contrast at each scale of detail. Needs no "
+            "network; with AdaIN's own encoder and decoder it is their style transfer.",
+            search_aliases=[
+                *("AdaIN", "CORAL", "color transfer", "colour match", "style transfer", "Inversion-by-Inversion"),
+            ],
+            inputs=[
+                io.Image.Input(
+                    "content", tooltip="What is restyled: a sketch, or the result of a first stage. 0 to 1."
+                ),
+                io.Image.Input(
+                    "style", tooltip="The exemplar, of any size: one, or one for each picture of content. 0 to 1."
+                ),
+                io.Float.Input(
+                    "alpha",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    tooltip="How much, 0 (content as it is) to 1 (all of the style).",
+                ),
+                io.Boolean.Input(
+                    "keep_colours",
+                    default=False,
+                    tooltip="On: the exemplar is recoloured like the content first, so that only its contrast and "
+                    "grain are taken. Off: its colours, too.",
+                ),
+                io.Combo.Input(
+                    "encoder",
+                    options=files,
+                    advanced=True,
+                    tooltip=FILE_TIP.format("VGG19 encoder", "vgg_normalised.pth"),
+                ),
+                io.Combo.Input(
+                    "decoder", options=files, advanced=True, tooltip=FILE_TIP.format("decoder", "decoder.pth")
+                ),
+            ],
+            outputs=[
+                io.Image.Output("image", display_name="image", tooltip="The restyled pictures, as large as content.")
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, encoder: str | None = None, decoder: str | None = None) -> bool | str:
+        try:
+            for half, name in ((ENCODER, encoder), (DECODER, decoder)):
+                if name not in (None, NO_NETWORK):
+                    host.model_file(f"AdaIN {half}", FEATURES, name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls, content: Tensor, style: Tensor, alpha: float, keep_colours: bool, encoder: str, decoder: str
+    ) -> io.NodeOutput:
+        style = pair_batches(style, len(content), "style", "content")
+        picture, exemplar = (image[..., :3].movedim(-1, 1).float() for image in (content, style))
+        if encoder == decoder == NO_NETWORK:
+            result = restyle(picture, exemplar, alpha, keep_colours)
+        else:
+            halves = load_half(ENCODER, encoder), load_half(DECODER, decoder)
+            device = comfy.model_management.get_torch_device()
+            result = recode(picture, exemplar, *halves, alpha, keep_colours, device)
+        return io.NodeOutput(result.movedim(1, -1))
+
+
+def load_half(half: str, name: str) -> Coder:
+    """AdaIN's encoder or decoder from a file. ValueError: none is chosen, or the file is something else."""
+    if name == NO_NETWORK:
+        raise ValueError(f"AdaIN's {half} is missing. Choose files for encoder and decoder, or no network for both.")
+    path = host.model_file(f"AdaIN {half}", FEATURES, name)
+    found = coder(name, host.network_patcher(read_network(path, ("style",), {})[0]))
+    if found.half != half:
+        raise ValueError(f"'{name}' is AdaIN's {found.half}, not its {half}. Choose the other file there.")
+    return found
+
+
+NODES = [SketchAdaINStyle]

@@ -1,0 +1,93 @@
+"""ILVR (Choi et al., ICCV 2021): after each step, the low frequencies of a reference instead of the sample's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from comfy.k_diffusion.sampling import default_noise_sampler
+from comfy.utils import common_upscale
+from torch import Tensor
+from tqdm.auto import trange
+
+from .. import host
+from ..guidance.checks import pair_batches
+from ..guidance.lowpass import low_pass
+from .levels import signal_and_noise
+from .sde import step_factors, unit_scale
+
+if TYPE_CHECKING:
+    from ..host import NoiseFamily
+
+MATCHED, PUBLISHED = "matched", "published"
+LEVELS = (MATCHED, PUBLISHED)
+
+
+def sample_ilvr(
+    model: Any,
+    x: Tensor,
+    sigmas: Tensor,
+    extra_args: dict[str, Any] | None = None,
+    callback: Callable[[dict[str, Any]], None] | None = None,
+    disable: bool | None = None,
+    noise_sampler: Callable[[Tensor, Tensor], Tensor] | None = None,
+    reference: Tensor | None = None,
+    grid: int = 8,
+    start: float = 0.0,
+    end: float = 1.0,
+    weight: float = 1.0,
+    level: str = MATCHED,
+) -> Tensor:
+    """DDPM steps from sigmas[0] to sigmas[-1]; after each one begun inside the window x <- x + LP(q - x).
+
+    reference: samples of a clean LATENT [1 or B, C, h, w]; q is it, noised afresh at every step. grid: the low-pass LP
+    keeps so many cells along the shorter side. start, end: the window, in shares of the model's own schedule.
+    weight 0 to 1: of the reference against the guide that the walk began with (the mix-up variant); 1 is the reference
+    alone. level: q at the level of x ("matched"), or one step noisier, as the released codes have it ("published").
+    Masks: the replacement fades with the mask. x, result [B, C, H, W].
+    """
+    if reference is None:
+        raise ValueError("ILVR needs a reference LATENT, and none came.")
+    extra_args = {} if extra_args is None else extra_args
+    noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
+    family = host.noise_family(model.inner_model.model_patcher)
+    prior = model.inner_model.inner_model
+    sampling = prior.model_sampling
+    first, last = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
+    guide = weight * fit_latent(prior.process_latent_in(reference.float()), x) + (1 - weight) * model.latent_image
+    mask = extra_args.get("denoise_mask")
+    ones = x.new_ones([x.shape[0]])
+    levels = sigmas.tolist()
+
+    for i in trange(len(levels) - 1, disable=disable):
+        denoised = model(x, sigmas[i] * ones, **extra_args)
+        if callback is not None:
+            callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
+        guess, stay, std = step_factors(family, levels[i], levels[i + 1], "small")
+        x = guess * denoised + stay * x
+        if std > 0:
+            x = x + std * noise_sampler(sigmas[i], sigmas[i + 1])
+        if last < levels[i] <= first:
+            at = levels[i + 1] if level == MATCHED else levels[i]
+            noise = noise_sampler(sigmas[i], sigmas[i + 1]) if at > 0 else 0.0
+            change = low_pass(noised(family, guide, noise, at, levels[i + 1]) - x, grid=grid)
+            x = x + (change if mask is None else mask * change)
+    return x
+
+
+def noised(family: NoiseFamily, clean: Tensor, noise: Tensor | float, sigma: float, sigma_of_x: float) -> Tensor:
+    """A clean picture at level sigma, in the coordinates of sigma_of_x."""
+    signal, amount = signal_and_noise(family, sigma)
+    return (signal * clean + amount * noise) * unit_scale(family, sigma, sigma_of_x)
+
+
+def fit_latent(samples: Tensor, x: Tensor) -> Tensor:
+    """A latent guide [1 or B, C, h, w] for x [B, C, H, W]: its middle, cut to the aspect of x and resized."""
+    if samples.ndim != 4 or samples.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"The reference LATENT has shape {list(samples.shape)}, and this model paints {list(x.shape)}. Encode the "
+            "reference with this model's own VAE."
+        )
+    if samples.shape[2:] != x.shape[2:]:
+        samples = common_upscale(samples, x.shape[3], x.shape[2], "area", "center")
+    return pair_batches(samples, x.shape[0], "reference", "latent").to(x)
