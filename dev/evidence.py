@@ -16,6 +16,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import evidence_inversion
+
 import inprocess
 import machine
 from keeping import Page, Store
@@ -442,6 +444,8 @@ def main() -> int:
         published_steps(lab, store, plan, page, strokes, references)
         say("editing")
         editing(lab, store, plan, page, known)
+        say("a sketch and an exemplar")
+        evidence_inversion.pairs(lab, page, references, plan.strokes)
     spent = sum(store.seconds.values())
     page.text(f"Rendering and sampling took {spent / 60:.1f} minutes on this machine.")
     page.write()

@@ -17,6 +17,9 @@ LOCALES = Path(__file__).resolve().parent.parent / "locales"
 SPECIAL = set("@{}$|")
 
 
+FILES = ("file", "prior", "extractor", "features", "encoder", "decoder", "sketches", "exemplars")
+
+
 def english(node_class: Any) -> dict[str, Any]:
     """One node's texts in the shape of the editor's nodeDefs.json."""
     schema = node_class.GET_SCHEMA()
@@ -38,7 +41,7 @@ def english(node_class: Any) -> dict[str, Any]:
 def options(item: Any) -> dict[str, Any]:
     """The choices of a combo that are words of ours (lists of files change from machine to machine)."""
     choices = getattr(item, "options", None)
-    if not choices or item.id in ("file", "prior") or not all(isinstance(choice, str) for choice in choices):
+    if not choices or item.id in FILES or not all(isinstance(choice, str) for choice in choices):
         return {}
     return {"options": {choice.replace(".", "_"): choice for choice in choices}}
 

@@ -1,4 +1,4 @@
-"""Makes the photos, the cut-out and the transparent strokes of starter/samples: renders, and paint over them.
+"""Makes the photos, line drawings, cut-out and transparent strokes of starter/samples: renders, and paint over them.
 
 python3 dev/run.py make_photos          # same files every time
 """
@@ -11,7 +11,13 @@ from PIL import Image
 from make_samples import SAMPLES, SIDE, Canvas
 from rooms import room
 
-PHOTOS = {"photo - mountain meadow": 1087, "photo - quiet lake": 182}
+PHOTOS = {
+    "photo - mountain meadow": 1087,
+    "photo - quiet lake": 182,
+    "photo - evening lake": 3023,
+    "photo - moonlit peaks": 3042,
+}
+LINES = {"line drawing - lake and peaks": 3012, "line drawing - three conifers": 3002}
 CABIN_SEED = 1123
 
 
@@ -19,6 +25,8 @@ def photos() -> None:
     world = room("starter.world").World(SIDE)
     for name, seed in PHOTOS.items():
         Image.fromarray(world.render(seed).image).save(SAMPLES / f"{name}.png", optimize=True)
+    for name, seed in LINES.items():
+        Image.fromarray(world.render(seed).sketch).save(SAMPLES / f"{name}.png", optimize=True)
 
 
 def cut_out() -> None:

@@ -16,6 +16,21 @@ CHURCH = {
     "url": "https://huggingface.co/google/ddpm-ema-church-256/resolve/main/diffusion_pytorch_model.bin",
     "directory": "sketch_priors",
 }
+AFHQ = {
+    "name": "afhq_dog_4m.pt",
+    "url": "https://drive.google.com/file/d/14OG_o3aa8Hxmfu36IIRyOgRwEP6ngLdo/view?usp=sharing",
+    "directory": "sketch_priors",
+}
+ANIME = {
+    "name": "netG_A_latest.pth",
+    "url": "https://drive.google.com/file/d/1up167zkluR-RIUdr433JbQU43_w9hbgg/view?usp=sharing",
+    "directory": "sketch_extractors",
+}
+RN101 = {
+    "name": "open_clip_model.safetensors",
+    "url": "https://huggingface.co/timm/resnet101_clip.openai/resolve/main/open_clip_model.safetensors",
+    "directory": "sketch_features",
+}
 
 
 def node(
@@ -318,6 +333,212 @@ def twin_church() -> Graph:
     return graph
 
 
+def stage(key: str, column: int, latent: tuple[str, str] | None, model: tuple[str, str], **settings: Any) -> Graph:
+    """One stage of Inversion-by-Inversion: a ShapeInversion and the SamplerCustom that walks it."""
+    shape, walk = f"shape {key}", f"walk {key}"
+    seed = settings.pop("seed", 1)
+    links = [
+        (*model, shape, "model"),
+        ("prior", "vae", shape, "vae"),
+        ("drawing", "image", shape, "sketch"),
+        (shape, "model", walk, "model"),
+        ("label", "conditioning", walk, "positive"),
+        ("label", "conditioning", walk, "negative"),
+        (shape, "sampler", walk, "sampler"),
+        (shape, "sigmas", walk, "sigmas"),
+    ]
+    if latent is not None:
+        links += [(*latent, shape, "latent"), (shape, "latent", walk, "latent_image")]
+    nodes = {
+        shape: node("ShapeInversion", column, (320, 0), named=f"{key}: shape", **settings),
+        walk: node("SamplerCustom", column + 1, (300, 0), add_noise=True, noise_seed=seed, cfg=1.0),
+    }
+    return {"nodes": nodes, "links": links}
+
+
+def sketch_and_exemplar() -> Graph:
+    text = (
+        "## A line sketch and an exemplar become a photo\n\n"
+        "*Inversion-by-Inversion*, without any training. **Stage 1** turns the sketch into an uncoloured photo of its "
+        "shape; **stage 2** noises that again and gives it the exemplar's colours, too.\n\n"
+        "- Choose other samples for *sketch* and *exemplar*, or upload your own.\n"
+        "- **weight** of the shape: more follows the lines harder. **colour_weight** and **grid**: how strongly, and "
+        "how exactly in place, the exemplar's colours come in.\n"
+        "- **t0** of stage 2: lower keeps more of stage 1.\n"
+        "- In your own models the same two nodes do it: see the SD1.5 twin of this graph."
+    )
+    parts = {
+        "nodes": {
+            "note": note(text, height=380),
+            "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
+            "label": node("SketchPriorLabel", 0),
+            "drawing": drawing("line drawing - lake and peaks.png", 1, named="sketch"),
+            "exemplar": drawing("photo - evening lake.png", 1, named="exemplar"),
+            "repeat": node("RepeatLatentBatch", 3, amount=4),
+            "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
+            "decode 1": node("VAEDecode", 4),
+            "show 1": node("PreviewImage", 4, (300, 300), named="after stage 1"),
+            "decode": node("VAEDecode", 6),
+            "larger": node("ImageScaleBy", 6, upscale_method="lanczos", scale_by=4.0),
+            "save": node("SaveImage", 7, (480, 520), filename_prefix="SketchSynth/sketch and exemplar"),
+        },
+        "links": [
+            ("shape stage 1", "latent", "repeat", "samples"),
+            ("repeat", "LATENT", "walk stage 1", "latent_image"),
+            ("walk stage 1", "output", "decode 1", "samples"),
+            ("prior", "vae", "decode 1", "vae"),
+            ("decode 1", "IMAGE", "show 1", "images"),
+            ("prior", "model", "appearance", "model"),
+            ("exemplar", "image", "appearance", "exemplar"),
+            ("walk stage 2", "output", "decode", "samples"),
+            ("prior", "vae", "decode", "vae"),
+            ("decode", "IMAGE", "larger", "image"),
+            ("larger", "IMAGE", "save", "images"),
+        ],
+    }
+    first = stage("stage 1", 2, None, ("prior", "model"), t0=0.5, steps=30)
+    second = stage("stage 2", 4, ("walk stage 1", "output"), ("appearance", "model"), t0=0.5, steps=30, seed=2)
+    return join(parts, first, second)
+
+
+def twin_afhq() -> Graph:
+    """cat2dog as published: three stages of 3, 2 and 1 walks from t0 .4; appearance in the second only."""
+    text = (
+        "## Inversion-by-Inversion as published: cat2dog\n\n"
+        "The paper's setting on its own checkpoints: AFHQ dogs at 256 pixels, a sketch of a dog, a photo of a cat. "
+        "Three stages; the second also looks at the exemplar.\n\n"
+        "- **steps** 0 walks every native level, as published: 2400 model calls. 40 is a quick look.\n"
+        "- wild2dog: shape weights .1, .3, .1; repeats 3, 3, 1; no feature energy.\n"
+        "- A *Jump Sampler* in the sampler sockets is the published accelerated walk."
+    )
+    exact = {"t0": 0.4, "steps": 40, "point": "published", "target": "-1 to 1, as published"}
+    parts = {
+        "nodes": {
+            "note": note(text, height=380),
+            "prior": node("SketchPriorLoader", 0, (280, 0), models=[AFHQ], prior=AFHQ["name"]),
+            "label": node("SketchPriorLabel", 0),
+            "lines": node("SketchExtractorLoader", 0, (280, 0), models=[ANIME], extractor=ANIME["name"]),
+            "clip": node(
+                "SketchFeatureLoader",
+                0,
+                (280, 0),
+                models=[RN101],
+                features=RN101["name"],
+                taps="published",
+                feeding="as published",
+            ),
+            "drawing": drawing("line drawing - lake and peaks.png", 1, size=256, named="sketch (of a dog)"),
+            "exemplar": drawing("photo - evening lake.png", 1, size=256, named="exemplar (a cat)"),
+            "appearance": node(
+                "AppearanceEnergyGuidance", 3, (320, 0), feature_weight=0.5, feature_metric="l2", point="published"
+            ),
+            "decode": node("VAEDecode", 8),
+            "save": node("SaveImage", 8, (480, 520), filename_prefix="SketchSynth/cat2dog"),
+        },
+        "links": [
+            *(("lines", "extractor", f"shape stage {i}", "extractor") for i in (1, 2, 3)),
+            ("shape stage 1", "latent", "walk stage 1", "latent_image"),
+            ("prior", "model", "appearance", "model"),
+            ("exemplar", "image", "appearance", "exemplar"),
+            ("clip", "features", "appearance", "features"),
+            ("walk stage 3", "output", "decode", "samples"),
+            ("prior", "vae", "decode", "vae"),
+            ("decode", "IMAGE", "save", "images"),
+        ],
+    }
+    first = stage("stage 1", 2, None, ("prior", "model"), repeats=3, weight=0.5, seed=1, **exact)
+    second = stage(
+        "stage 2", 4, ("walk stage 1", "output"), ("appearance", "model"), repeats=2, weight=0.6, seed=2, **exact
+    )
+    third = stage("stage 3", 6, ("walk stage 2", "output"), ("prior", "model"), repeats=1, weight=0.5, seed=3, **exact)
+    return join(parts, first, second, third)
+
+
+def energies_on_a_ksampler() -> Graph:
+    text = (
+        "## Energies on a stock KSampler\n\n"
+        "The pulls of Inversion-by-Inversion are patches on a MODEL: any sampler, scheduler and prompt works under "
+        "them. Here they steer a plain text-to-image style graph from pure noise.\n\n"
+        "- Bypass one of the two energies to see what it does.\n"
+        "- **end** 0.9 lets the last steps paint their own detail.\n"
+        "- Any sampler may be chosen in the KSampler."
+    )
+    nodes = {
+        "note": note(text),
+        "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
+        "label": node("SketchPriorLabel", 0),
+        "drawing": drawing("line drawing - three conifers.png", 1, named="sketch"),
+        "exemplar": drawing("photo - quiet lake.png", 1, named="exemplar"),
+        "shape": node("SketchShapeEnergy", 2, (320, 0)),
+        "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
+        "empty": node("EmptyLatentImage", 3, width=64, height=64, batch_size=4),
+        "sampler": node(
+            "KSampler", 4, (300, 0), seed=1, steps=30, cfg=1.0, sampler_name="euler_ancestral", scheduler="karras"
+        ),
+        "decode": node("VAEDecode", 5),
+        "larger": node("ImageScaleBy", 5, upscale_method="lanczos", scale_by=4.0),
+        "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/energies"),
+    }
+    links = [
+        ("prior", "model", "shape", "model"),
+        ("drawing", "image", "shape", "sketch"),
+        ("shape", "model", "appearance", "model"),
+        ("exemplar", "image", "appearance", "exemplar"),
+        ("appearance", "model", "sampler", "model"),
+        ("label", "conditioning", "sampler", "positive"),
+        ("label", "conditioning", "sampler", "negative"),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "LATENT", "decode", "samples"),
+        ("prior", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    return {"nodes": nodes, "links": [list(link) for link in links]}
+
+
+def energies_sd15() -> Graph:
+    text = (
+        "## A sketch and an exemplar on SD1.5\n\n"
+        "The same pulls on a checkpoint of yours. The shape energy looks through the VAE at every step; a TAESD in its "
+        "*vae* socket does the same several times faster and in a fraction of the memory. The colours need no VAE.\n\n"
+        "- Start with weight 0.5 and colour_weight 2; the prompt says what it is.\n"
+        "- Fewer than 15 steps: set **limit** to 1."
+    )
+    nodes = {
+        "note": note(text),
+        "checkpoint": node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"]),
+        "drawing": drawing("line drawing - lake and peaks.png", size=512, named="sketch"),
+        "exemplar": drawing("photo - evening lake.png", 1, size=512, named="exemplar"),
+        "positive": node("CLIPTextEncode", 1, (360, 140), text="photo of a mountain lake with a cabin at sunset"),
+        "negative": node("CLIPTextEncode", 1, (360, 100), text="drawing, sketch, lines, blurry"),
+        "shape": node("SketchShapeEnergy", 2, (320, 0)),
+        "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
+        "empty": node("EmptyLatentImage", 3, width=512, height=512, batch_size=1),
+        "sampler": node(
+            "KSampler", 4, (300, 0), seed=1, steps=30, cfg=7.0, sampler_name="euler_ancestral", scheduler="normal"
+        ),
+        "decode": node("VAEDecode", 5),
+        "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/sketch and exemplar SD15"),
+    }
+    links = [
+        ("checkpoint", "CLIP", "positive", "clip"),
+        ("checkpoint", "CLIP", "negative", "clip"),
+        ("checkpoint", "MODEL", "shape", "model"),
+        ("drawing", "image", "shape", "sketch"),
+        ("checkpoint", "VAE", "shape", "vae"),
+        ("shape", "model", "appearance", "model"),
+        ("exemplar", "image", "appearance", "exemplar"),
+        ("appearance", "model", "sampler", "model"),
+        ("positive", "CONDITIONING", "sampler", "positive"),
+        ("negative", "CONDITIONING", "sampler", "negative"),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "LATENT", "decode", "samples"),
+        ("checkpoint", "VAE", "decode", "vae"),
+        ("decode", "IMAGE", "save", "images"),
+    ]
+    return {"nodes": nodes, "links": [list(link) for link in links]}
+
+
 TEMPLATES = {
     "SDEdit - strokes to photo": strokes_to_photo,
     "SDEdit - paint here and press Run": paint_here,
@@ -326,4 +547,8 @@ TEMPLATES = {
     "SDEdit - t0 sweep": sweep,
     "SDEdit - strokes to photo (SD1.5)": twin_sd15,
     "SDEdit - strokes to photo (LSUN church)": twin_church,
+    "Inversion-by-Inversion - sketch and exemplar": sketch_and_exemplar,
+    "Inversion-by-Inversion - cat2dog as published (AFHQ)": twin_afhq,
+    "Inversion-by-Inversion - energies on a KSampler": energies_on_a_ksampler,
+    "Inversion-by-Inversion - sketch and exemplar (SD1.5)": energies_sd15,
 }

@@ -17,17 +17,22 @@ from rooms import PACK, room
 DEMO = PACK / "demo_output"
 PICTURES = PACK / "docs" / "pictures"
 SIDE = 512
-# template -> (the picture that went in: a piece of its file name, or None; a line of text for twins)
+TWIN_OF = "SDEdit - strokes to photo"
+BOTH = "Inversion-by-Inversion - sketch and exemplar"
+# template -> (the kind of node that shows what went in, or None; a line of text for twins; whose results a twin shows)
 TEMPLATES = {
     "SDEdit - strokes to photo": ("PreviewImage", ""),
     "SDEdit - paint here and press Run": ("Painter", ""),
     "SDEdit - edit a photo with strokes": ("PreviewImage", ""),
     "SDEdit - cut and paste": ("PreviewImage", ""),
     "SDEdit - t0 sweep": (None, ""),
-    "SDEdit - strokes to photo (SD1.5)": ("PreviewImage", "on your SD1.5 or SDXL"),
-    "SDEdit - strokes to photo (LSUN church)": ("PreviewImage", "on the LSUN church prior"),
+    "SDEdit - strokes to photo (SD1.5)": ("PreviewImage", "on your SD1.5 or SDXL", TWIN_OF),
+    "SDEdit - strokes to photo (LSUN church)": ("PreviewImage", "on the LSUN church prior", TWIN_OF),
+    BOTH: ("SketchLoader", ""),
+    "Inversion-by-Inversion - energies on a KSampler": ("SketchLoader", ""),
+    "Inversion-by-Inversion - sketch and exemplar (SD1.5)": ("SketchLoader", "on your SD1.5 or SDXL", BOTH),
+    "Inversion-by-Inversion - cat2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
 }
-TWIN_OF = "SDEdit - strokes to photo"
 
 
 def load(template: str, kind: str) -> list[Image.Image]:
@@ -35,9 +40,9 @@ def load(template: str, kind: str) -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in paths]
 
 
-def thumbnail(template: str, guide: str | None, words: str) -> Image.Image:
-    """Up to four results, what went in as an inset, and for a twin whose model it wants."""
-    source = TWIN_OF if words else template
+def thumbnail(template: str, guide: str | None, words: str, twin_of: str = "") -> Image.Image:
+    """Up to four results, what went in as insets, and for a twin whose model it wants."""
+    source = twin_of or template
     results = load(source, "SaveImage")
     if not results:
         sys.exit(f"No picture of '{source}' in {DEMO}: run `python3 dev/run.py demo` first.")
@@ -51,10 +56,12 @@ def thumbnail(template: str, guide: str | None, words: str) -> Image.Image:
                 result.resize((SIDE // 2, SIDE // 2), Image.Resampling.LANCZOS), (i % 2 * SIDE // 2, i // 2 * SIDE // 2)
             )
     if guide:
-        inset = load(source, guide)[0].resize((176, 176), Image.Resampling.LANCZOS)
-        framed = Image.new("RGB", (184, 184), "white")
-        framed.paste(inset, (4, 4))
-        card.paste(framed, (12, SIDE - 196))
+        insets = load(source, guide)[: 2 if guide == "SketchLoader" else 1]
+        side = 176 if len(insets) == 1 else 132
+        for i, inset in enumerate(insets):
+            framed = Image.new("RGB", (side + 8, side + 8), "white")
+            framed.paste(inset.resize((side, side), Image.Resampling.LANCZOS), (4, 4))
+            card.paste(framed, (12 + i * (side + 16), SIDE - side - 20))
     if words:
         draw = ImageDraw.Draw(card)
         draw.rectangle((0, 0, SIDE, 44), fill="#16171b")
@@ -76,6 +83,14 @@ def hero() -> Image.Image:
     return Image.fromarray(np.concatenate(rows, 0))
 
 
+def inversion() -> Image.Image:
+    """Sketch, exemplar, the uncoloured photo of stage 1, and results."""
+    tiles = [*load(BOTH, "SketchLoader")[:2], load(BOTH, "PreviewImage")[0], *load(BOTH, "SaveImage")[:3]]
+    return Image.fromarray(
+        np.concatenate([np.asarray(tile.resize((256, 256), Image.Resampling.LANCZOS)) for tile in tiles], 1)
+    )
+
+
 def world() -> Image.Image:
     """Two rows of renders."""
     scenes = room("starter.world").render_batch(range(10_000_000, 10_000_012), 192)
@@ -85,10 +100,11 @@ def world() -> Image.Image:
 
 def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for template, (guide, words) in TEMPLATES.items():
-        thumbnail(template, guide, words).save(PACK / "workflows" / f"{template}.jpg", quality=88)
+    for template, settings in TEMPLATES.items():
+        thumbnail(template, *settings).save(PACK / "workflows" / f"{template}.jpg", quality=88)
         print(f"{template}.jpg")
     hero().save(PICTURES / "hero.jpg", quality=88)
+    inversion().save(PICTURES / "inversion.jpg", quality=88)
     world().save(PICTURES / "world.jpg", quality=88)
     print(f"README pictures in {Path('docs/pictures')}")
     return 0

@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
-from . import drawing, priors, report, sdedit
+from . import drawing, experts, inversion, pairs, priors, report, sdedit, style, walks
 
-NODES = [*drawing.NODES, *priors.NODES, *sdedit.NODES, *report.NODES]
+NODES = [
+    *drawing.NODES,
+    *priors.NODES,
+    *experts.NODES,
+    *sdedit.NODES,
+    *inversion.NODES,
+    *walks.NODES,
+    *style.NODES,
+    *pairs.NODES,
+    *report.NODES,
+]

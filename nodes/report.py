@@ -14,8 +14,8 @@ from torch import Tensor
 
 from .. import host
 from ..guidance import charts, measures
+from ..guidance.checks import fit_image, pair_batches
 from ..guidance.painters import simulate_strokes
-from .checks import fit_image, pair_batches
 
 RANKINGS = ("both", "faithfulness", "realism")
 LABELS_TIP = (

@@ -9,6 +9,8 @@ import torch
 from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
 from torch import Tensor
 
+from ..guidance.run import run_of
+
 FINISHED = 0.0015  # counts as 0: the host's uni_pc writes .001 over the 0 of the very SIGMAS that it is given
 SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so no two of 2^63 rounds share a seed, and far from the host's own seed + 1
 
@@ -73,6 +75,8 @@ class RepeatSampler(KSAMPLER):
         seed, mask = arguments["seed"], arguments["denoise_mask"]
         noise = noise_like(model.noise, seed) if self.round_noise is None else self.round_noise(k).to(result)
         guide = result if mask is None else torch.where(mask == 0, model.latent_image, result)
+        if (run := run_of(arguments["model_options"])) is not None:
+            run.start_round(noise, seed)
         again = KSamplerX0Inpaint(model.inner_model, sigmas)
         again.latent_image = model.latent_image
         again.noise = noise_like(noise, seed + 1) if self.inpaint_options.get("random") else noise

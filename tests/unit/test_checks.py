@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def checks(room):
-    return room("nodes.checks")
+    return room("guidance.checks")
 
 
 def test_batches_pair(checks):

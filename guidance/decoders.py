@@ -1,0 +1,111 @@
+"""How an energy sees what a model predicts: the pixels themselves, a VAE, or the host's linear latent-to-RGB map."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import host
+from .frozen import Frozen, ordinary
+
+
+class Shown(NamedTuple):
+    """An image [B, 3, H, W] in [-1, 1], differentiable in the prediction, and the decoder's gain."""
+
+    image: Tensor
+    gain: float
+
+
+@dataclass(frozen=True)
+class Decoder:
+    """From a model's prediction to an image. kind: "pixels", "vae" or "linear"; vae: the Frozen decoder for "vae".
+
+    Two Decoders of the same VAE are equal: their energies share one decode.
+
+    gain is |J^T e|^2 / |e|^2 for a low-frequency image e (J the decoder's derivative): divided by it, a slope moves the
+    *picture* as far through any decoder as it would move pixels.
+    """
+
+    kind: str
+    module: Any = None  # the VAE's network, which tells decoders apart
+    vae: Frozen | None = field(default=None, compare=False)
+    memory: Any = field(default=None, compare=False)  # (latent shape) -> bytes of a decode and its backward; None: few
+
+    def open(self, model: Any, device: torch.device) -> _Open:
+        return _Open(self, model, device)
+
+
+PIXELS = Decoder("pixels")
+LINEAR = Decoder("linear")
+AUTO = "auto"
+KINDS = (AUTO, "vae", "linear")
+
+
+def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False) -> Decoder:
+    """The Decoder for a MODEL (and the VAE socket, or None). auto: pixels on pixel priors; else the linear map where
+    the energy is a low-pass or there is no VAE, else the VAE, which may as well be a TAESD one.
+
+    ValueError: a VAE is wanted and not connected, or the model's latents have no linear map.
+    """
+    form = model.get_model_object("latent_format")
+    if isinstance(form, host.PixelSpace):
+        return PIXELS
+    if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
+        if vae is None:
+            raise ValueError("Decoder 'vae' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
+        network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), dtype=None)
+        return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae))
+    if form.latent_rgb_factors is None:
+        raise ValueError(
+            f"{type(form).__name__} latents have no linear map to colours. Connect the VAE and set decoder to 'vae'."
+        )
+    return LINEAR
+
+
+class _Open:
+    """A decoder during one run."""
+
+    def __init__(self, decoder: Decoder, model: Any, device: torch.device) -> None:
+        self.kind = decoder.kind
+        self.gain = 1.0 if decoder.kind == "pixels" else None
+        self.format = model.latent_format
+        self.process_out = model.process_latent_out
+        if decoder.kind == "vae":
+            assert decoder.vae is not None
+            self.dtype = next(decoder.vae.patcher.model.parameters()).dtype
+            self.decode = decoder.vae.open(device)
+        elif decoder.kind == "linear":
+            self.factors = torch.tensor(self.format.latent_rgb_factors, device=device)
+            self.bias = torch.tensor(self.format.latent_rgb_factors_bias or [0.0] * 3, device=device)
+
+    def __call__(self, leaf: Tensor) -> Shown:
+        image = self._image(leaf)
+        if self.gain is None:
+            self.gain = self._gain(leaf)
+        return Shown(image, self.gain)
+
+    def _image(self, leaf: Tensor) -> Tensor:
+        if self.kind == "pixels":
+            return leaf
+        if self.kind == "linear":
+            reshape = getattr(self.format, "latent_rgb_factors_reshape", None)
+            latent = reshape(leaf) if reshape else leaf
+            return (torch.einsum("bchw,cd->bdhw", latent, self.factors) + self.bias[:, None, None]).clamp(-1.5, 1.5)
+        # a format's own tensors may have been made in inference mode, and autograd cannot save those: it is affine
+        shift = ordinary(self.process_out(torch.zeros_like(leaf)))
+        scale = ordinary(self.process_out(torch.ones_like(leaf))) - shift
+        return self.decode((leaf * scale + shift).to(self.dtype)).float()
+
+    def _gain(self, leaf: Tensor) -> float:
+        """One more decode and backward, once a run, on one image."""
+        probe = leaf[:1].detach().requires_grad_()
+        image = self._image(probe)
+        generator = torch.Generator().manual_seed(0)
+        coarse = torch.randn(1, 3, 4, 4, generator=generator).to(image)
+        smooth = F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)
+        (back,) = torch.autograd.grad((image * smooth).sum(), probe)
+        return max(float(back.square().sum() / smooth.square().sum()), 1e-8)

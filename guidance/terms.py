@@ -1,0 +1,159 @@
+"""The energies of Inversion-by-Inversion (arXiv 2308.07665) and of EGSDE, which it builds on.
+
+Each function gives the `open` of an Energy: called once a run with its Sight, it returns the measure
+(sample [B, 3, H, W] in [-1, 1], level) -> [B]. Values are sums over pixels, as published, so a weight pulls each pixel
+as hard at every picture size. Guides are IMAGEs [1 or B, h, w, 3] in [0, 1]; they are fitted to the working size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .checks import fit_image, pair_batches
+from .energy import Level, Measure, Sight
+from .frozen import ordinary
+from .lowpass import low_pass
+
+Opener = Callable[[Sight], Measure]
+
+L2, L1, LPIPS, COSINE, COSINE_PUBLISHED = "l2", "l1", "lpips", "cosine", "cosine, published"
+SHAPE_METRICS = (L2, L1, LPIPS, COSINE, COSINE_PUBLISHED)
+UNIT, REFERENCE = "0 to 1", "-1 to 1, as published"
+TARGETS = (UNIT, REFERENCE)
+STYLE = "style"
+FEATURE_METRICS = (STYLE, L2, L1, COSINE)
+
+
+def shape(
+    sketch: Tensor,
+    extractor: Any,
+    metric: str = L2,
+    *,
+    target: str = UNIT,
+    rescale: bool = True,
+    features: Any = None,
+) -> Opener:
+    """The line drawing that `extractor` makes of the sample against the sketch (the paper's shape energy, spec 5.1).
+
+    l2 and l1: sums over pixels and three equal channels. lpips: perceptual distance in `features` (Features), times the
+    number of values except in published features. cosine: one minus the cosine of the two drawings' ink, times the
+    number of values. "cosine, published" compares the channels of one pixel with each other and is constant.
+    target: the sketch's range; the published one, -1 to 1, never meets the extractor's 0 to 1, so black lines pull
+    twice as hard. rescale: map the sample to [0, 1] for the extractor.
+    """
+
+    def open(sight: Sight) -> Measure:
+        draw = sight.open(extractor)
+        wanted = guide(sketch, sight, "sketch")
+        goal = 2 * wanted - 1 if target == REFERENCE else wanted
+        perceptual: Any = sight.open(features.perceptual()) if metric == LPIPS else None
+
+        def measure(sample: Tensor, level: Level) -> Tensor:
+            drawn = draw(((sample + 1) / 2).clamp(0, 1) if rescale else sample).expand(-1, 3, -1, -1)
+            if metric == L2:
+                return (drawn - goal).square().sum((1, 2, 3))
+            if metric == L1:
+                return (drawn - goal).abs().sum((1, 2, 3))
+            if metric == COSINE_PUBLISHED:
+                return torch.cosine_similarity(drawn.flatten(2), goal.flatten(2), 1).sum(1)
+            if metric == COSINE:
+                return drawn[0].numel() * (1 - torch.cosine_similarity(1 - drawn.flatten(1), 1 - wanted.flatten(1), 1))
+            unlike = perceptual(drawn, goal)
+            return unlike if features.published else unlike * drawn[0].numel()
+
+        return measure
+
+    return open
+
+
+def colour(exemplar: Tensor, N: float | None = None, *, grid: int | None = None, blur="both") -> Opener:
+    """Low frequencies of the sample against the exemplar's (the paper's pixel texture energy, spec 5.2).
+
+    N: pixels of one cell; grid: cells along the shorter side instead. blur: what is low-passed: "both", "sample",
+    "exemplar" or "none".
+    """
+
+    def open(sight: Sight) -> Measure:
+        clean = 2 * guide(exemplar, sight, "exemplar") - 1
+
+        def passed(x: Tensor, side: str) -> Tensor:
+            return low_pass(x, N, grid=grid) if blur in ("both", side) else x
+
+        resting = passed(clean, "exemplar")
+
+        def measure(sample: Tensor, level: Level) -> Tensor:
+            goal = passed(level.noised(clean), "exemplar") if level.published else resting
+            return (passed(sample, "sample") - goal).square().sum((1, 2, 3))
+
+        return measure
+
+    return open
+
+
+def feature(exemplar: Tensor, features: Any, metric: str = STYLE) -> Opener:
+    """Feature maps of the sample against the exemplar's (spec 5.3); features: Features.
+
+    style: mean and spread of every channel, wherever in the picture, which takes over materials and leaves the layout
+    alone. l2, l1, cosine: place by place. Each map counts by its mean, and the value is their mean times the number of
+    the image's values, so that it weighs about as much as the sums over pixels. Published features bring the release's
+    own way to feed and to compare them.
+    """
+
+    def open(sight: Sight) -> Measure:
+        look = sight.open(features)
+        clean = guide(exemplar, sight, "exemplar")
+        goal = look(2 * clean - 1 if features.published else clean)
+
+        def measure(sample: Tensor, level: Level) -> Tensor:
+            if features.published:
+                return features.distance(look(sample), goal, metric)
+            unlike = [_unlike(a, b, metric) for a, b in zip(look((sample + 1) / 2), goal, strict=True)]
+            return torch.stack(unlike).mean(0) * sample[0].numel()
+
+        return measure
+
+    return open
+
+
+def domain(source: Tensor, extractor: Any) -> Opener:
+    """EGSDE's domain energy (spec 5.4): how alike sample and source look to `extractor` (a Domain), which sees domains.
+
+    Made small, it drives the sample out of the source's domain. Both are seen at the state's own noise level.
+    """
+
+    def open(sight: Sight) -> Measure:
+        look = sight.open(extractor)
+        clean = 2 * guide(source, sight, "source") - 1
+
+        def measure(sample: Tensor, level: Level) -> Tensor:
+            labels = torch.full((len(sample),), level.label, device=sample.device)
+            return extractor.likeness(look(sample, labels), look(level.noised(clean), labels))
+
+        return measure
+
+    return open
+
+
+def guide(image: Tensor, sight: Sight, what: str) -> Tensor:
+    """A guide IMAGE as [batch, 3, H, W] in [0, 1] at the working size, an ordinary tensor on the run's device."""
+    fitted = fit_image(image[..., :3].float(), sight.height, sight.width).movedim(-1, 1)
+    return ordinary(pair_batches(fitted, sight.batch, what).contiguous()).to(sight.device)
+
+
+def _unlike(a: Tensor, b: Tensor, metric: str) -> Tensor:
+    """[B]: distance of two maps [B, C, h, w] or vectors [B, C], as a mean over their values."""
+    a, b = a.reshape(*a.shape[:2], -1), b.reshape(*b.shape[:2], -1)
+    if metric == L2:
+        return (a - b).square().mean((1, 2))
+    if metric == L1:
+        return (a - b).abs().mean((1, 2))
+    if metric == COSINE:
+        return 1 - torch.cosine_similarity(a, b, 1).mean(1)
+    unlike = (a.mean(2) - b.mean(2)).square()
+    if a.shape[2] > 1:
+        unlike = unlike + ((a.var(2) + 1e-5).sqrt() - (b.var(2) + 1e-5).sqrt()).square()
+    return unlike.mean(1)
