@@ -15,6 +15,8 @@ from typing import Any
 
 SNAPSHOT = Path(__file__).resolve().parent.parent / "tests" / "schema_snapshot.json"
 
+FOLDERS = ("sketches", "exemplars")  # combos that list what is in the input folder, nothing of ours
+
 
 def describe(node_class: Any) -> dict[str, Any]:
     """What a saved graph depends on: inputs in order (id, type, optional, choices), outputs in order (id, type)."""
@@ -37,7 +39,7 @@ def _inputs(item: Any, prefix: str = "") -> list[dict[str, Any]]:
     if choices and hasattr(choices[0], "inputs"):  # a dynamic combo: each choice brings inputs of its own
         entry["choices"] = [choice.key for choice in choices]
         nested = [deep for choice in choices for one in choice.inputs for deep in _inputs(one, f"{prefix}{item.id}.")]
-    elif isinstance(choices, list):
+    elif isinstance(choices, list) and item.id not in FOLDERS:
         entry["choices"] = list(choices)
     return [entry, *nested]
 
