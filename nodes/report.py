@@ -88,7 +88,7 @@ class SketchFaithfulnessReport(io.ComfyNode):
             category="sketch/report",
             description="How far each result is from its guide and, where real pictures are given, how real it looks: "
             "numbers, a plot, and the results ranked, best first. No network is used.",
-            search_aliases=["SDEdit", "faithfulness", "realism", "L2", "metrics", "rank images", "compare", "NIQE"],
+            search_aliases=["SDEdit", "faithfulness", "realism", "L2", "metrics", "rank images", "compare"],
             is_input_list=True,
             inputs=[
                 io.Image.Input("results", tooltip="The pictures to judge, all of one size: lists and batches."),

@@ -54,6 +54,8 @@ def open_template(editor, pack: str, name: str) -> None:
     dialog.get_by_text(pack, exact=True).click()
     card = dialog.get_by_test_id(f"template-workflow-{name}")
     card.wait_for()
+    card.scroll_into_view_if_needed()  # the browser loads thumbnails as they come into view
+    card.locator("img").first.wait_for()
     page.wait_for_function("() => [...document.querySelectorAll('[role=dialog] img')].every(i => i.complete)")
     editor.shot(f"browser - {name}")
     thumbnail = card.locator("img").first.evaluate("image => image.src")
