@@ -65,7 +65,15 @@ class Lab:
         self.doors = inprocess.room("nodes.sdedit")
 
     def walk(
-        self, guide: Any, t0: float, seed: int, *, steps: int = STEPS, sampler: Any = WALK_SAMPLER, repeats: int = 1
+        self,
+        guide: Any,
+        t0: float,
+        seed: int,
+        *,
+        steps: int = STEPS,
+        sampler: Any = WALK_SAMPLER,
+        repeats: int = 1,
+        model: Any = None,
     ) -> Any:
         """SDEdit on a LATENT: NoiseToT0, a SAMPLER (or its name), SketchRepeatSampler, SamplerCustom, VAE decode."""
         from comfy.samplers import sampler_object
@@ -73,7 +81,7 @@ class Lab:
         sigmas = self.doors.NoiseToT0.execute(self.model, guide, t0, "published noise level", steps, seed).args[0]
         steps_with = sampler_object(sampler) if isinstance(sampler, str) else sampler
         (repeated,) = self.doors.SketchRepeatSampler.execute(steps_with, repeats).args
-        return self.sample(guide, sigmas, repeated, seed)
+        return self.sample(guide, sigmas, repeated, seed, model)
 
     def from_noise(self, count: int, seed: int) -> Any:
         """Whole pictures: the host's KarrasScheduler from SET_START down, on an empty LATENT."""
@@ -86,13 +94,15 @@ class Lab:
         (sigmas,) = KarrasScheduler.execute(STEPS, start.item(), 0.01, 7.0).args
         return self.sample(empty, sigmas, sampler_object(SET_SAMPLER), seed)
 
-    def sample(self, latent: dict[str, Any], sigmas: Any, sampler: Any, seed: int) -> Any:
+    def sample(self, latent: dict[str, Any], sigmas: Any, sampler: Any, seed: int, model: Any = None) -> Any:
+        """SamplerCustom on the prior (or a patched `model`) and VAE decode."""
+        return self.vae.decode(self.sample_latent(latent, sigmas, sampler, seed, model)["samples"]).cpu()
+
+    def sample_latent(self, latent: dict[str, Any], sigmas: Any, sampler: Any, seed: int, model: Any = None) -> Any:
         from comfy_extras.nodes_custom_sampler import SamplerCustom
 
-        out, _ = SamplerCustom.execute(
-            self.model, True, seed, 1.0, self.label, self.label, sampler, sigmas, latent
-        ).args
-        return self.vae.decode(out["samples"]).cpu()
+        model = model or self.model
+        return SamplerCustom.execute(model, True, seed, 1.0, self.label, self.label, sampler, sigmas, latent).args[0]
 
     def encode(self, pictures: Any) -> dict[str, Any]:
         return {"samples": self.vae.encode(pictures)}

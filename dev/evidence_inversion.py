@@ -64,19 +64,19 @@ class Ways:
 
     def _stage(self, a: int, b: int, seed: int, latent: Any, shape: float, colour: float) -> dict[str, Any]:
         """One stage as a graph has it: Appearance Energy, Shape Inversion, SamplerCustom."""
-        from comfy_extras.nodes_custom_sampler import SamplerCustom
-
         lab, model = self.lab, self.lab.model
         window = (0.0, 1.0, "auto", "denoised")
         if colour:
-            model = self.inversion.AppearanceEnergyGuidance.execute(
-                model, self.exemplars[a:b], colour, GRID, 0.0, "style", *window, "both", 0.0
-            ).args[0]
+            model = self._coloured(a, b, colour, GRID)
         model, sampler, sigmas, begin = self.inversion.ShapeInversion.execute(
             model, lab.vae, self.sketches[a:b], shape, "l2", T0, STEPS, 1, *window, "0 to 1", 0.0, latent=latent
         ).args
-        out, _ = SamplerCustom.execute(model, True, seed, 1.0, lab.label, lab.label, sampler, sigmas, begin).args
-        return {"samples": out["samples"]}
+        return {"samples": lab.sample_latent(begin, sigmas, sampler, seed, model)["samples"]}
+
+    def _coloured(self, a: int, b: int, colour: float, grid: int) -> Any:
+        """The prior under an Appearance Energy of the exemplars."""
+        settings = (colour, grid, 0.0, "style", 0.0, 1.0, "auto", "denoised", "both", 0.0)
+        return self.inversion.AppearanceEnergyGuidance.execute(self.lab.model, self.exemplars[a:b], *settings).args[0]
 
     def two_stages(self, a: int, b: int, shape: float = SHAPE, colour: float = COLOUR) -> Any:
         first = self._stage(a, b, FIRST + a, None, shape, 0.0)
@@ -85,8 +85,8 @@ class Ways:
     def stage_one(self, a: int, b: int) -> Any:
         return self.lab.vae.decode(self._stage(a, b, FIRST + a, None, SHAPE, 0.0)["samples"])
 
-    def sdedit(self, a: int, b: int) -> Any:
-        return self.lab.walk(self.lab.encode(self.sketches[a:b]), T0, FIRST + a, steps=STEPS)
+    def sdedit(self, a: int, b: int, model: Any = None) -> Any:
+        return self.lab.walk(self.lab.encode(self.sketches[a:b]), T0, FIRST + a, steps=STEPS, model=model)
 
     def ilvr(self, a: int, b: int) -> Any:
         reference = self.lab.encode(self.exemplars[a:b])
@@ -95,14 +95,7 @@ class Ways:
 
     def egsde(self, a: int, b: int) -> Any:
         """Its faithful energy; the domain extractor that it also wants exists for no two domains of this world."""
-        model = self.lab.model
-        self.lab.model = self.inversion.AppearanceEnergyGuidance.execute(
-            model, self.exemplars[a:b], COLOUR, EGSDE_GRID, 0.0, "style", 0.0, 1.0, "auto", "denoised", "both", 0.0
-        ).args[0]
-        try:
-            return self.sdedit(a, b)
-        finally:
-            self.lab.model = model
+        return self.sdedit(a, b, self._coloured(a, b, COLOUR, EGSDE_GRID))
 
 
 def pairs(lab: Any, page: Page, references: Any, count: int) -> None:

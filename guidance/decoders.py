@@ -74,6 +74,7 @@ class _Open:
         self.gain = 1.0 if decoder.kind == "pixels" else None
         self.format = model.latent_format
         self.process_out = model.process_latent_out
+        self.affine: tuple[Tensor, Tensor] | None = None  # process_out as scale and shift, found out at the first call
         if decoder.kind == "vae":
             assert decoder.vae is not None
             self.dtype = next(decoder.vae.patcher.model.parameters()).dtype
@@ -95,9 +96,11 @@ class _Open:
             reshape = getattr(self.format, "latent_rgb_factors_reshape", None)
             latent = reshape(leaf) if reshape else leaf
             return (torch.einsum("bchw,cd->bdhw", latent, self.factors) + self.bias[:, None, None]).clamp(-1.5, 1.5)
-        # a format's own tensors may have been made in inference mode, and autograd cannot save those: it is affine
-        shift = ordinary(self.process_out(torch.zeros_like(leaf)))
-        scale = ordinary(self.process_out(torch.ones_like(leaf))) - shift
+        if self.affine is None:
+            # a format's own tensors may have been made in inference mode, and autograd cannot save those: it is affine
+            shift = ordinary(self.process_out(torch.zeros_like(leaf[:1])))
+            self.affine = ordinary(self.process_out(torch.ones_like(leaf[:1]))) - shift, shift
+        scale, shift = self.affine
         return self.decode((leaf * scale + shift).to(self.dtype)).float()
 
     def _gain(self, leaf: Tensor) -> float:

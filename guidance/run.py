@@ -28,7 +28,6 @@ class Run:
     """
 
     def __init__(self, noise: Tensor | None = None, sigmas: Tensor | None = None, seed: int | None = None) -> None:
-        self.noise = noise
         self.sigmas = sigmas
         self.guided = True
         self.opened: dict[Any, Any] = {}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import zipfile
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ from .. import host, networks
 from ..guidance.extractors import EDGES, Extractor, extractor
 from ..guidance.features import TAPS, Domain, Features, clip_vision_features, features
 from ..guidance.frozen import gradients, ordinary
-from .priors import RELATIVES, SETTINGS, state_dicts
+from .priors import RELATIVES, read_groups, starter_or_file, stated_settings
 
 EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
 STARTER = "starter (built in)"
@@ -245,11 +244,7 @@ def _found(role: str, folder: str, name: str, starter: Path) -> bool | str:
 
 
 def _path(role: str, folder: str, name: str, starter: Path) -> str:
-    if name != STARTER:
-        return host.model_file(role, folder, name)
-    if not starter.is_file():
-        raise ValueError(f"The built-in weights are missing ({starter}): the pack is incomplete, install it again.")
-    return str(starter)
+    return starter_or_file(role, folder, name, STARTER, starter)
 
 
 def read_network(path: str, roles: tuple[str, ...], hints: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
@@ -263,12 +258,11 @@ def read_network(path: str, roles: tuple[str, ...], hints: Mapping[str, Any]) ->
             f"'{name}' is a TorchScript program, not plain weights, as OpenAI gave out CLIP. Use the same network as "
             ".safetensors (models_manifest.json in the pack's folder has an address)."
         )
-    content, metadata = host.read_weights(path)
-    found = [networks.strip_module(weights) for weights in state_dicts(content)]
+    found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
     if weights is None:
         raise ValueError(_what_it_is(name, found, roles))
-    stated = {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
+    stated = stated_settings(metadata)
     return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
 
 

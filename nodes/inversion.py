@@ -370,7 +370,7 @@ class ShapeInversion(io.ComfyNode):
             raise ValueError("The metric lpips needs features: use Shape Energy in front, and weight 0 here.")
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target)
         pull = Energy("shape", weight, opener, start, end, decoders.choose(model, vae, decoder), point, limit=limit)
-        stepper = sampler or KSAMPLER(sde.sample_sde, {"variance": "small", "kept": "host"})
+        stepper = sampler or KSAMPLER(sde.sample_sde)
         family = host.noise_family(model)
         walk = levels.walk(family, levels.start_sigma(family, t0)[0], steps)
         begin = latent or {"samples": vae.encode(sketch[..., :3])}

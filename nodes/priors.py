@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -181,13 +182,16 @@ class SketchPriorLabel(io.ComfyNode):
 
 def prior_file(name: str) -> str:
     """The path behind one option of the loader."""
-    if name != STARTER:
-        return host.model_file("pixel prior", FOLDER, name)
-    if not STARTER_FILE.is_file():
-        raise ValueError(
-            f"The built-in weights are missing ({STARTER_FILE}): the pack is incomplete, install it again."
-        )
-    return str(STARTER_FILE)
+    return starter_or_file("pixel prior", FOLDER, name, STARTER, STARTER_FILE)
+
+
+def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Path) -> str:
+    """The path behind one option of a loader: the built-in `weights` for the option `starter`, else a model file."""
+    if name != starter:
+        return host.model_file(role, folder, name)
+    if not weights.is_file():
+        raise ValueError(f"The built-in weights are missing ({weights}): the pack is incomplete, install it again.")
+    return str(weights)
 
 
 def load_prior(
@@ -214,15 +218,26 @@ def load_prior(
 
 def read_prior(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The weights in a file, and those of SETTINGS that its metadata states (as JSON)."""
-    content, metadata = host.read_weights(path)
-    found = [networks.strip_module(weights) for weights in state_dicts(content)]
+    found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights)), None)
     if weights is None:
         raise ValueError(_what_it_is(os.path.basename(path), found))
-    return weights, {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
+    return weights, stated_settings(metadata)
 
 
-def state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
+def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
+    """Every group of named tensors in a file, averaged ones first, and the file's metadata."""
+    content, metadata = host.read_weights(path)
+    found = [networks.strip_module(weights) for weights in _state_dicts(content)]
+    return found, metadata
+
+
+def stated_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Those of SETTINGS that a file's metadata states (as JSON)."""
+    return {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
+
+
+def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
     """Every group of named tensors in what a file holds, averaged (EMA) weights first.
 
     Training programs wrap theirs: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
@@ -232,10 +247,10 @@ def state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
         if tensors:
             yield tensors
         for key in sorted(content, key=lambda key: "ema" not in str(key).lower()):
-            yield from state_dicts(content[key])
+            yield from _state_dicts(content[key])
     elif isinstance(content, (list, tuple)):
         for part in reversed(content):
-            yield from state_dicts(part)
+            yield from _state_dicts(part)
 
 
 def _what_it_is(name: str, found: list[dict[str, Tensor]]) -> str:

@@ -13,7 +13,7 @@ from tqdm.auto import trange
 from .. import host
 from ..guidance.checks import pair_batches
 from ..guidance.lowpass import low_pass
-from .levels import signal_and_noise
+from ..guidance.noise import signal_and_noise
 from .sde import step_factors, unit_scale
 
 if TYPE_CHECKING:

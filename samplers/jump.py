@@ -19,8 +19,9 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import host
+from ..guidance.noise import signal_and_noise
 from ..guidance.run import run_of
-from .levels import matched, published_sigmas, signal_and_noise
+from .levels import matched, published_sigmas
 from .sde import step_factors
 
 if TYPE_CHECKING:

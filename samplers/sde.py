@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from .. import host
-from .levels import signal_and_noise
+from ..guidance.noise import signal_and_noise
 
 if TYPE_CHECKING:
     from ..host import NoiseFamily
