@@ -50,7 +50,10 @@ POINT_TIP = (
     "denoised: asked of the model's prediction, works with every sampler. published: asked of a trial next sample, "
     "exactly as in the paper, for pixel priors with ddpm, euler_ancestral or SketchSDESampler."
 )
-LIMIT_TIP = "Caps the pull at this share of the noise still in the picture, 0 to 10; 0: no cap. 1 tames very few steps."
+LIMIT_TIP = (
+    "Caps the pull at this share of the noise still in the picture, 0 to 10: strong pulls and few steps then cannot "
+    "run away. 0: no cap, as published."
+)
 
 
 def _window() -> list:
@@ -69,7 +72,7 @@ def _point() -> Any:
 
 
 def _limit() -> Any:
-    return io.Float.Input("limit", default=0.0, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True)
+    return io.Float.Input("limit", default=1.0, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True)
 
 
 def _metric() -> Any:
@@ -166,7 +169,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     "features", optional=True, tooltip="From Load Sketch Features, for feature_weight."
                 ),
                 io.ClipVision.Input("clip_vision", optional=True, tooltip="Any CLIP vision model instead of features."),
-                io.Float.Input("colour_weight", default=2.0, min=0.0, max=100.0, step=0.1, tooltip=WEIGHT_TIP),
+                io.Float.Input("colour_weight", default=5.0, min=0.0, max=100.0, step=0.1, tooltip=WEIGHT_TIP),
                 io.Int.Input(
                     "grid",
                     default=4,
