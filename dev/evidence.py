@@ -1,4 +1,6 @@
-"""`python3 dev/run.py evidence [--quick] [--fresh] [--output DIR]`: SDEdit's claims on the starter world, as numbers.
+"""`python3 dev/run.py evidence [PART...] [--quick] [--fresh] [--output DIR]`: the papers' claims on the starter world.
+
+SDEdit's part is made here, the others in modules of their own.
 
 Everything is sampled in the real host with the pack's own nodes, batch by batch; each finished batch is kept in the
 cache folder, so an interrupted run goes on where it stopped; only a change of weights or sampling code starts again.
@@ -411,12 +413,47 @@ def weights_line() -> str:
     return f"Starter prior: {size / 1e6:.1f}M parameters, {seen} images seen, sha256 {short}..."
 
 
+def sdedit(lab: Lab, plan: Plan, page: Page, fresh: bool) -> None:
+    """SDEdit's part: the prior itself, t0, K, the published number of steps, editing."""
+    settings = (plan, BATCH, STEPS, T0_OF_K, SET_SAMPLER, SET_START, WALK_SAMPLER)
+    store = Store("evidence", settings, DECIDES)
+    if fresh:
+        store.forget()
+    say(f"batches are kept in {store.folder}")
+    page.text(f"Machine: {machine.describe()}.", weights_line() + ".")
+    say("the prior")
+    references = prior_quality(lab, store, plan, page)
+    known = scenes(store, max(plan.strokes, plan.edits))
+    strokes = Scenes(*(part[: plan.strokes] for part in known))
+    say("t0")
+    t0_sweep(lab, store, plan, page, strokes, references)
+    say("K")
+    repeats(lab, store, plan, page, strokes, references)
+    say("every native level")
+    published_steps(lab, store, plan, page, strokes, references)
+    say("editing")
+    editing(lab, store, plan, page, known)
+    page.text(f"Rendering and sampling took {sum(store.seconds.values()) / 60:.1f} minutes on this machine.")
+
+
+def inversion(lab: Lab, plan: Plan, page: Page, fresh: bool) -> None:
+    """Inversion-by-Inversion's part."""
+    evidence_inversion.pairs(lab, page, plan.strokes, plan.samples, fresh)
+
+
+PARTS = {"sdedit": sdedit, "inversion": inversion}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="evidence", description=__doc__)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them if left out")
     parser.add_argument("--quick", action="store_true", help="a smoke run of a minute or two: its numbers mean nothing")
     parser.add_argument("--fresh", action="store_true", help="forget batches kept from an earlier run")
     parser.add_argument("--output", type=Path, help="where EVIDENCE.md and evidence/ go")
     options = parser.parse_args()
+    unknown = [name for name in options.parts if name not in PARTS]
+    if unknown:
+        parser.error(f"no part is called {unknown[0]}; there are {', '.join(PARTS)}")
     host = inprocess.find_host()
     if host is None:
         sys.exit(inprocess.NO_HOST)
@@ -428,38 +465,14 @@ def main() -> int:
     comfy.utils.PROGRESS_BAR_ENABLED = False  # ours are enough
     plan = QUICK if options.quick else FULL
     output = options.output or (Path(tempfile.mkdtemp(prefix="evidence-")) if options.quick else PACK / "docs")
-    settings = (plan, BATCH, STEPS, T0_OF_K, SET_SAMPLER, SET_START, WALK_SAMPLER)
-    store, page, began = Store("evidence", settings, DECIDES), Page(output), time.perf_counter()
-    if options.fresh:
-        store.forget()
-    say(f"batches are kept in {store.folder}")
+    began = time.perf_counter()
     with torch.inference_mode():
         lab = Lab()
-        page.text(
-            "# Evidence",
-            "Made by `python3 dev/run.py evidence` in ComfyUI itself, with the pack's own nodes on the built-in prior; "
-            "every picture was cut to 8 bits, as SaveImage does, before it was measured.",
-            f"Machine: {machine.describe()}.",
-            weights_line() + ".",
-        )
-        say("the prior")
-        references = prior_quality(lab, store, plan, page)
-        known = scenes(store, max(plan.strokes, plan.edits))
-        strokes = Scenes(*(part[: plan.strokes] for part in known))
-        say("t0")
-        t0_sweep(lab, store, plan, page, strokes, references)
-        say("K")
-        repeats(lab, store, plan, page, strokes, references)
-        say("every native level")
-        published_steps(lab, store, plan, page, strokes, references)
-        say("editing")
-        editing(lab, store, plan, page, known)
-        say("a sketch and an exemplar")
-        evidence_inversion.pairs(lab, page, references, plan.strokes)
-    spent = sum(store.seconds.values())
-    page.text(f"Rendering and sampling took {spent / 60:.1f} minutes on this machine.")
-    page.write()
-    say(f"{output / 'EVIDENCE.md'} written, {time.perf_counter() - began:.0f} s")
+        for name in options.parts or PARTS:
+            page = Page(output, name)
+            PARTS[name](lab, plan, page, options.fresh)
+            page.write(tuple(PARTS))
+            say(f"{output / 'EVIDENCE.md'}: part {name}, {time.perf_counter() - began:.0f} s so far")
     return 0
 
 

@@ -12,12 +12,20 @@ import inprocess
 from keeping import Page, Store
 
 FIRST = 10_300_000  # seeds of the sketched scenes; the exemplars are FIRST + 50,000 on
+RENDERS = 10_000_000  # seeds of the renders that results are measured against
 STEPS, T0 = 25, 0.5
-SHAPE, COLOUR, GRID = 0.5, 2.0, 4
+SHAPE, COLOUR, GRID, REPEATS, LIMIT = 1.0, 5.0, 4, 2, 1.0
+EXTRACTOR = "starter (built in)"
 ILVR_GRID, EGSDE_GRID = 8, 8
 ILVR_LEVEL = "matched"
-DECIDES = ("host.py", "nodes/inversion.py", "nodes/walks.py", "guidance/*.py", "samplers/*.py", "networks/*.py")
-DECIDES += ("starter/world.py", "starter/noise.py", "starter/weights/*.safetensors")
+DECIDES = (
+    *("host.py", "nodes/inversion.py", "nodes/walks.py", "networks/adm.py", "networks/infodraw.py"),
+    *(f"guidance/{room}.py" for room in ("checks", "decoders", "edges", "energy", "extractors", "frozen", "lowpass")),
+    *(f"guidance/{room}.py" for room in ("noise", "run", "terms")),
+    *(f"samplers/{room}.py" for room in ("ilvr", "levels", "repeat", "sde")),
+    *("starter/world.py", "starter/noise.py", "starter/weights/prior.safetensors"),
+    "starter/weights/extractor.safetensors",
+)
 
 
 class Result(NamedTuple):
@@ -61,29 +69,34 @@ class Ways:
     def __init__(self, lab: Any, sketches: Any, exemplars: Any) -> None:
         self.lab, self.sketches, self.exemplars = lab, sketches, exemplars
         self.inversion, self.walks = inprocess.room("nodes.inversion"), inprocess.room("nodes.walks")
+        self.extractor = inprocess.room("nodes.experts").load_extractor(EXTRACTOR)
 
-    def _stage(self, a: int, b: int, seed: int, latent: Any, shape: float, colour: float) -> dict[str, Any]:
+    def _stage(
+        self, a: int, b: int, seed: int, latent: Any, shape: float, colour: float, repeats: int
+    ) -> dict[str, Any]:
         """One stage as a graph has it: Appearance Energy, Shape Inversion, SamplerCustom."""
         lab, model = self.lab, self.lab.model
         window = (0.0, 1.0, "auto", "denoised")
         if colour:
             model = self._coloured(a, b, colour, GRID)
         model, sampler, sigmas, begin = self.inversion.ShapeInversion.execute(
-            model, lab.vae, self.sketches[a:b], shape, "l2", T0, STEPS, 1, *window, "0 to 1", 0.0, latent=latent
+            *(model, lab.vae, self.sketches[a:b], shape, "l2", T0, STEPS, repeats, *window, "0 to 1", LIMIT),
+            extractor=self.extractor,
+            latent=latent,
         ).args
         return {"samples": lab.sample_latent(begin, sigmas, sampler, seed, model)["samples"]}
 
     def _coloured(self, a: int, b: int, colour: float, grid: int) -> Any:
         """The prior under an Appearance Energy of the exemplars."""
-        settings = (colour, grid, 0.0, "style", 0.0, 1.0, "auto", "denoised", "both", 0.0)
+        settings = (colour, grid, 0.0, "style", 0.0, 1.0, "auto", "denoised", "both", LIMIT)
         return self.inversion.AppearanceEnergyGuidance.execute(self.lab.model, self.exemplars[a:b], *settings).args[0]
 
     def two_stages(self, a: int, b: int, shape: float = SHAPE, colour: float = COLOUR) -> Any:
-        first = self._stage(a, b, FIRST + a, None, shape, 0.0)
-        return self.lab.vae.decode(self._stage(a, b, FIRST + a + 1, first, shape, colour)["samples"])
+        first = self._stage(a, b, FIRST + a, None, shape, 0.0, 1)
+        return self.lab.vae.decode(self._stage(a, b, FIRST + a + 1, first, shape, colour, REPEATS)["samples"])
 
     def stage_one(self, a: int, b: int) -> Any:
-        return self.lab.vae.decode(self._stage(a, b, FIRST + a, None, SHAPE, 0.0)["samples"])
+        return self.lab.vae.decode(self._stage(a, b, FIRST + a, None, SHAPE, 0.0, 1)["samples"])
 
     def sdedit(self, a: int, b: int, model: Any = None) -> Any:
         return self.lab.walk(self.lab.encode(self.sketches[a:b]), T0, FIRST + a, steps=STEPS, model=model)
@@ -98,21 +111,26 @@ class Ways:
         return self.sdedit(a, b, self._coloured(a, b, COLOUR, EGSDE_GRID))
 
 
-def pairs(lab: Any, page: Page, references: Any, count: int) -> None:
-    """The table: every way over `count` pairs of a sketch and an exemplar."""
+def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
+    """The table: every way over `count` pairs of a sketch and an exemplar, measured against `samples` renders."""
     import numpy as np
     import torch
 
-    store = Store("evidence_inversion", (count, STEPS, T0, SHAPE, COLOUR, GRID, ILVR_GRID, EGSDE_GRID, 2), DECIDES)
+    settings = (count, STEPS, T0, SHAPE, COLOUR, GRID, REPEATS, LIMIT, ILVR_GRID, EGSDE_GRID, 3)
+    store = Store("evidence_inversion", settings, DECIDES)
     measures, lowpass = inprocess.room("guidance.measures"), inprocess.room("guidance.lowpass")
     world = inprocess.room("starter.world").World(64)
 
-    def rendered(first: int, part: str) -> Any:
+    if fresh:
+        store.forget()
+
+    def rendered(first: int, part: str, count: int = count) -> Any:
         found = [getattr(world.render(first + i), part) for i in range(count)]
         return torch.from_numpy(np.stack(found)).float() / 255
 
     sketches = rendered(FIRST, "sketch")[..., None].expand(-1, -1, -1, 3).contiguous()
     own, exemplars = rendered(FIRST, "image"), rendered(FIRST + 50_000, "image")
+    references = rendered(RENDERS, "image", samples)
     ways = Ways(lab, sketches, exemplars)
     results = {
         "SDEdit from the sketch": store.get("sdedit", count, ways.sdedit),
@@ -137,11 +155,12 @@ def pairs(lab: Any, page: Page, references: Any, count: int) -> None:
 
     rows = {name: judge(pictures) for name, pictures in results.items()}
     bounds = {"(the sketches' own scenes)": judge(own), "(the exemplars themselves)": judge(exemplars)}
-    page.numbers["inversion"] = {name: row._asdict() for name, row in rows.items()}
+    page.numbers |= {name: row._asdict() for name, row in rows.items()}
     page.text(
         "## Inversion-by-Inversion: a sketch and an exemplar",
-        f"{count} held-out sketches, each with the photo of another scene as exemplar, default settings: t0 {T0}, "
-        f"{STEPS} steps a stage, shape {SHAPE} on edges without weights, colours {COLOUR} on a {GRID}x{GRID} grid. "
+        f"{count} held-out sketches, each with the photo of another scene as exemplar, the template's settings: t0 "
+        f"{T0}, {STEPS} steps a walk, the second stage's walk {REPEATS} times, shape {SHAPE} on the starter's "
+        f"extractor, colours {COLOUR} on a {GRID}x{GRID} grid. The baselines walk once, from the same t0. "
         "Contours: area under the ROC curve of brightness slopes telling the sketch's lines from its paper (0.5 is "
         "chance). Colours: distance of palettes, and of 4x4 low-passes, to the exemplar. Distance to renders as above. "
         "Higher is better in the first column only.",

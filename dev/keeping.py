@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import time
 from collections.abc import Callable
@@ -55,11 +56,18 @@ class Store:
         return torch.cat(parts).float() / 255
 
 
-class Page:
-    """docs/EVIDENCE.md and its pictures, written as they come."""
+HEAD = """# Evidence
 
-    def __init__(self, output: Path) -> None:
-        self.output = output
+Made by `python3 dev/run.py evidence` in ComfyUI itself, with the pack's own nodes on the built-in models; every picture
+was cut to 8 bits, as SaveImage does, before it was measured. `evidence NAME` makes one part anew.
+"""
+
+
+class Page:
+    """One part of docs/EVIDENCE.md and its pictures; the other parts stay as their own runs left them."""
+
+    def __init__(self, output: Path, part: str) -> None:
+        self.output, self.part = output, part
         self.pictures = output / "evidence"
         self.pictures.mkdir(parents=True, exist_ok=True)
         self.lines: list[str] = []
@@ -108,6 +116,14 @@ class Page:
             drawn.append(charts.line_chart(series, **words, size=(640, 440)))
         self.image(name, charts.side_by_side(drawn))
 
-    def write(self) -> None:
-        (self.output / "EVIDENCE.md").write_text("\n".join(self.lines).rstrip() + "\n", encoding="utf-8")
-        (self.pictures / "numbers.json").write_text(json.dumps(self.numbers, indent=1) + "\n", encoding="utf-8")
+    def write(self, order: tuple[str, ...]) -> None:
+        """Puts this part into EVIDENCE.md, between the others in `order`, and its numbers into numbers.json."""
+        page, numbers = self.output / "EVIDENCE.md", self.pictures / "numbers.json"
+        before = page.read_text(encoding="utf-8") if page.exists() else ""
+        held = re.split(r"^<!-- part (\w+) -->\n", before, flags=re.M)
+        texts = {**dict(zip(held[1::2], held[2::2], strict=True)), self.part: "\n".join(self.lines)}
+        parts = [f"<!-- part {name} -->\n{texts[name].strip()}\n" for name in order if name in texts]
+        page.write_text("\n".join([HEAD, *parts]), encoding="utf-8")
+        kept = json.loads(numbers.read_text(encoding="utf-8")) if numbers.exists() else {}
+        kept = {name: kept[name] for name in order if name in kept} | {self.part: self.numbers}
+        numbers.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
