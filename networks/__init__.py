@@ -11,14 +11,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import adm, clip_resnet, ddpm, dse, inception, infodraw, vgg
+from . import adm, clip_resnet, ddpm, dse, inception, infodraw, sketchgan, tom, vgg
 
 
 class Layout(NamedTuple):
     """One supported family of checkpoints."""
 
     name: str
-    role: str  # what such a network is for: "prior", "extractor", "features", "domain" or "style"
+    role: str  # what such a network is for: "prior", "extractor", "features", "domain", "style" or "gan"
     has: tuple[str, ...]  # keys that must all be there
     has_not: tuple[str, ...]  # pieces of key names of relatives that this class cannot run
     network: Callable[..., nn.Module]
@@ -26,7 +26,7 @@ class Layout(NamedTuple):
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
 
 
-ROLES = ("prior", "extractor", "features", "domain", "style")
+ROLES = ("prior", "extractor", "features", "domain", "style", "gan")
 LAYOUTS = (
     Layout(
         "ADM (guided diffusion)",
@@ -150,6 +150,15 @@ LAYOUTS = (
         (),
         vgg.AdaINDecoder,
         vgg.no_config,
+    ),
+    Layout("TOM", "extractor", sketchgan.TOM_KEYS, (), tom.TOM, tom.config_from, tom.for_drawing),
+    *(
+        Layout(name, "gan", keys, (), sketchgan.SketchGAN, sketchgan.config_from, sketchgan.for_use)
+        for name, keys in (
+            ("sketch GAN", sketchgan.GAN_KEYS),
+            ("sketch GAN, autoencoder alone", sketchgan.AE_KEYS),
+            ("sketch GAN, folded", sketchgan.FOLDED_KEYS),
+        )
     ),
 )
 

@@ -35,6 +35,7 @@ ROLES = {
     "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
+    "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
 }
 VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
 MORE_RELATIVES = (

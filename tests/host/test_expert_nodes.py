@@ -303,7 +303,7 @@ FAULTS = {
         "sketch_extractors",
         lambda w: {"epoch": 3},
         "'p.pt' is not a sketch extractor known here (there are no named tensors in it). Supported are: "
-        "InformativeDrawings.",
+        "InformativeDrawings; TOM.",
     ),
     "sketch to sketch": (
         "sketch_extractors",
