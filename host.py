@@ -10,11 +10,14 @@ import math
 import os
 import pickle
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
 import comfy.conds
 import comfy.latent_formats
+import comfy.ldm.modules.diffusionmodules.model
+import comfy.ldm.modules.diffusionmodules.openaimodel
 import comfy.model_base
 import comfy.model_management
 import comfy.model_patcher
@@ -22,13 +25,17 @@ import comfy.model_sampling
 import comfy.ops
 import comfy.patcher_extension
 import comfy.sd
+import comfy.sd1_clip
 import comfy.supported_models_base
+import comfy.taesd.taesd
 import comfy.utils
 import folder_paths
 import torch
 from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
+
+from .networks.text import END, PAD, START, TextEncoder, Words
 
 PACK = Path(__file__).parent
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what pixel networks run in, in the host's order of preference
@@ -188,6 +195,60 @@ def pixel_vae() -> comfy.sd.VAE:
     return vae
 
 
+# --- the built-in text-conditioned model ------------------------------------------------------------------------------
+
+
+class TextConfig(comfy.supported_models_base.BASE):
+    """A small UNet of the host's own class, on Stable Diffusion's noise levels, which are the host's default."""
+
+    unet_extra_config: dict = {}  # noqa: RUF012 - declared so by BASE; the file states every argument
+    memory_usage_factor = 0.25  # SD1.5 is five times as wide and has 1
+
+    def __init__(self, notes: Mapping[str, Any]) -> None:
+        super().__init__(notes["unet"])
+        for name in ("scale_factor", "latent_rgb_factors", "latent_rgb_factors_bias"):
+            setattr(self.latent_format, name, notes[name])
+
+
+def text_models(text: str, vae: str, disable_dynamic: bool = False) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
+    """MODEL, CLIP and VAE from the files that starter/train_text.py and starter/train_vae.py write."""
+    weights, metadata = read_weights(text)
+    notes = {key: json.loads(note) for key, note in metadata.items() if note[0] in "[{0123456789"}
+    unet, encoder = ({k[5:]: v for k, v in weights.items() if k.startswith(part)} for part in ("unet.", "text."))
+    config, shape = TextConfig(notes), {"vocabulary": len(encoder["embed.weight"]), **notes["text"]}
+    dtype = comfy.model_management.unet_dtype(supported_dtypes=DTYPES, weight_dtype=comfy.utils.weight_dtype(unet))
+    config.set_inference_dtype(dtype, _compute_dtype(dtype))
+    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    patcher = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
+    model = patcher(config.get_model(unet).to(offload), load_device=device, offload_device=offload)
+    model.model.load_model_weights(unet, assign=model.is_dynamic())
+
+    settings = {"max_length": shape["window"], "embedding_size": shape["width"], "embedding_key": "starter"}
+    settings |= {"tokenizer_class": Words, "tokenizer_args": {"words": notes["words"]}, "pad_token": PAD}
+    tokenizer = partial(comfy.sd1_clip.SDTokenizer, "", **settings)
+    network = partial(
+        comfy.sd1_clip.SDClipModel,
+        max_length=shape["window"],
+        textmodel_json_config=shape,
+        model_class=lambda config, dtype, device, ops: TextEncoder(**config, ops=ops, dtype=dtype, device=device),
+        special_tokens={"start": START, "end": END, "pad": PAD},
+    )
+    target = comfy.supported_models_base.ClipTarget(
+        partial(comfy.sd1_clip.SD1Tokenizer, tokenizer=tokenizer, name="starter"),
+        partial(comfy.sd1_clip.SD1ClipModel, clip_model=network, name="starter"),
+    )
+    clip = comfy.sd.CLIP(target, state_dict=[encoder], disable_dynamic=disable_dynamic)
+    decoder = comfy.sd.VAE(sd=read_weights(vae)[0])
+    for i, part in enumerate((model, clip.patcher, decoder.patcher)):
+        part.cached_patcher_init = (_text_patchers, (text, vae), i)
+    return model, clip, decoder
+
+
+def _text_patchers(text: str, vae: str, disable_dynamic: bool = False) -> list[Any]:
+    model, clip, decoder = text_models(text, vae, disable_dynamic)
+    return [model, clip.patcher, decoder.patcher]
+
+
 # --- the noise of any MODEL -------------------------------------------------------------------------------------------
 
 
@@ -263,6 +324,33 @@ def reserve(model: comfy.model_patcher.ModelPatcher, key: str, needed: Callable[
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, key, prepare)
 
 
+def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable) -> bool:
+    """Puts `prompts` round every evaluation of a MODEL's prompts and `network` round every call of its network, once.
+
+    prompts(executor, model, conds, x, sigma, model_options) sees each prompt's own dictionary with its uuid;
+    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. False: there
+    already.
+    """
+    kinds = comfy.patcher_extension.WrappersMP
+    if model.get_wrappers(kinds.CALC_COND_BATCH, key):
+        return False
+    model.add_wrapper_with_key(kinds.CALC_COND_BATCH, key, prompts)
+    model.add_wrapper_with_key(kinds.DIFFUSION_MODEL, key, network)
+    return True
+
+
+def check_cross_attention(model: Any) -> None:
+    """ValueError: a MODEL that is no UNet with cross-attention to text, by its family's name."""
+    network = model.get_model_object("diffusion_model")
+    if isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
+        return
+    family = type(model.model).__name__
+    raise ValueError(
+        f"{family} models mix words and pixels in one attention, or have no words at all; regions with words need the "
+        "cross-attention of a UNet. Load an SD1.5, SD2 or SDXL model, or the text starter."
+    )
+
+
 def check_image_model(model: Any) -> None:
     """ValueError: a MODEL whose noise is of no supported family, or whose latents are not pictures."""
     noise_family(model)
@@ -273,9 +361,38 @@ def check_image_model(model: Any) -> None:
         )
 
 
-def decoder_memory(vae: Any) -> Callable[[list[int]], float]:
-    """(latent shape) -> bytes of a decode that keeps what its backward needs: 2.5 times a plain one."""
-    return lambda shape: 2.5 * shape[0] * vae.memory_used_decode(shape, vae.vae_dtype)
+_layers = comfy.ldm.modules.diffusionmodules.model
+DECODER_BLOCKS = (_layers.ResnetBlock, _layers.AttnBlock, _layers.Upsample)  # what the VAEs of SD to Flux are made of
+
+
+def decoder_memory(vae: Any, thrifty: bool = False) -> Callable[[list[int]], float]:
+    """(latent shape) -> bytes of a decode and its backward pass, in multiples of the host's estimate of a plain decode.
+
+    Peaks of live tensors, counted from the CPU allocator's events with an SD-shaped decoder: 2.76 with all values
+    kept, 1.06 with the DECODER_BLOCKS computed again (thrifty), 0.31 for TAESD, which the host takes for a full VAE.
+    """
+    times = 1.1 if thrifty else 2.8
+    if isinstance(vae.first_stage_model, comfy.taesd.taesd.TAESD):
+        times = 0.35
+    return lambda shape: times * shape[0] * vae.memory_used_decode(shape, vae.vae_dtype)
+
+
+def load_beside(guider: Any, networks: list[Any], shape: list[int], needed: float) -> None:
+    """Loads the patchers `networks` beside the model that `guider` samples latents of this shape with.
+
+    Kept free are `needed` bytes, or what the model's own steps need, and room for a copy of each network. One call for
+    all: one for a VAE alone may unload the model in mid-run.
+    """
+    own = guider.inner_model.memory_required([2 * shape[0], *shape[1:]])
+    copies = sum(network.model_size() for network in networks)
+    together = [guider.model_patcher, *guider.loaded_models, *networks]
+    comfy.model_management.load_models_gpu(together, memory_required=max(own, needed) + copies)
+
+
+def crowded(guider: Any, needed: float) -> bool:
+    """Whether `needed` bytes do not fit on the device beside the model that `guider` is sampling with."""
+    patcher = guider.model_patcher
+    return needed > comfy.model_management.get_total_memory(patcher.load_device) - 1.1 * patcher.model_size()
 
 
 # --- model files ------------------------------------------------------------------------------------------------------
@@ -374,6 +491,11 @@ def text_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
     The editor shows it only on some of core's own nodes, so the text is also sent to the node the way core's
     GetImageSize does it. The node needs hidden=[io.Hidden.unique_id].
     """
-    if node.hidden is not None and node.hidden.unique_id:
-        PromptServer.instance.send_progress_text(text, node.hidden.unique_id)
+    say_on_node(node.hidden and node.hidden.unique_id, text)
     return ui.PreviewText(text)
+
+
+def say_on_node(node_id: str | None, text: str) -> None:
+    """Shows a text on a node of the graph that is open, also while another node runs."""
+    if node_id:
+        PromptServer.instance.send_progress_text(text, node_id)

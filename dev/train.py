@@ -9,13 +9,32 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # renders go to processes; n
 
 from rooms import room
 
-TRAININGS = {"prior": "starter.train_prior", "experts": "starter.train_experts"}
+TRAININGS = {
+    "prior": "starter.train_prior",
+    "experts": "starter.train_experts",
+    "vae": "starter.train_vae",
+    "text": "starter.train_text",
+}
+
+
+def host_unet() -> type:
+    """The host's UNetModel, which the text-conditioned model is an instance of."""
+    from inprocess import NO_HOST, find_host, prepare_host
+
+    host = find_host()
+    if host is None:
+        sys.exit(NO_HOST)
+    prepare_host(host)
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    return UNetModel
 
 
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in TRAININGS:
         sys.exit(f"usage: train {{{','.join(TRAININGS)}}} [options]; --help after the name lists them")
-    room(TRAININGS[sys.argv[1]]).main(sys.argv[2:])
+    brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
+    room(TRAININGS[sys.argv[1]]).main(sys.argv[2:], **brought)
 
 
 if __name__ == "__main__":

@@ -45,9 +45,10 @@ AUTO = "auto"
 KINDS = (AUTO, "vae", "linear")
 
 
-def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False) -> Decoder:
+def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, thrifty: bool = False) -> Decoder:
     """The Decoder for a MODEL (and the VAE socket, or None). auto: pixels on pixel priors; else the linear map where
-    the energy is a low-pass or there is no VAE, else the VAE, which may as well be a TAESD one.
+    the energy is a low-pass or there is no VAE, else the VAE, which may as well be a TAESD one. thrifty: the VAE's
+    blocks are computed again in the backward pass, for less than half the memory.
 
     ValueError: a VAE is wanted and not connected, or the model's latents have no linear map.
     """
@@ -57,8 +58,9 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False) -> De
     if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
         if vae is None:
             raise ValueError("Decoder 'vae' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
-        network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), dtype=None)
-        return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae))
+        blocks = host.DECODER_BLOCKS if thrifty else ()
+        network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), dtype=None, recompute=blocks)
+        return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae, thrifty))
     if form.latent_rgb_factors is None:
         raise ValueError(
             f"{type(form).__name__} latents have no linear map to colours. Connect the VAE and set decoder to 'vae'."
@@ -84,12 +86,13 @@ class _Open:
             self.bias = torch.tensor(self.format.latent_rgb_factors_bias or [0.0] * 3, device=device)
 
     def __call__(self, leaf: Tensor) -> Shown:
-        image = self._image(leaf)
+        image = self.image(leaf)
         if self.gain is None:
             self.gain = self._gain(leaf)
         return Shown(image, self.gain)
 
-    def _image(self, leaf: Tensor) -> Tensor:
+    def image(self, leaf: Tensor) -> Tensor:
+        """The prediction as an image in [-1, 1], without the gain."""
         if self.kind == "pixels":
             return leaf
         if self.kind == "linear":
@@ -106,7 +109,7 @@ class _Open:
     def _gain(self, leaf: Tensor) -> float:
         """One more decode and backward, once a run, on one image."""
         probe = leaf[:1].detach().requires_grad_()
-        image = self._image(probe)
+        image = self.image(probe)
         generator = torch.Generator().manual_seed(0)
         coarse = torch.randn(1, 3, 4, 4, generator=generator).to(image)
         smooth = F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)

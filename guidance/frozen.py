@@ -7,6 +7,7 @@ calls it with its own copies of the weights, differentiable in its inputs. The s
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+from torch.utils.checkpoint import checkpoint
 
 
 class _Door(nn.Module):
@@ -28,18 +31,49 @@ class _Door(nn.Module):
         return self.call(self.module, *inputs)
 
 
+class _Recomputed(nn.Module):
+    """A block that keeps only its inputs for the backward pass and runs again there: less memory, more time."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, *inputs: Any, **settings: Any) -> Any:
+        weights = dict(self.block.named_parameters())  # the copies, which are in place now and not in the second run
+        weights |= dict(self.block.named_buffers())
+
+        def run(*inputs: Any) -> Any:
+            return functional_call(self.block, weights, inputs, settings)
+
+        return checkpoint(run, *inputs, use_reentrant=False, preserve_rng_state=False)
+
+
+def _recomputing(module: nn.Module, blocks: tuple[type, ...]) -> nn.Module:
+    """`module` once more, with the same weights and every block of these classes recomputed; it stays as it is."""
+    found = isinstance(module, blocks)
+    twin = copy.copy(module)
+    twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
+    twin._modules = {
+        name: None if child is None else _recomputing(child, () if found else blocks)
+        for name, child in module._modules.items()
+    }
+    return _Recomputed(twin) if found else twin
+
+
 @dataclass(frozen=True, eq=False)
 class Frozen:
     """A network behind a host ModelPatcher that gradients pass through and never into.
 
     call(module, *inputs): what is done with it. parts: beginnings of the names of the parameters it needs (all of them
-    by default). dtype: what it computes in; None keeps the weights' own.
+    by default). dtype: what it computes in; None keeps the weights' own. recompute: classes of blocks whose inner
+    values are not kept for the backward pass but computed again.
     """
 
     patcher: Any
     call: Callable[..., Any]
     parts: tuple[str, ...] = ("",)
     dtype: torch.dtype | None = torch.float32
+    recompute: tuple[type, ...] = ()
 
     def open(self, device: torch.device | str) -> Callable[..., Any]:
         """The network as a function of its inputs, with copies of its weights on `device`; for `gradients()`.
@@ -47,6 +81,8 @@ class Frozen:
         Inputs should be of `dtype` and on `device`; outputs are.
         """
         module = self.patcher.model
+        if self.recompute:
+            module = _recomputing(module, self.recompute)
         door = _Door(module, self.call)
 
         def copied(value: Tensor) -> Tensor:
@@ -59,7 +95,7 @@ class Frozen:
                 for name, value in (*module.named_parameters(), *module.named_buffers())
                 if name.startswith(self.parts)
             }
-        return lambda *inputs: torch.func.functional_call(door, weights, inputs)
+        return lambda *inputs: functional_call(door, weights, inputs)
 
 
 @contextmanager

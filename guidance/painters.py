@@ -2,12 +2,13 @@
 
 `simulate_strokes` is the stroke simulator with which SDEdit (Meng et al., ICLR 2022, the evaluation on synthetic
 strokes) and GradOP (Singh et al., CVPR 2023) make their guides: a median filter of 23 pixels on a 256x256 picture, then
-an adaptive palette of 6 colours.
+an adaptive palette of 6 colours. `Painter` is GradOP's painting function, which a gradient can pass through.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -15,6 +16,53 @@ from PIL import Image, ImageFilter
 
 REFERENCE = 256
 """Side of the square on which the published filter size is counted."""
+
+GAUSSIAN, MEDIAN, NONE = "gaussian", "median + palette", "none"
+PAINTERS = (GAUSSIAN, MEDIAN, NONE)
+
+
+@dataclass(frozen=True)
+class Painter:
+    """What GradOP compares with a painting: a picture as its "autonomous painter" would paint it.
+
+    gaussian: a blur, the released code's painter. size: its sigma in pixels of the whole picture; 0: 7 on as many
+    pixels as 512x512, as published, and in proportion on others.
+    median + palette: `simulate_strokes` on at most as many pixels as 256x256. size: the filter there, in pixels; 0: 23.
+    colours: of its palette. The gradient goes straight through, as if nothing had been painted.
+    none: the picture itself.
+    """
+
+    kind: str = GAUSSIAN
+    size: float = 0.0
+    colours: int = 6
+
+    def __call__(self, image: torch.Tensor, share: float = 1.0) -> torch.Tensor:
+        """The picture [B, 3, H, W] in 0..1, painted: [B, 3, h, w]. share: this picture's side over the whole one's."""
+        if self.kind == GAUSSIAN:
+            return blur(image, self.size * share or 7 * math.sqrt(image.shape[-2] * image.shape[-1]) / 512)
+        if self.kind == MEDIAN:
+            return self._flat(image)
+        return image
+
+    def _flat(self, image: torch.Tensor) -> torch.Tensor:
+        height, width = image.shape[-2:]
+        scale = min(1.0, REFERENCE / math.sqrt(height * width))
+        small = image
+        if scale < 1:
+            size = (max(1, round(height * scale)), max(1, round(width * scale)))
+            small = torch.nn.functional.interpolate(image, size, mode="bilinear", antialias=True)
+        median = 2 * (round(self.size or 23) // 2) + 1
+        painted = simulate_strokes(small.detach().movedim(1, -1), median, self.colours).movedim(-1, 1)
+        return small + (painted.to(small) - small).detach()
+
+
+def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
+    """Gaussian blur of [B, C, H, W], mirrored at the edges without repeating them, 5 sigma wide in an odd number."""
+    from kornia.filters import gaussian_blur2d
+
+    wide = 2 * round((5 * sigma - 1) / 2) + 1  # 35 for the published 7
+    kernel = [max(1, min(wide, 2 * side - 1)) for side in image.shape[-2:]]
+    return gaussian_blur2d(image, (kernel[0], kernel[1]), (sigma, sigma), "reflect")
 
 
 def simulate_strokes(image: torch.Tensor, median: int = 23, colours: int = 6) -> torch.Tensor:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from . import drawing, experts, inversion, pairs, priors, report, sdedit, style, walks
+from . import drawing, experts, gradop, inversion, pairs, priors, regions, report, sdedit, starter, style, walks
 
 NODES = [
     *drawing.NODES,
     *priors.NODES,
+    *starter.NODES,
     *experts.NODES,
     *sdedit.NODES,
     *inversion.NODES,
     *walks.NODES,
+    *gradop.NODES,
     *style.NODES,
+    *regions.NODES,
     *pairs.NODES,
     *report.NODES,
 ]

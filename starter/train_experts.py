@@ -10,11 +10,7 @@ batch norms, which are folded into its filters at the end. Resumable: the state 
 from __future__ import annotations
 
 import argparse
-import json
-import math
 import os
-import platform
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -22,13 +18,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy, cross_entropy
 
 from ..networks.infodraw import InformativeDrawings
 from ..networks.vgg import VGG
+from .training import learn
 from .world import HOURS, LABELS, render_batch
 
 WIDTHS, BLOCKS = (12, 32, 64), 3  # of the extractor: 0.31M parameters
@@ -123,10 +118,13 @@ class DrawingLesson(nn.Module):
     def weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
 
+    def notes(self) -> dict[str, Any]:
+        return {"image_size": max(SIZES)}
+
     def sheet(self, batch: Batch) -> Tensor:
-        """Photos, true sketches and drawings [N,3,H,3W]."""
-        drawn = self.network(batch["image"])
-        columns = [batch["image"], batch["sketch"].expand(-1, 3, -1, -1), drawn.expand(-1, 3, -1, -1)]
+        """Photos, true sketches and drawings [6,3,H,3W]."""
+        image, sketch = batch["image"][:6], batch["sketch"][:6]
+        columns = [image, sketch.expand(-1, 3, -1, -1), self.network(image).expand(-1, 3, -1, -1)]
         return torch.cat(columns, 3)
 
 
@@ -174,11 +172,14 @@ class LookingLesson(nn.Module):
             into.get_parameter("bias").data = ((conv.bias - norm.running_mean) * scale + norm.bias).detach()
         return folded.state_dict()
 
+    def notes(self) -> dict[str, Any]:
+        return {"image_size": max(SIZES)}
+
     def sheet(self, batch: Batch) -> Tensor:
-        """Photos, and the labels read off the first, third and fifth tap in colours [N,3,H,4W]."""
-        image = batch["image"]
+        """Photos, and the labels read off the first, third and fifth tap in colours [6,3,H,5W]."""
+        image = batch["image"][:6]
         colours = torch.rand(len(LABELS), 3, generator=torch.Generator().manual_seed(3))
-        columns = [image, colours[batch["labels"]].movedim(-1, 1)]
+        columns = [image, colours[batch["labels"][:6]].movedim(-1, 1)]
         maps = self.taps(image)
         for i in (0, 2, 4):
             read = colours[self.readers[i](maps[i]).argmax(1)].movedim(-1, 1)
@@ -192,85 +193,17 @@ LESSONS: dict[str, Callable[[], Any]] = {"extractor": DrawingLesson, "features":
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def export(weights: dict[str, Tensor], path: Path, minutes: float) -> None:
-    """fp16 safetensors in the published key layout; replaces the file at once."""
-    part = path.with_suffix(".part")
-    notes = {"format": "pt", "trained_on": "SketchSynth starter world", "minutes": f"{minutes:.1f}"}
-    notes["image_size"] = json.dumps(max(SIZES))
-    save_file({name: value.detach().half().contiguous() for name, value in weights.items()}, part, metadata=notes)
-    os.replace(part, path)
-
-
-def picture(sheet: Tensor, path: Path) -> None:
-    """Rows [N,3,h,w] under one another, twice as large."""
-    tall = torch.cat(list(sheet.clamp(0, 1)), 1).movedim(0, -1)
-    image = Image.fromarray((tall * 255).round().byte().numpy())
-    image.resize((2 * image.width, 2 * image.height), Image.Resampling.NEAREST).save(path)
-
-
-def learning_rate(peak: float, steps: int, progress: float) -> float:
-    """Short warm-up, then a cosine that ends at a fiftieth of `peak` where `progress` is 1."""
-    fall = 0.5 + 0.5 * math.cos(math.pi * min(1.0, progress))
-    return peak * min(1.0, (steps + 1) / 50) * (0.02 + 0.98 * fall)
-
-
 def train(
     name: str, folder: Path, worlds: list[dict[str, np.ndarray]], *, minutes: float, pixels: int, peak: float
 ) -> list[float]:
-    """Trains one expert until it has learned for `minutes` in all; the rate falls to nothing at their end.
-
-    Returns the mean loss of every hundred steps (of the rest, if fewer) of this run.
-    """
+    """Trains one expert until it has learned for `minutes` in all; see learn."""
     torch.manual_seed(5)
-    lesson = LESSONS[name]().train()
-    optimiser = torch.optim.AdamW(lesson.parameters(), lr=peak, betas=(0.9, 0.99), weight_decay=1e-4)
-    steps, learned = 0, 0.0
-    state_path = folder / f"{name}.pt"
-    if state_path.is_file():
-        state = torch.load(state_path, weights_only=True)
-        lesson.load_state_dict(state["lesson"])
-        optimiser.load_state_dict(state["optimiser"])
-        steps, learned = state["steps"], state["minutes"]
-        print(f"{name}: resumed at {learned:.1f} minutes", flush=True)
-    source = batches(worlds, pixels, steps)
-    rng = torch.Generator().manual_seed(17 + steps)
-    log = (folder / f"{name}.jsonl").open("a")
-    means: list[float] = []
-    losses: list[float] = []
-    saved = started = time.monotonic()
-    before = learned
-    while True:
-        done = learned >= minutes
-        if done or time.monotonic() - saved > 60:
-            saved = time.monotonic()
-            state = {"lesson": lesson.state_dict(), "optimiser": optimiser.state_dict(), "steps": steps}
-            torch.save({**state, "minutes": learned}, state_path.with_suffix(".part"))
-            os.replace(state_path.with_suffix(".part"), state_path)
-            lesson.eval()
-            with torch.no_grad():
-                export(lesson.weights(), folder / f"{name}.safetensors", learned)
-                few = {key: value[:6] for key, value in next(batches(worlds[:1], pixels, 10**6)).items()}
-                picture(lesson.sheet(few), folder / f"{name}.png")
-            lesson.train()
-        if (done and losses) or len(losses) == 100:
-            means.append(float(np.mean(losses)))
-            line = {"steps": steps, "minutes": round(learned, 2), "loss": round(means[-1], 5)}
-            line |= {"machine": platform.processor() or platform.machine(), "threads": torch.get_num_threads()}
-            print(json.dumps(line), file=log, flush=True)
-            print(f"{name} {steps:>6} steps {learned:6.1f} min  loss {means[-1]:.4f}", flush=True)
-            losses = []
-        if done:
-            return means
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(peak, steps, learned / minutes)
-        loss = lesson.loss(next(source), rng)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(lesson.parameters(), 1.0)
-        optimiser.step()
-        losses.append(float(loss.detach()))
-        steps += 1
-        learned = before + (time.monotonic() - started) / 60
+
+    def source(steps: int) -> Iterator[Batch]:
+        return batches(worlds, pixels, steps)
+
+    lesson = LESSONS[name]()
+    return learn(lesson, source, name=name, folder=folder, minutes=minutes, peak=peak, decay=1e-4, save_every=60.0)
 
 
 def main(argv: list[str] | None = None) -> None:

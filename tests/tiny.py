@@ -63,8 +63,16 @@ FLUX_DIT = {
 FAMILIES = ("sd15", "sd15_v", "sdxl", "sdxl_v", "edm", "edm_v", "sd3", "flux")
 
 
-def model(family: str = "sd15", *, seed: int = 0, dtype: torch.dtype = torch.float32) -> Any:
-    """A MODEL (host ModelPatcher) of one of FAMILIES.
+def model(
+    family: str = "sd15",
+    *,
+    seed: int = 0,
+    dtype: torch.dtype = torch.float32,
+    cast: torch.dtype | None = None,
+    network: dict[str, Any] | None = None,
+) -> Any:
+    """A MODEL (host ModelPatcher) of one of FAMILIES. cast: what its weights are cast to at each use (None: nothing).
+    network: changes of its network's configuration.
 
     sd15, sdxl: eps, discrete. sd15_v, sdxl_v: v, discrete. edm: EDM (Playground 2.5). edm_v: v on the EDM schedule
     (CosXL). sd3: rectified flow with shift 3. flux: the Flux flow. Heads of 8 channels, context width 16.
@@ -83,16 +91,16 @@ def model(family: str = "sd15", *, seed: int = 0, dtype: torch.dtype = torch.flo
         "sd3": (known.SD3, SD3_DIT, {}),
         "flux": (known.Flux, FLUX_DIT, {}),
     }[family]
-    settings = (kind() if kind is _V else kind)(config)
+    settings = (kind() if kind is _V else kind)({**config, **(network or {})})
     if "num_head_channels" in settings.unet_config:
         settings.unet_config["num_head_channels"] = 8
         settings.unet_config["num_heads"] = -1
-    settings.set_inference_dtype(dtype, None)
+    settings.set_inference_dtype(dtype, cast)
     device = comfy.model_management.get_torch_device()
-    network = settings.get_model(marks, device="cpu")
-    _randomise(network.diffusion_model, seed)
+    made = settings.get_model(marks, device="cpu")
+    _randomise(made.diffusion_model, seed)
     return comfy.model_patcher.CoreModelPatcher(
-        network, load_device=device, offload_device=comfy.model_management.unet_offload_device()
+        made, load_device=device, offload_device=comfy.model_management.unet_offload_device()
     )
 
 
@@ -134,6 +142,28 @@ def vae(channels: int = 4, *, seed: int = 0) -> Any:
         network.vae_scale.fill_(1.0)
         network.vae_shift.fill_(0.0)
     return comfy.sd.VAE(sd={k: v.clone() for k, v in network.state_dict().items()})
+
+
+def clip(family: str = "sd15", *, seed: int = 0) -> Any:
+    """A CLIP with the host's own tokenizer and a random text encoder, for the models above (context width 16).
+
+    sd15: one encoder of width 16. sdxl: two of width 8, as SDXL joins them; their pooled width of 8 wants a model with
+    network={"adm_in_channels": 8 + 1536}.
+    """
+    import comfy.sd
+    import comfy.sdxl_clip
+    from comfy import sd1_clip, supported_models_base
+
+    known = {
+        "sd15": (sd1_clip.SD1ClipModel, sd1_clip.SD1Tokenizer, 16),
+        "sdxl": (comfy.sdxl_clip.SDXLClipModel, comfy.sdxl_clip.SDXLTokenizer, 8),
+    }
+    encoder, tokenizer, width = known[family]
+    small = {"hidden_size": width, "intermediate_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3}
+    sizes = {f"clip_{name}_model_config": {**small, "hidden_act": "quick_gelu"} for name in "lg"}
+    made = comfy.sd.CLIP(supported_models_base.ClipTarget(tokenizer, encoder), model_options=sizes)
+    _randomise(made.cond_stage_model, seed)
+    return made
 
 
 def cond(*, seed: int = 0, batch: int = 1) -> list[list[Any]]:

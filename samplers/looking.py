@@ -1,0 +1,47 @@
+"""Looking at a model instead of painting with it: single predictions through the host's whole sampling path."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import comfy.sample
+import torch
+from comfy.samplers import KSAMPLER
+from comfy.utils import ProgressBar
+from torch import Tensor
+
+from .. import host
+from ..guidance.region_patch import RECORD, Record, patch
+from .levels import OWN_TIME, start_sigma
+
+
+def attention_maps(
+    model: Any, conditioning: list, latent: Tensor, places: Sequence[tuple[int, ...]], count: int, seed: int
+) -> Tensor:
+    """Cross-attention maps of phrases [phrases, h, w], means over heads, layers and `count` noise levels.
+
+    latent: a LATENT's samples of one picture [1, C, H, W], noised to levels spread evenly over the model's own time.
+    places: of each phrase, where its tokens stand in the prompt. Regions on the CONDITIONING act as they would in a
+    sampler, so the maps are those that it would use.
+    """
+    record = Record(places)
+    patched = patch(model)
+    family = host.noise_family(model)
+    asked = [[context, {**values, RECORD: record}] for context, values in conditioning]
+    noise = comfy.sample.prepare_noise(latent, seed)
+    progress = ProgressBar(count)  # its updates are where Cancel is heard
+    for number in range(count):
+        sigma, _ = start_sigma(family, (count - number) / (count + 1), OWN_TIME)
+        levels = torch.tensor([sigma, 0.0])
+        comfy.sample.sample_custom(
+            patched, noise, 1.0, KSAMPLER(_once), levels, asked, asked, latent, disable_pbar=True, seed=seed
+        )
+        progress.update(1)
+    return record.mean().float().cpu()
+
+
+def _once(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
+    """A k-diffusion sampler that calls the model once and stays where it is."""
+    model(x, sigmas[0] * x.new_ones(len(x)), **extra_args)
+    return x
