@@ -82,12 +82,12 @@ def check(
             size, wanted = path.stat().st_size, file.get("size_bytes")
             if wanted is not None and size != wanted:
                 note = f"{size} bytes instead of {wanted}"
-            elif hashes and file.get("sha256") and (digest := _sha256(path)) != file["sha256"]:
+            elif hashes and file.get("sha256") and (digest := sha256_of(path)) != file["sha256"]:
                 note = f"sha256 {digest} instead of {file['sha256']}"
             yield Finding(entry, file, "wrong" if note else "found", path, note)
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     digest = hashlib.sha256()
     with path.open("rb") as stream:
         while block := stream.read(1 << 20):

@@ -11,6 +11,8 @@ import os
 import re
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +91,9 @@ def origin(known: dict[str, Any] | None) -> dict[str, str]:
     return {"cnr_id": "comfy-core", "ver": HOST_VERSION}
 
 
-def main() -> int:
-    wanted = sys.argv[1:] or list(TEMPLATES)
+@contextmanager
+def in_editor() -> Iterator[tuple[Any, dict[str, Any]]]:
+    """The page of a freshly opened editor on a server of its own, and that server's object_info."""
     python, comfyui = Path(sys.executable), Path(os.environ["COMFYUI_PATH"])
     with (
         tempfile.TemporaryDirectory() as base,
@@ -104,13 +107,22 @@ def main() -> int:
         page.goto(server.address, wait_until="domcontentloaded")
         page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
         page.wait_for_load_state("networkidle")
-        info = server.object_info()
-        for name in wanted:
-            graph = TEMPLATES[name]()
-            for spec in graph["nodes"].values():
-                spec["origin"] = origin(info.get(spec["type"]))
-            write(name, tidy(page.evaluate(BUILD, {"gap": 40, **graph})))
+        yield page, server.object_info()
         browser.close()
+
+
+def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
+    """A described graph whose nodes say where they come from."""
+    for spec in graph["nodes"].values():
+        spec["origin"] = origin(info.get(spec["type"]))
+    return graph
+
+
+def main() -> int:
+    wanted = sys.argv[1:] or list(TEMPLATES)
+    with in_editor() as (page, info):
+        for name in wanted:
+            write(name, tidy(page.evaluate(BUILD, {"gap": 40, **marked(TEMPLATES[name](), info)})))
     return 0
 
 

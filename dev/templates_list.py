@@ -6,6 +6,10 @@ from typing import Any
 
 Graph = dict[str, Any]
 STARTER = "starter landscapes (built in)"
+STARTER_LINES = "starter (built in)"
+FIXED: dict[str, Any] = {
+    "control_after_generate": "fixed"
+}  # the start that is shown is the start that is walked from, in every run
 SD15 = {
     "name": "v1-5-pruned-emaonly-fp16.safetensors",
     "url": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/v1-5-pruned-emaonly-fp16.safetensors",
@@ -340,7 +344,7 @@ def stage(key: str, column: int, latent: tuple[str, str] | None, model: tuple[st
     links = [
         (*model, shape, "model"),
         ("prior", "vae", shape, "vae"),
-        ("drawing", "image", shape, "sketch"),
+        ("drawing", settings.pop("sketch", "image"), shape, "sketch"),
         (shape, "model", walk, "model"),
         ("label", "conditioning", walk, "positive"),
         ("label", "conditioning", walk, "negative"),
@@ -356,14 +360,24 @@ def stage(key: str, column: int, latent: tuple[str, str] | None, model: tuple[st
     return {"nodes": nodes, "links": links}
 
 
+def two_stages(**settings: Any) -> list[Graph]:
+    """The two stages with an extractor; the graph brings the nodes prior, lines, label, drawing and appearance."""
+    lines = {"nodes": {}, "links": [("lines", "extractor", f"shape stage {i}", "extractor") for i in (1, 2)]}
+    one = {"weight": 1.0, "t0": 0.5, "steps": 25, **settings}
+    first = stage("stage 1", 2, None, ("prior", "model"), **one)
+    second = stage("stage 2", 4, ("walk stage 1", "output"), ("appearance", "model"), repeats=2, seed=2, **one)
+    return [first, second, lines]
+
+
 def sketch_and_exemplar() -> Graph:
     text = (
         "## A line sketch and an exemplar become a photo\n\n"
         "*Inversion-by-Inversion*, without any training. **Stage 1** turns the sketch into an uncoloured photo of its "
         "shape; **stage 2** noises that again and gives it the exemplar's colours, too.\n\n"
         "- Choose other samples for *sketch* and *exemplar*, or upload your own.\n"
-        "- **weight** of the shape: more follows the lines harder. **colour_weight** and **grid**: how strongly, and "
-        "how exactly in place, the exemplar's colours come in.\n"
+        "- **weight** of the shape: more follows the lines harder. **repeats** of stage 2: more walks follow them "
+        "closer without tearing the picture. **colour_weight** and **grid**: how strongly, and how exactly in place, "
+        "the exemplar's colours come in.\n"
         "- **t0** of stage 2: lower keeps more of stage 1.\n"
         "- In your own models the same two nodes do it: see the SD1.5 twin of this graph."
     )
@@ -371,6 +385,7 @@ def sketch_and_exemplar() -> Graph:
         "nodes": {
             "note": note(text, height=380),
             "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
+            "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
             "label": node("SketchPriorLabel", 0),
             "drawing": drawing("line drawing - lake and peaks.png", 1, named="sketch"),
             "exemplar": drawing("photo - evening lake.png", 1, named="exemplar"),
@@ -396,62 +411,142 @@ def sketch_and_exemplar() -> Graph:
             ("larger", "IMAGE", "save", "images"),
         ],
     }
-    first = stage("stage 1", 2, None, ("prior", "model"), t0=0.5, steps=30)
-    second = stage("stage 2", 4, ("walk stage 1", "output"), ("appearance", "model"), t0=0.5, steps=30, seed=2)
-    return join(parts, first, second)
+    return join(parts, *two_stages())
 
 
-def twin_afhq() -> Graph:
-    """cat2dog as published: three stages of 3, 2 and 1 walks from t0 .4; appearance in the second only."""
+def published(key: str, column: int, latent: tuple[str, str] | None, model: tuple[str, str], **settings: Any) -> Graph:
+    """A stage as the AFHQ settings have it."""
+    return stage(
+        *(key, column, latent, model),
+        **{"t0": 0.4, "steps": 40, "point": "published", "target": "-1 to 1, as published", "limit": 0.0, **settings},
+    )
+
+
+def afhq(title: str, beast: str, prefix: str, weights: tuple, repeats: tuple, **appearance: Any) -> Graph:
+    """Three stages from t0 .4 on the published checkpoints; the exemplar's look in the second only."""
+    calls = 400 * sum(repeats)
     text = (
-        "## Inversion-by-Inversion as published: cat2dog\n\n"
-        "The paper's setting on its own checkpoints: AFHQ dogs at 256 pixels, a sketch of a dog, a photo of a cat. "
-        "Three stages; the second also looks at the exemplar.\n\n"
-        "- **steps** 0 walks every native level, as published: 2400 model calls. 40 is a quick look.\n"
-        "- wild2dog: shape weights .1, .3, .1; repeats 3, 3, 1; no feature energy.\n"
+        f"## Inversion-by-Inversion as published: {title}\n\n"
+        "The paper's setting on its own checkpoints: AFHQ dogs at 256 pixels, a sketch of a dog, a photo of a "
+        f"{beast}. Three stages; the second also looks at the exemplar.\n\n"
+        f"- **steps** 0 walks every native level, as published: {calls} model calls. 40 is a quick look.\n"
         "- A *Jump Sampler* in the sampler sockets is the published accelerated walk."
     )
-    exact = {"t0": 0.4, "steps": 40, "point": "published", "target": "-1 to 1, as published"}
     parts = {
         "nodes": {
             "note": note(text, height=380),
             "prior": node("SketchPriorLoader", 0, (280, 0), models=[AFHQ], prior=AFHQ["name"]),
             "label": node("SketchPriorLabel", 0),
             "lines": node("SketchExtractorLoader", 0, (280, 0), models=[ANIME], extractor=ANIME["name"]),
-            "clip": node(
-                "SketchFeatureLoader",
-                0,
-                (280, 0),
-                models=[RN101],
-                features=RN101["name"],
-                taps="published",
-                feeding="as published",
-            ),
             "drawing": drawing("line drawing - lake and peaks.png", 1, size=256, named="sketch (of a dog)"),
-            "exemplar": drawing("photo - evening lake.png", 1, size=256, named="exemplar (a cat)"),
+            "exemplar": drawing("photo - evening lake.png", 1, size=256, named=f"exemplar (a {beast})"),
             "appearance": node(
-                "AppearanceEnergyGuidance", 3, (320, 0), feature_weight=0.5, feature_metric="l2", point="published"
+                "AppearanceEnergyGuidance", 3, (320, 0), colour_weight=2.0, limit=0.0, point="published", **appearance
             ),
             "decode": node("VAEDecode", 8),
-            "save": node("SaveImage", 8, (480, 520), filename_prefix="SketchSynth/cat2dog"),
+            "save": node("SaveImage", 8, (480, 520), filename_prefix=f"SketchSynth/{prefix}"),
         },
         "links": [
             *(("lines", "extractor", f"shape stage {i}", "extractor") for i in (1, 2, 3)),
             ("shape stage 1", "latent", "walk stage 1", "latent_image"),
             ("prior", "model", "appearance", "model"),
             ("exemplar", "image", "appearance", "exemplar"),
-            ("clip", "features", "appearance", "features"),
             ("walk stage 3", "output", "decode", "samples"),
             ("prior", "vae", "decode", "vae"),
             ("decode", "IMAGE", "save", "images"),
         ],
     }
-    first = stage("stage 1", 2, None, ("prior", "model"), repeats=3, weight=0.5, seed=1, **exact)
-    second = stage(
-        "stage 2", 4, ("walk stage 1", "output"), ("appearance", "model"), repeats=2, weight=0.6, seed=2, **exact
+    stages = [
+        published(
+            f"stage {i}",
+            2 * i,
+            (f"walk stage {i - 1}", "output") if i > 1 else None,
+            ("appearance" if i == 2 else "prior", "model"),
+            repeats=repeats[i - 1],
+            weight=weights[i - 1],
+            seed=i,
+        )
+        for i in (1, 2, 3)
+    ]
+    return join(parts, *stages)
+
+
+def twin_cat2dog() -> Graph:
+    """Stages of 3, 2 and 1 walks; colours and CLIP features as published."""
+    look = {"feature_weight": 0.5, "feature_metric": "l2"}
+    graph = afhq("cat2dog", "cat", "cat2dog", (0.5, 0.6, 0.5), (3, 2, 1), **look)
+    graph["nodes"]["clip"] = node(
+        "SketchFeatureLoader",
+        0,
+        (280, 0),
+        models=[RN101],
+        features=RN101["name"],
+        taps="published",
+        feeding="as published",
     )
-    third = stage("stage 3", 6, ("walk stage 2", "output"), ("prior", "model"), repeats=1, weight=0.5, seed=3, **exact)
-    return join(parts, first, second, third)
+    graph["links"].append(["clip", "features", "appearance", "features"])
+    return graph
+
+
+def twin_wild2dog() -> Graph:
+    """Stages of 3, 3 and 1 walks under weaker lines; colours only."""
+    return afhq("wild2dog", "fox, a lion or a wolf", "wild2dog", (0.1, 0.3, 0.1), (3, 3, 1))
+
+
+def folders_in_pairs() -> Graph:
+    text = (
+        "## Folders of sketches and exemplars, in pairs\n\n"
+        "Every sketch of a folder meets an exemplar of another; the whole graph runs once for each pair and puts its "
+        "stages on one sheet: sketch, exemplar, start and end of stage 1, start and end of stage 2.\n\n"
+        "- Choose your own folders in *Sketch and Exemplar Pairs*; they stand in ComfyUI's input folder.\n"
+        "- **pairing**: one by one, or every sketch with every exemplar.\n"
+        "- *Save Image* saves each result as exemplar-to-sketch."
+    )
+    nodes = {
+        "note": note(text, height=340),
+        "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
+        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
+        "label": node("SketchPriorLabel", 0),
+        "drawing": node("SketchPairs", 0, (300, 0), size=64, frame="square, crop"),
+        "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
+        "decode 1": node("VAEDecode", 4),
+        "decode 2": node("VAEDecode", 6),
+        "look 1": node("NoiseToT0", 3, (300, 270), named="start of stage 1", t0=0.5, steps=25, seed=1, **FIXED),
+        "look 2": node("NoiseToT0", 5, (300, 270), named="start of stage 2", t0=0.5, steps=25, seed=2, **FIXED),
+        "decode look 1": node("VAEDecode", 4),
+        "decode look 2": node("VAEDecode", 6),
+        "stages": node("BatchImagesNode", 7),
+        "sheet": node("SketchContactSheet", 7, cell=160),
+        "show": node("PreviewImage", 8, (640, 520), named="the stages of every pair"),
+        "save": node("SaveImage", 8, (300, 300)),
+    }
+    links = [
+        ("shape stage 1", "latent", "walk stage 1", "latent_image"),
+        ("drawing", "exemplar", "appearance", "exemplar"),
+        ("prior", "model", "appearance", "model"),
+        ("prior", "model", "look 1", "model"),
+        ("prior", "model", "look 2", "model"),
+        ("shape stage 1", "latent", "look 1", "latent"),
+        ("walk stage 1", "output", "look 2", "latent"),
+        *((key, "look", f"decode {key}", "samples") for key in ("look 1", "look 2")),
+        *((f"walk stage {i}", "output", f"decode {i}", "samples") for i in (1, 2)),
+        *(("prior", "vae", f"decode {key}", "vae") for key in ("1", "2", "look 1", "look 2")),
+        ("drawing", "sketch", "stages", "images.image0"),
+        ("drawing", "exemplar", "stages", "images.image1"),
+        ("decode look 1", "IMAGE", "stages", "images.image2"),
+        ("decode 1", "IMAGE", "stages", "images.image3"),
+        ("decode look 2", "IMAGE", "stages", "images.image4"),
+        ("decode 2", "IMAGE", "stages", "images.image5"),
+        ("stages", "IMAGE", "sheet", "images"),
+        ("drawing", "name", "sheet", "labels"),
+        ("sheet", "sheet", "show", "images"),
+        ("decode 2", "IMAGE", "save", "images"),
+        ("drawing", "name", "save", "filename_prefix"),
+    ]
+    graph = join({"nodes": nodes, "links": links}, *two_stages(sketch="sketch"))
+    for key in ("walk stage 1", "walk stage 2"):
+        graph["nodes"][key]["widgets"] |= FIXED
+    return graph
 
 
 def energies_on_a_ksampler() -> Graph:
@@ -466,10 +561,11 @@ def energies_on_a_ksampler() -> Graph:
     nodes = {
         "note": note(text),
         "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
+        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
         "label": node("SketchPriorLabel", 0),
         "drawing": drawing("line drawing - three conifers.png", 1, named="sketch"),
         "exemplar": drawing("photo - quiet lake.png", 1, named="exemplar"),
-        "shape": node("SketchShapeEnergy", 2, (320, 0)),
+        "shape": node("SketchShapeEnergy", 2, (320, 0), weight=1.0),
         "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
         "empty": node("EmptyLatentImage", 3, width=64, height=64, batch_size=4),
         "sampler": node(
@@ -482,6 +578,7 @@ def energies_on_a_ksampler() -> Graph:
     links = [
         ("prior", "model", "shape", "model"),
         ("drawing", "image", "shape", "sketch"),
+        ("lines", "extractor", "shape", "extractor"),
         ("shape", "model", "appearance", "model"),
         ("exemplar", "image", "appearance", "exemplar"),
         ("appearance", "model", "sampler", "model"),
@@ -501,8 +598,7 @@ def energies_sd15() -> Graph:
         "## A sketch and an exemplar on SD1.5\n\n"
         "The same pulls on a checkpoint of yours. The shape energy looks through the VAE at every step; a TAESD in its "
         "*vae* socket does the same several times faster and in a fraction of the memory. The colours need no VAE.\n\n"
-        "- Start with weight 0.5 and colour_weight 2; the prompt says what it is.\n"
-        "- Fewer than 15 steps: set **limit** to 1."
+        "- Start with weight 0.5 and colour_weight 5; the prompt says what it is."
     )
     nodes = {
         "note": note(text),
@@ -548,7 +644,9 @@ TEMPLATES = {
     "SDEdit - strokes to photo (SD1.5)": twin_sd15,
     "SDEdit - strokes to photo (LSUN church)": twin_church,
     "Inversion-by-Inversion - sketch and exemplar": sketch_and_exemplar,
-    "Inversion-by-Inversion - cat2dog as published (AFHQ)": twin_afhq,
+    "Inversion-by-Inversion - folders in pairs": folders_in_pairs,
+    "Inversion-by-Inversion - cat2dog as published (AFHQ)": twin_cat2dog,
+    "Inversion-by-Inversion - wild2dog as published (AFHQ)": twin_wild2dog,
     "Inversion-by-Inversion - energies on a KSampler": energies_on_a_ksampler,
     "Inversion-by-Inversion - sketch and exemplar (SD1.5)": energies_sd15,
 }

@@ -19,6 +19,7 @@ PICTURES = PACK / "docs" / "pictures"
 SIDE = 512
 TWIN_OF = "SDEdit - strokes to photo"
 BOTH = "Inversion-by-Inversion - sketch and exemplar"
+PAIRS = "Inversion-by-Inversion - folders in pairs"  # its sheet of stages says more than its results
 # template -> (the kind of node that shows what went in, or None; a line of text for twins; whose results a twin shows)
 TEMPLATES = {
     "SDEdit - strokes to photo": ("PreviewImage", ""),
@@ -31,7 +32,9 @@ TEMPLATES = {
     BOTH: ("SketchLoader", ""),
     "Inversion-by-Inversion - energies on a KSampler": ("SketchLoader", ""),
     "Inversion-by-Inversion - sketch and exemplar (SD1.5)": ("SketchLoader", "on your SD1.5 or SDXL", BOTH),
+    PAIRS: (None, ""),
     "Inversion-by-Inversion - cat2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
+    "Inversion-by-Inversion - wild2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
 }
 
 
@@ -43,7 +46,7 @@ def load(template: str, kind: str) -> list[Image.Image]:
 def thumbnail(template: str, guide: str | None, words: str, twin_of: str = "") -> Image.Image:
     """Up to four results, what went in as insets, and for a twin whose model it wants."""
     source = twin_of or template
-    results = load(source, "SaveImage")
+    results = load(source, "PreviewImage" if template == PAIRS else "SaveImage")
     if not results:
         sys.exit(f"No picture of '{source}' in {DEMO}: run `python3 dev/run.py demo` first.")
     if len(results) == 1:

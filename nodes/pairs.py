@@ -18,16 +18,19 @@ from .. import host
 from ..guidance.checks import fit_image
 from ..guidance.drawings import EXTENSIONS, FRAMES, raster, read_drawing
 from ..guidance.drawings.ink import PAINTING
+from .drawing import SAMPLES
 
 IN_ORDER, ALL = "in order, the shorter folder repeats", "every sketch with every exemplar"
 PAIRINGS = (IN_ORDER, ALL)
 ITSELF = "."  # the input folder itself
+BUILT_IN = "samples (built in)"
+PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # which of the samples serve as what
 
 
 class SketchPairs(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        folders = [*folder_paths.get_input_subfolders(), ITSELF]
+        folders = [BUILT_IN, *folder_paths.get_input_subfolders(), ITSELF]
         return io.Schema(
             node_id="SketchPairs",
             display_name="Sketch and Exemplar Pairs",
@@ -42,13 +45,14 @@ class SketchPairs(io.ComfyNode):
                     "sketches",
                     options=folders,
                     tooltip="A folder inside ComfyUI's input folder, with line drawings or paintings: pictures, SVG, "
-                    "QuickDraw. Its sub-folders are not looked into. A dot is the input folder itself.",
+                    "QuickDraw. Its sub-folders are not looked into. A dot is the input folder itself. Or the line "
+                    "drawings that come with the pack.",
                 ),
                 io.Combo.Input(
                     "exemplars",
                     options=folders,
-                    tooltip="A folder inside ComfyUI's input folder, with photos. Each is cut from its middle and "
-                    "resized to its sketch.",
+                    tooltip="A folder inside ComfyUI's input folder, with photos, or the photos that come with the "
+                    "pack. Each is cut from its middle and resized to its sketch.",
                 ),
                 io.Combo.Input(
                     "pairing",
@@ -108,8 +112,8 @@ class SketchPairs(io.ComfyNode):
     @classmethod
     def fingerprint_inputs(cls, sketches: str | None, exemplars: str | None, **_) -> str:
         digest = hashlib.sha256()
-        for folder in (sketches, exemplars):
-            for path in _files(_folder(folder), EXTENSIONS) if folder is not None else ():
+        for what, folder in (("sketches", sketches), ("exemplars", exemplars)):
+            for path in _files(what, folder, EXTENSIONS) if folder is not None else ():
                 state = path.stat()
                 digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
         return digest.hexdigest()
@@ -152,7 +156,7 @@ def _readable(
     skipped: list[str],
 ) -> dict[Path, Tensor]:
     """The first `limit` pictures of a folder by path; what cannot be read goes to `skipped` with its reason."""
-    paths = _files(_folder(folder), extensions)
+    paths = _files(what, folder, extensions)
     if not paths:
         raise ValueError(
             f"The folder of {what} '{folder}' holds no file that can be read here ({', '.join(extensions)}). Copy some "
@@ -180,6 +184,8 @@ def _picture(path: Path, **settings) -> Tensor:
 
 def _folder(name: str) -> Path:
     """The folder behind the widget's text. ValueError: not there, or outside ComfyUI's input folder."""
+    if name == BUILT_IN:
+        return SAMPLES
     root = os.path.abspath(folder_paths.get_input_directory())
     path = os.path.abspath(os.path.join(root, name))
     if os.path.commonpath([root, path]) != root:
@@ -191,8 +197,14 @@ def _folder(name: str) -> Path:
     return Path(path)
 
 
-def _files(folder: Path, extensions: tuple[str, ...]) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in extensions and path.is_file())
+def _files(what: str, name: str, extensions: tuple[str, ...]) -> list[Path]:
+    """The files of a folder with these endings by name; of the samples, those that serve as `what`."""
+    prefix = PREFIXES[what] if name == BUILT_IN else ""
+    return sorted(
+        path
+        for path in _folder(name).iterdir()
+        if path.suffix.lower() in extensions and path.name.startswith(prefix) and path.is_file()
+    )
 
 
 NODES = [SketchPairs]

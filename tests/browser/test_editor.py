@@ -143,3 +143,57 @@ def test_template(editor, server, template: Path):
         editor.page.wait_for_timeout(1000)
         editor.shot(f"ran - {template.stem}")
     assert not editor.errors, editor.errors
+
+
+BLUEPRINT = "SketchSynth - Inversion-by-Inversion"
+ADD_BLUEPRINT = """
+async (name) => {
+  const stores = document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
+  const blueprints = stores.get('subgraph')
+  const found = blueprints.subgraphBlueprints.find(one => one.display_name === name)
+  if (!found) throw new Error('not among ' + blueprints.subgraphBlueprints.map(one => one.display_name))
+  window.app.graph.clear()
+  const { nodes, definitions } = blueprints.getBlueprint(found.name)  // as the node library adds it
+  const added = window.app.canvas._deserializeItems({ nodes, subgraphs: definitions.subgraphs }, { position: [900, 0] })
+  const node = added.nodes.values().next().value
+  const put = (type, y, values) => {
+    const made = window.LiteGraph.createNode(type)
+    window.app.graph.add(made)
+    made.pos = [type === 'PreviewImage' ? 1400 : 0, y]
+    for (const [id, value] of Object.entries(values)) made.widgets.find(one => one.name === id).value = value
+    return made
+  }
+  const prior = put('SketchPriorLoader', 0, { prior: 'starter landscapes (built in)' })
+  const label = put('SketchPriorLabel', 300, {})
+  const sketch = put('SketchLoader', 450, { file: 'sample: line drawing - lake and peaks.png', size: 64 })
+  const photo = put('SketchLoader', 950, { file: 'sample: photo - evening lake.png', size: 64 })
+  const show = put('PreviewImage', 0, {})
+  const into = id => node.inputs.findIndex(one => one.name === id)
+  prior.connect(0, node, into('model'))
+  prior.connect(1, node, into('vae'))
+  label.connect(0, node, into('positive'))
+  label.connect(0, node, into('negative'))
+  sketch.connect(0, node, into('sketch'))
+  photo.connect(0, node, into('exemplar'))
+  node.connect(0, show, 0)
+  node.widgets.find(one => one.name === 'steps').value = 4
+  return { category: found.category, description: found.description, widgets: node.widgets.map(one => one.name) }
+}
+"""
+
+
+def test_blueprint_is_a_node_of_the_library(editor, server):
+    """The whole two-stage method as one node: found, put into a graph, wired and run."""
+    told = editor.page.evaluate(ADD_BLUEPRINT, BLUEPRINT)
+    assert told["category"] == "Subgraph Blueprints/sketch"
+    assert "two stages" in told["description"]
+    assert {"shape_weight", "colour_weight", "t0", "steps", "seed"} <= set(told["widgets"])
+    editor.page.wait_for_timeout(500)
+    theirs = editor_prompt(editor)
+    saved = editor.page.evaluate("window.app.graph.serialize()")
+    same_prompt(to_prompt(saved, server.object_info()), theirs)
+    assert {node["inputs"]["steps"] for node in theirs.values() if node["class_type"] == "ShapeInversion"} == {4}
+    outputs = press_run(editor, server)
+    assert_picture(server, outputs)
+    editor.shot("ran - blueprint")
+    assert not editor.errors, editor.errors

@@ -60,6 +60,19 @@ def test_size_and_frame(doors, folders):
     assert {tuple(x.shape) for x in (*sketches, *exemplars)} == {(1, 64, 64, 3)}
 
 
+def test_samples_serve_at_once(doors, folders):
+    """With an empty input folder, and beside folders of one's own."""
+    built_in = doors.define_schema().inputs[0].options[0]
+    sketches, exemplars, names, text = pair(doors, ALL, size=64, sketches=built_in, exemplars=built_in)
+    assert text == "8 pairs of 2 sketches and 4 exemplars."
+    assert all(name.startswith("photo - ") and "-to-line drawing - " in name for name in names)
+    assert all(sketch.median() > 0.9 for sketch in sketches), "lines on white paper"
+    assert all(exemplar.std() > 0.05 for exemplar in exemplars)
+    assert pair(doors, sketches=built_in)[2][0].startswith("blue-to-line drawing")
+    assert doors.validate_inputs(built_in, built_in) is True
+    assert doors.fingerprint_inputs(built_in, built_in) != doors.fingerprint_inputs(built_in, "photos")
+
+
 def test_unreadable_files_are_skipped_and_told(doors, folders):
     (folders / "sketches" / "0 broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing more")
     _, _, names, text = pair(doors)
@@ -87,7 +100,7 @@ def test_folders_that_do_not_serve(doors, folders):
 
 def test_options_and_change(doors, folders):
     schema = doors.define_schema()
-    assert schema.inputs[0].options == ["empty", "empty/below", "photos", "sketches", "."]
+    assert schema.inputs[0].options == ["samples (built in)", "empty", "empty/below", "photos", "sketches", "."]
     before = doors.fingerprint_inputs("sketches", "photos")
     assert before == doors.fingerprint_inputs("sketches", "photos", limit=3)
     Image.new("RGB", (8, 8)).save(folders / "photos" / "new.png")

@@ -14,11 +14,13 @@ from comfy_server import NAME, PromptRefused
 
 PACK = Path(__file__).resolve().parents[2]
 TEMPLATES = sorted((PACK / "workflows").glob("*.json"))
+BLUEPRINTS = sorted((PACK / "subgraphs").glob("*.json"))
 EDITOR_ONLY = graph.VIRTUAL
 OFFERED_HOSTS = ("https://huggingface.co/", "https://civitai.com/")  # from here the editor offers to download ...
 LOADABLE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # ... files with these endings
 
 every_template = pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
+every_graph = pytest.mark.parametrize("template", TEMPLATES + BLUEPRINTS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,7 @@ def test_thumbnail(template):
     assert picture.stat().st_size < 300_000
 
 
-@every_template
+@every_graph
 def test_nodes_and_widgets_fit(template, info):
     """Every node type exists, and each saved list of widget values has exactly the schema's length."""
     faults = []
@@ -93,7 +95,7 @@ def test_nodes_and_widgets_fit(template, info):
     assert faults == []
 
 
-@every_template
+@every_graph
 def test_origin_of_every_node(template, info):
     """cnr_id and ver let the manager offer the pack to somebody who lacks it."""
     faults = []
