@@ -1,8 +1,9 @@
-"""`python3 dev/run.py bench [--pairs 9] [--output FILE]`: what our nodes cost beside the host's, and importing them.
+"""`python3 dev/run.py bench [--pairs 9] [--no-energies] [--output FILE]`: what our nodes cost beside the host's.
 
 The walk: NoiseToT0, SketchSDESampler, SketchRepeatSampler (1) and SamplerCustom against the stock KSampler's `ddpm`
 with as many steps on the same MODEL; pairs are interleaved and change order, so that a busy machine hurts both alike.
-Peak memory is taken in a fresh process for each case. Writes docs/BENCH.md.
+Peak memory is taken in a fresh process for each case. Then what energies cost (bench_energies.py, which also runs by
+itself). Writes docs/BENCH.md.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import bench_energies
 import inprocess
 import machine
 from provision import say
@@ -136,7 +138,9 @@ def show_memory(case: str) -> Callable[[Bench], None]:
     return work
 
 
-def write_report(pairs: int, output: Path) -> Callable[[Bench], bool]:
+def write_report(options: argparse.Namespace) -> Callable[[Bench], bool]:
+    pairs, output = options.pairs, options.output
+
     def work(bench: Bench) -> bool:
         lines = ["# Bench", "", f"Made by `python3 dev/run.py bench`. Machine: {machine.describe()}.", ""]
         lines += ["## Our walk over the stock KSampler", ""]
@@ -187,8 +191,13 @@ def write_report(pairs: int, output: Path) -> Callable[[Bench], bool]:
             loaded, peak = memory_of(case)
             say(f"peak memory, {case}: {peak:.0f} MiB")
             lines.append(f"| {case} | {loaded:.0f} | {peak:.0f} |")
+        page = "\n".join(lines) + "\n"
+        if options.energies:
+            found, reached = bench_energies.sections(list(bench_energies.PARTS), options)
+            page = bench_energies.renewed(page, found)
+            fine &= reached
         output.parent.mkdir(parents=True, exist_ok=True)
-        output.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        output.write_text(page, encoding="utf-8")
         say(f"{output} written")
         return fine
 
@@ -199,12 +208,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="interleaved pairs, 7 or more to be worth writing down")
     parser.add_argument("--output", type=Path, default=PACK / "docs" / "BENCH.md")
+    parser.add_argument("--no-energies", dest="energies", action="store_false", help="leave the energies out")
+    bench_energies.arguments(parser)
     parser.add_argument("--memory", choices=CASES, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory:
         in_host(show_memory(options.memory))
         return 0
-    return 0 if in_host(write_report(options.pairs, options.output)) else 1
+    return 0 if in_host(write_report(options)) else 1
 
 
 if __name__ == "__main__":
