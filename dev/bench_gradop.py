@@ -71,7 +71,7 @@ def section(
     dtypes = f"{model.model.get_dtype()} UNet, {seen[VAE].vae_dtype} decoders".replace("torch.", "")
     lines = [
         f"Random weights of SD1.5's shape, {options.side} px, batch 1, {options.steps} steps of euler, cfg 7.5, 3 "
-        f"rounds of 12 gradient steps ({dtypes}). {options.pairs} interleaved rounds after one warm-up; memory: most in "
+        f"rounds of 12 gradient steps ({dtypes}). {options.pairs} interleaved rounds after a warm-up; memory: most in "
         "use beside what was there before.",
         "",
         "| walk | seconds | over plain | single | memory, MiB |",

@@ -460,7 +460,7 @@ def small_vae(dtype):
     ],
 )
 def test_half_precision_vaes(room, models, solve, made, dtype, thrifty, monkeypatch):
-    """The estimate, Adam and the loss stay float32: the path is that of a float32 VAE, but for rounding in the slope."""
+    """Estimate, Adam and loss stay float32: the path is that of a float32 VAE, but for rounding in the slope."""
     monkeypatch.setattr(room("host"), "crowded", lambda *_: thrifty)
     model, sigmas = models["sd15"], ladder(room, models["sd15"])
     paths = []

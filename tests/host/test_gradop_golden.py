@@ -133,7 +133,8 @@ def near(found, expected, least=0.0):
 @pytest.mark.parametrize("name", ["loop_small_default", "loop_small_20steps_k2_n6"])
 def test_whole_loops(room, golden, model, vae, name):
     case = Recorded(golden, name)
-    sigmas = model.model.model_sampling.sigmas[[*case.timesteps.tolist(), 0]]  # the released code ends at level 0, not at 0
+    levels = [*case.timesteps.tolist(), 0]  # the released code ends at the lowest level, not at 0
+    sigmas = model.model.model_sampling.sigmas[levels]
     sampler = solver(room, vae, case.painting[None] / 255, case.settings, case.noises)
     final, watch = run(
         model, sampler, sigmas, case.noises[0], embeds=case.prompt_embeds, cfg=case.settings["guidance_scale"]
