@@ -6,12 +6,30 @@ A new layout is one more row in LAYOUTS: what it is called, the keys that tell i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from . import adm, clip_resnet, ddpm, dse, inception, infodraw, sketchgan, tom, vgg
+from . import sketchgan_keys
+
+
+class _Later:
+    """A module of this folder that is imported when one of its functions is called: a session needs one or two."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, function: str) -> Any:
+        def call(*inputs: Any, **settings: Any) -> Any:
+            return getattr(import_module(f".{self._name}", __name__), function)(*inputs, **settings)
+
+        return call
+
+
+_adm, _ddpm, _infodraw, _clip, _vgg = (_Later(name) for name in ("adm", "ddpm", "infodraw", "clip_resnet", "vgg"))
+_inception, _dse, _tom, _sketchgan = (_Later(name) for name in ("inception", "dse", "tom", "sketchgan"))
 
 
 class Layout(NamedTuple):
@@ -39,8 +57,8 @@ LAYOUTS = (
             "out.2.weight",
         ),
         ("transformer_blocks", "encoder_kv"),
-        adm.ADM,
-        adm.config_from,
+        _adm.ADM,
+        _adm.config_from,
     ),
     Layout(
         "DDPM (SDEdit, DDIM)",
@@ -54,8 +72,8 @@ LAYOUTS = (
             "conv_out.weight",
         ),
         (),
-        ddpm.DDPM,
-        ddpm.config_from,
+        _ddpm.DDPM,
+        _ddpm.config_from,
     ),
     Layout(
         "DDPM (diffusers, google/ddpm-*)",
@@ -69,95 +87,95 @@ LAYOUTS = (
             "conv_norm_out.weight",
         ),
         ("transformer_blocks", "class_embedding", "encoder_hid"),
-        ddpm.DDPM,
-        ddpm.config_from,
-        ddpm.from_diffusers,
+        _ddpm.DDPM,
+        _ddpm.config_from,
+        _ddpm.from_diffusers,
     ),
     Layout(
         "InformativeDrawings",
         "extractor",
         ("model0.1.weight", "model1.0.weight", "model1.3.weight", "model3.0.weight", "model4.1.weight"),
         (),
-        infodraw.InformativeDrawings,
-        infodraw.config_from,
+        _infodraw.InformativeDrawings,
+        _infodraw.config_from,
     ),
     Layout(
         "CLIP ResNet, picture half",
         "features",
         ("conv1.weight", "conv3.weight", "layer4.0.conv1.weight", "attnpool.positional_embedding"),
         (),
-        clip_resnet.ClipResNet,
-        clip_resnet.config_from,
+        _clip.ClipResNet,
+        _clip.config_from,
     ),
     Layout(
         "CLIP ResNet",
         "features",
         ("visual.conv1.weight", "visual.layer4.0.conv1.weight", "visual.attnpool.positional_embedding"),
         (),
-        clip_resnet.ClipResNet,
-        clip_resnet.config_from,
-        clip_resnet.visual_half,
+        _clip.ClipResNet,
+        _clip.config_from,
+        _clip.visual_half,
     ),
     Layout(
         "VGG",
         "features",
         ("features.0.weight", "features.0.bias"),
         ("running_mean", "squeeze"),
-        vgg.VGG,
-        vgg.config_from,
-        vgg.without_classifier,
+        _vgg.VGG,
+        _vgg.config_from,
+        _vgg.without_classifier,
     ),
     Layout(
         "LPIPS (VGG)",
         "features",
         ("net.slice1.0.weight", "net.slice5.28.weight", "lin0.model.1.weight"),
         (),
-        vgg.VGG,
-        vgg.config_from,
-        vgg.from_lpips,
+        _vgg.VGG,
+        _vgg.config_from,
+        _vgg.from_lpips,
     ),
     Layout(
         "InceptionV3",
         "features",
         ("Conv2d_1a_3x3.conv.weight", "Conv2d_2a_3x3.conv.weight", "Conv2d_2b_3x3.conv.weight"),
         (),
-        inception.InceptionStem,
-        inception.config_from,
-        inception.stem_only,
+        _inception.InceptionStem,
+        _inception.config_from,
+        _inception.stem_only,
     ),
     Layout(
         "DSE (EGSDE)",
         "domain",
         ("time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.1.qkv.weight", "I2Iout.0.weight"),
         ("output_blocks",),
-        dse.DSE,
-        dse.config_from,
-        dse.encoder_only,
+        _dse.DSE,
+        _dse.config_from,
+        _dse.encoder_only,
     ),
     Layout(
         "AdaIN encoder",
         "style",
         ("0.weight", "2.weight", "5.weight", "9.weight", "12.weight", "16.weight", "29.weight"),
         (),
-        vgg.AdaINEncoder,
-        vgg.no_config,
-        vgg.up_to_relu4_1,
+        _vgg.AdaINEncoder,
+        _vgg.no_config,
+        _vgg.up_to_relu4_1,
     ),
     Layout(
         "AdaIN decoder",
         "style",
         ("1.weight", "5.weight", "8.weight", "11.weight", "14.weight", "18.weight", "28.weight"),
         (),
-        vgg.AdaINDecoder,
-        vgg.no_config,
+        _vgg.AdaINDecoder,
+        _vgg.no_config,
     ),
-    Layout("TOM", "extractor", sketchgan.TOM_KEYS, (), tom.TOM, tom.config_from, tom.for_drawing),
+    Layout("TOM", "extractor", sketchgan_keys.TOM_KEYS, (), _tom.TOM, _tom.config_from, _tom.for_drawing),
     *(
-        Layout(name, "gan", keys, (), sketchgan.SketchGAN, sketchgan.config_from, sketchgan.for_use)
+        Layout(name, "gan", keys, (), _sketchgan.SketchGAN, _sketchgan.config_from, _sketchgan.for_use)
         for name, keys in (
-            ("sketch GAN", sketchgan.GAN_KEYS),
-            ("sketch GAN, autoencoder alone", sketchgan.AE_KEYS),
-            ("sketch GAN, folded", sketchgan.FOLDED_KEYS),
+            ("sketch GAN", sketchgan_keys.GAN_KEYS),
+            ("sketch GAN, autoencoder alone", sketchgan_keys.AE_KEYS),
+            ("sketch GAN, folded", sketchgan_keys.FOLDED_KEYS),
         )
     ),
 )

@@ -16,14 +16,11 @@ from torch import Tensor, nn
 from . import sketchgan_ae, sketchgan_gan
 from .sketchgan_ae import ContentEncoder, Decoder, StyleEncoder
 from .sketchgan_gan import Refiner, draft_size, refiner
+from .sketchgan_keys import AE_KEYS, FOLDED_KEYS, GAN_KEYS, TOM_KEYS
 from .sketchgan_layers import fold
 
 ENCODERS = ("style_encoder", "content_encoder", "decoder")
 PARTS = {"s": "style_encoder", "c": "content_encoder", "d": "decoder", "ig": "generator"}
-AE_KEYS = ("s.sf_256.0.weight", "c.cf_256.0.weight", "d.base_feat")
-FOLDED_KEYS = ("style_encoder.sf_256.0.weight", "content_encoder.cf_256.0.weight", "decoder.base_feat")
-GAN_KEYS = tuple(f"ae.{key}" for key in FOLDED_KEYS)
-TOM_KEYS = ("g.decode_32.main.2.weight", "g.decode_64.main.2.weight", "g.final.0.bias")
 KINDS = {"GAN": GAN_KEYS, "autoencoder": AE_KEYS, "TOM": TOM_KEYS, "folded": FOLDED_KEYS}
 
 

@@ -105,7 +105,7 @@ class GradOpSolve(io.ComfyNode):
                     options=list(gradop.DECODERS),
                     tooltip="Through what gradient steps see the latent. vae: exact, as published, and most of the "
                     "cost. linear: the model's colour map, next to no cost. linear, then vae: the last third exact. "
-                    "auto: the fast VAE if connected, else linear, then vae.",
+                    "auto: the fast VAE if connected; linear for the gaussian painter, unless as released; else both.",
                 ),
                 io.Float.Input(
                     "gamma",

@@ -385,6 +385,26 @@ def test_the_hosts_own_samplers(room, models, solve, cfg):
 # memory and number formats
 
 
+def test_auto_takes_the_cheapest_decoder_that_will_do(room, models, vaes, solve, monkeypatch):
+    module, seen = room("samplers.gradop"), []
+    choose = module.choose
+    monkeypatch.setattr(module, "choose", lambda model, vae, kind, **more: seen.append(vae) or choose(model, vae, kind))
+    model, own, fast = models["sd15"], vaes[4], tiny.vae(seed=1)
+
+    def chosen(**settings):
+        seen.clear()
+        run(model, solve(decoder="auto", rounds=1, gradient_steps=1, **settings), ladder(room, model), empty())
+        return [*seen]
+
+    assert chosen() == [None]
+    assert chosen(variant=GRADOP) == [None]
+    assert chosen(variant=PLUS) == [None, own]
+    assert chosen(painter="none") == [None, own]
+    assert chosen(fast_vae=fast) == [fast]
+    monkeypatch.setattr(model.model.latent_format, "latent_rgb_factors", None)
+    assert chosen() == [own]
+
+
 def test_one_call_loads_everything(room, models, vaes, solve, monkeypatch):
     import comfy.model_management as management
 
@@ -477,7 +497,7 @@ def test_half_precision_vaes(room, models, solve, made, dtype, thrifty, monkeypa
         paths.append(torch.stack(path))
     way = (paths[0][-1] - paths[0][0]).abs().mean()
     assert way > 0.05
-    assert (paths[1] - paths[0]).abs().mean() < 0.25 * way
+    assert (paths[1] - paths[0]).abs().mean() < 0.5 * way, "a lost slope would differ by all of it"
 
 
 def test_a_vae_that_overflows_is_told(room, models, solve):

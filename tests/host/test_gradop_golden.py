@@ -6,6 +6,7 @@ Its tiny network is a real UNet of the host's, its VAE a real VAE of the host's.
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 import torch
@@ -37,7 +38,7 @@ class Toy(torch.nn.Module):
         self.register_buffer("abar", abar)
 
     def forward(self, x, t, context=None, **_):
-        return (1 - self.abar[t.long()]).sqrt()[:, None, None, None] * x + 0.25 * self.unet(x, t, context)
+        return (1 - self.get_buffer("abar")[t.long()]).sqrt()[:, None, None, None] * x + 0.25 * self.unet(x, t, context)
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +76,10 @@ class Recorded:
     def __init__(self, golden, name):
         path = golden / "gradop" / name
         self.settings = json.loads(path.with_suffix(".json").read_text())
-        self.__dict__.update(load_file(path.with_suffix(".safetensors")))
+        self.tensors = load_file(path.with_suffix(".safetensors"))
+
+    def __getattr__(self, name: str) -> Any:
+        return self.tensors[name]
 
 
 class Watch:

@@ -1,0 +1,8 @@
+"""Keys that tell the sketch GAN's files apart."""
+
+from __future__ import annotations
+
+AE_KEYS = ("s.sf_256.0.weight", "c.cf_256.0.weight", "d.base_feat")
+FOLDED_KEYS = ("style_encoder.sf_256.0.weight", "content_encoder.cf_256.0.weight", "decoder.base_feat")
+GAN_KEYS = tuple(f"ae.{key}" for key in FOLDED_KEYS)
+TOM_KEYS = ("g.decode_32.main.2.weight", "g.decode_64.main.2.weight", "g.final.0.bias")
