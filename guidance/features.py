@@ -17,10 +17,6 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cosine_similarity, interpolate, layer_norm
 
-from ..networks.clip_resnet import INTENDED, PUBLISHED, ClipResNet
-from ..networks.dse import DSE
-from ..networks.inception import InceptionStem
-from ..networks.vgg import VGG
 from .frozen import Frozen, ordinary
 
 Maps = list[Tensor]
@@ -110,6 +106,12 @@ def features(
     size: the shorter side that pictures are brought to first, in pixels; 0: CLIP's own, InceptionV3's 299. VGG works at
     any size: larger pictures are reduced to `size`, with 0 none is.
     """
+    # imported here, where a network is there to be told: most sessions have none
+    from ..networks.clip_resnet import INTENDED, PUBLISHED, ClipResNet
+    from ..networks.dse import DSE
+    from ..networks.inception import InceptionStem
+    from ..networks.vgg import VGG
+
     network = patcher.model
     if isinstance(network, DSE):
         return Domain(name, Frozen(patcher, lambda net, x, t: net(x, t)))
