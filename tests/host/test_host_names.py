@@ -23,7 +23,13 @@ HOST_MODULES = (
 
 # Used on objects, so no dotted name shows them: class -> attributes and methods.
 MEMBERS = {
-    "comfy.model_patcher.ModelPatcher": ["get_model_object", "clone", "model_size", "get_wrappers", "add_wrapper_with_key"],
+    "comfy.model_patcher.ModelPatcher": [
+        "get_model_object",
+        "clone",
+        "model_size",
+        "get_wrappers",
+        "add_wrapper_with_key",
+    ],
     "comfy.model_base.BaseModel": ["get_dtype_inference", "extra_conds", "memory_required"],
     "comfy.supported_models_base.BASE": ["set_inference_dtype", "sampling_settings", "latent_format"],
     "comfy.latent_formats.LatentFormat": ["latent_channels", "spacial_downscale_ratio", "latent_rgb_factors"],
