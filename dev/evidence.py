@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import evidence_gradop
 import evidence_inversion
 
 import inprocess
@@ -441,7 +442,12 @@ def inversion(lab: Lab, plan: Plan, page: Page, fresh: bool) -> None:
     evidence_inversion.pairs(lab, page, plan.strokes, plan.samples, fresh)
 
 
-PARTS = {"sdedit": sdedit, "inversion": inversion}
+def gradop(_: Lab, plan: Plan, page: Page, fresh: bool) -> None:
+    """GradOP's part."""
+    evidence_gradop.pairs(page, plan.strokes, fresh)
+
+
+PARTS = {"sdedit": sdedit, "inversion": inversion, "gradop": gradop}
 
 
 def main() -> int:

@@ -174,6 +174,17 @@ def desert_sunset() -> None:
     c.save("desert sunset")
 
 
+def two_shores() -> None:
+    """Hardly two colours of land under a day's sky: words must say which of them is what."""
+    c = Canvas(8, (120, 165, 225))
+    c.band(0.0, 0.5, (74, 128, 204), (176, 204, 234), 7)
+    c.stroke([(0.55, 0.16), (0.74, 0.13), (0.9, 0.17)], 0.07, (232, 240, 248))
+    c.ridge([(-0.05, 0.5), (0.2, 0.47), (0.5, 0.51), (0.8, 0.46), (1.05, 0.5)], 0.62, [(104, 116, 136)], 0.05, 0.3)
+    c.shape([(-0.1, 0.55), (1.1, 0.55), (1.1, 1.1), (-0.1, 1.1)], [(108, 138, 136)], 0.09, 0.05)
+    c.shape([(0.56, 0.555), (1.1, 0.555), (1.1, 1.1), (0.42, 1.1), (0.5, 0.8)], [(128, 138, 102)], 0.09, 0.1)
+    c.save("two shores")
+
+
 def moonlit_cabin() -> None:
     """Night: a lit window between conifers."""
     c = Canvas(3, (16, 26, 58))
@@ -290,6 +301,6 @@ def doodles() -> None:
 
 if __name__ == "__main__":
     SAMPLES.mkdir(parents=True, exist_ok=True)
-    for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, doodles):
+    for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, doodles):
         make()
     (SAMPLES / "mountains and cabin.svg").write_text(MOUNTAINS_AND_CABIN, encoding="utf-8", newline="\n")

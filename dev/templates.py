@@ -1,4 +1,4 @@
-"""`python3 dev/run.py templates [NAME ...]`: builds workflows/*.json in the real editor, from templates_list.py and the files it names.
+"""`python3 dev/run.py templates [NAME ...]`: builds templates_list.py in the real editor, as workflows/*.json.
 
 The editor itself lays out widgets, slots and sizes, so what is written is exactly what it would save. A description
 names nodes by column; within a column they stand one below the other, so every graph reads from left to right.

@@ -1,6 +1,7 @@
 """All template graphs by name, in the order of the template browser."""
 
+from templates_gradop import GRADOP
 from templates_inversion import INVERSION
 from templates_sdedit import SDEDIT
 
-TEMPLATES = {**SDEDIT, **INVERSION}
+TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP}

@@ -1,0 +1,169 @@
+"""Words in painted regions on the starter world, a part of `python3 dev/run.py evidence`.
+
+Paintings whose land is of one colour, which two kinds of ground may have: nothing but the regions' words says which of
+them is where. Judged pixel by pixel, by a segmenter that was trained on the world.
+"""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import Any, NamedTuple
+
+import segmenter
+from evidence_gradop import FIRST, SIDE, STEPS, TextLab
+
+import inprocess
+from keeping import Page, Store
+from provision import cache_root
+
+CASES = 120
+ROUNDS, STRENGTH, WEIGHT = 3, 1.0, 1.0
+GROUNDS = {"a lake": "water", "a meadow": "meadow", "sand dunes": "sand", "a snowfield": "snow"}
+HOURS = ("by day", "at sunset", "at dawn", "under an overcast sky", "at night")
+HORIZON = 0.55
+DECIDES = (
+    *("host.py", "nodes/gradop.py", "nodes/regions.py", "nodes/starter.py", "networks/taesd.py", "networks/text.py"),
+    *("samplers/gradop.py", "samplers/window.py", "dev/segmenter.py", "dev/evidence_regions.py"),
+    *(f"guidance/{room}.py" for room in ("attention", "checks", "decoders", "frozen", "noise", "painters")),
+    *("guidance/region_patch.py", "guidance/regions.py", "starter/world.py", "starter/noise.py"),
+    *("starter/weights/text.safetensors", "starter/weights/vae.safetensors"),
+)
+
+
+class Case(NamedTuple):
+    """One painting: two grounds beside each other, or one behind the other, at one hour."""
+
+    first: str
+    second: str
+    hour: str
+    beside: bool
+
+    @property
+    def prompt(self) -> str:
+        return f"a clear sky, {self.first}, {self.second}, {self.hour}"
+
+    def masks(self) -> list[Any]:
+        """Where the first and the second ground are, [SIDE,SIDE] of 0 and 1."""
+        import torch
+
+        at = (torch.arange(SIDE) + 0.5) / SIDE
+        x, y = at[None, :].expand(SIDE, SIDE), at[:, None].expand(SIDE, SIDE)
+        land = y > HORIZON
+        first = x < 0.5 if self.beside else y < (1 + HORIZON) / 2
+        return [(land & first).float(), (land & ~first).float()]
+
+
+def cases(count: int) -> list[Case]:
+    """Every order of two grounds, side by side and one behind the other, at every hour; `count` of them, spread out."""
+    every = [
+        Case(a, b, hour, beside) for hour in HOURS for beside in (True, False) for a, b in permutations(GROUNDS, 2)
+    ]
+    return [every[i * len(every) // count] for i in range(count)]
+
+
+class Colours:
+    """Mean colours of grounds and skies at each hour, measured on renders of the world."""
+
+    def __init__(self, scenes: list) -> None:
+        import torch
+
+        labels = inprocess.room("starter.world").LABELS
+        self.seen: dict[tuple[str, str], list] = {}
+        for scene in scenes:
+            image = torch.from_numpy(scene.image).float() / 255
+            index = torch.from_numpy(scene.labels).long()
+            hour = scene.caption.rsplit(", ", 1)[1]
+            for name in ("sky", *GROUNDS.values()):
+                if (here := index == labels.index(name)).any():
+                    self.seen.setdefault((name, hour), []).append(image[here].mean(0))
+
+    def mean(self, name: str, hour: str) -> Any:
+        import torch
+
+        return torch.stack(self.seen[name, hour]).mean(0)
+
+    def painting(self, case: Case) -> Any:
+        """[SIDE,SIDE,3]: the hour's sky above one colour, halfway between those of the two grounds."""
+        first, second = (self.mean(GROUNDS[name], case.hour) for name in (case.first, case.second))
+        land = sum(case.masks())[..., None]
+        return land * (first + second) / 2 + (1 - land) * self.mean("sky", case.hour)
+
+
+def paint(lab: TextLab, case: Case, painting: Any, seed: int, how: str | None) -> Any:
+    """GradOP+ of the painting; how: the method that ties the words to their regions, or None."""
+    from comfy.samplers import sampler_object
+
+    doors = inprocess.room("nodes.regions")
+    settings = ("GradOP+ on the predicted image", 0.8, ROUNDS, 12, 0.1, "gaussian", 0.0, "auto", 0.001, 6)
+    (solver,) = lab.gradop.GradOpSolve.execute(lab.vae, painting, *settings, sampler=sampler_object("euler")).args
+    model, positive = lab.model, lab.prompts([case.prompt])
+    if how is not None:
+        regions: Any = ()
+        for words, mask in zip((case.first, case.second), case.masks(), strict=True):
+            (regions,) = doors.SketchPaintRegion.execute(mask[None], words, WEIGHT, regions).args
+        schedule = ("t/T", 0.0, 0.5) if how == "GradOP" else ("window", 0.0, 1.0)
+        settings = (case.prompt, regions, STRENGTH, *schedule, how)
+        model, positive = doors.CrossAttnRegionMap.execute(model, lab.clip, *settings).args
+    return lab.walk(positive, solver, lab.schedule(), lab.empty(1), seed, model)
+
+
+def regions(page: Page, count: int, fresh: bool) -> None:
+    """The table: label accuracy inside the painted regions, without and with their words tied to them."""
+    import torch
+
+    store = Store("evidence_regions", (count, STEPS, ROUNDS, STRENGTH, WEIGHT, 1), DECIDES)
+    if fresh:
+        store.forget()
+    lab = TextLab()
+    world = inprocess.room("starter.world")
+    place = world.World(SIDE)
+    colours = Colours([place.render(FIRST + 20_000 + i) for i in range(400)])
+    listed = cases(count)
+    paintings = torch.stack([colours.painting(case) for case in listed])
+    net, right = segmenter.trained(cache_root() / "evidence_segmenter" / store.folder.name, SIDE, lab.vae)
+
+    def all_of(how: str | None) -> Any:
+        def make(a: int, b: int) -> Any:
+            found = [paint(lab, listed[i], paintings[i : i + 1], FIRST + 30_000 + i, how) for i in range(a, b)]
+            return torch.cat(found)
+
+        return store.get(str(how), count, make)
+
+    ways = {"words alone": None, "CrossAttnRegionMap, GradOP": "GradOP", "paint with words": "paint with words"}
+    results = {name: all_of(how) for name, how in ways.items()}
+
+    def accuracy(pictures: Any) -> Any:
+        """[count, 2]: share of each region's pixels that are its words' ground."""
+        labels = segmenter.named(net, pictures)
+        rows = []
+        for case, found in zip(listed, labels, strict=True):
+            wanted = [world.LABELS.index(GROUNDS[name]) for name in (case.first, case.second)]
+            rows.append([((found == w) * m).sum() / m.sum() for w, m in zip(wanted, case.masks(), strict=True)])
+        return torch.tensor(rows)
+
+    scores = {name: accuracy(pictures) for name, pictures in results.items()}
+    beside = torch.tensor([case.beside for case in listed])
+    page.numbers |= {name: score.mean().item() for name, score in scores.items()} | {"segmenter": right}
+    page.text(
+        "## Words in painted regions",
+        f"{count} paintings of a flat sky over one flat colour, halfway between those of two kinds of ground (lake, "
+        "meadow, dunes, snowfield; every pair in both orders, side by side and one behind the other, at five hours), "
+        f"each with a prompt that names both. GradOP+ ({ROUNDS} rounds, {STEPS} steps) paints them with the words "
+        "alone, and with the words tied to their regions. Label accuracy: the share of a region's pixels that a "
+        f"segmenter calls by its word; it is right on {right:.0%} of the pixels of held-out renders that went through "
+        "the VAE. No picture that the model was trained on has two kinds of ground.",
+    )
+    page.table(
+        ["", "all", "side by side", "one behind the other", "worse of the two regions"],
+        [
+            [name, *(f"{100 * v:.1f} %" for v in (s.mean(), s[beside].mean(), s[~beside].mean(), s.amin(1).mean()))]
+            for name, s in scores.items()
+        ],
+    )
+    plain, tied = (scores[name].mean().item() for name in list(ways)[:2])
+    page.text(f"Tied words are {100 * (tied - plain):.1f} points better (aim: 25).")
+    shown = [i * count // 8 for i in range(8)] if count >= 8 else list(range(count))
+    listed_rows = [paintings, *results.values()]
+    pictures = [row[i] for row in listed_rows for i in shown]
+    page.sheet("regions_examples", pictures, columns=len(shown), rows=["painting", *ways])
+    page.text("The prompts, from left to right:", *(f"{k + 1}. {listed[i].prompt}" for k, i in enumerate(shown)))
