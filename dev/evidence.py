@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 
 import evidence_gradop
 import evidence_inversion
+import evidence_regions
 
 import inprocess
 import machine
@@ -51,10 +52,13 @@ class Plan(NamedTuple):
     native: int
     edits: int
     calibrate: bool
+    cases: int
 
 
-FULL = Plan(1000, 3, 100, tuple(round(0.1 * i, 1) for i in range(1, 10)), (1, 2, 3), 8, 16, True)
-QUICK = Plan(24, 2, 8, (0.2, 0.5, 0.8), (1, 2), 1, 2, False)
+FULL = Plan(
+    1000, 3, 100, tuple(round(0.1 * i, 1) for i in range(1, 10)), (1, 2, 3), 8, 16, True, evidence_regions.CASES
+)
+QUICK = Plan(24, 2, 8, (0.2, 0.5, 0.8), (1, 2), 1, 2, False, 4)
 
 
 class Lab:
@@ -447,7 +451,12 @@ def gradop(_: Lab, plan: Plan, page: Page, fresh: bool) -> None:
     evidence_gradop.pairs(page, plan.strokes, fresh)
 
 
-PARTS = {"sdedit": sdedit, "inversion": inversion, "gradop": gradop}
+def regions(_: Lab, plan: Plan, page: Page, fresh: bool) -> None:
+    """Words in painted regions."""
+    evidence_regions.regions(page, plan.cases, fresh)
+
+
+PARTS = {"sdedit": sdedit, "inversion": inversion, "gradop": gradop, "regions": regions}
 
 
 def main() -> int:

@@ -15,11 +15,12 @@ import inprocess
 from keeping import Page, Store
 
 FIRST = 10_500_000  # seeds of the painted scenes
-SIDE, STEPS, CFG = 128, 25, 4.0
-STRENGTHS = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
-REPEATED = ((0.4, 2), (0.4, 3), (0.6, 2), (0.6, 3))  # strength, walks
+SIDE, STEPS, CFG = 128, 20, 4.0
+STRENGTHS = (0.2, 0.35, 0.5, 0.65, 0.8)
+REPEATED = ((0.35, 2), (0.35, 3))  # strength, walks
 ROUNDS = (1, 2, 3, 4, 5)
-AGAIN = (0.5, 0.6, 0.7, 0.8)  # GradOP's strength: how much of the walk is done again
+LATER = ((0.7, 5), (0.6, 5))  # strength, rounds
+AGAIN = (0.5, 0.7)  # GradOP's strength: how much of the walk is done again
 ALONE = 3  # pictures of the words alone for every caption
 DECIDES = (
     *("host.py", "nodes/gradop.py", "nodes/starter.py", "nodes/sdedit.py", "networks/taesd.py", "networks/text.py"),
@@ -133,7 +134,7 @@ def everything(ways: Ways, store: Store, count: int) -> dict[str, dict[str, Any]
             for s in AGAIN
         },
         "GradOP+ as released": {
-            f"rounds {k}": made(f"plus {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PLUS, k)) for k in ROUNDS
+            f"rounds {k}": made(f"plus {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PLUS, k)) for k in ROUNDS[::2]
         },
         "GradOP+ on the predicted image": {
             f"rounds {k}": made(f"predicted {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k))
@@ -243,12 +244,13 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
     shown = min(8, count)
     listed = {
         "words alone": alone,
-        "SDEdit 0.4": results["SDEdit"]["strength 0.4"],
-        "SDEdit 0.6": results["SDEdit"]["strength 0.6"],
+        "SDEdit 0.35": results["SDEdit"]["strength 0.35"],
+        "SDEdit 0.5": results["SDEdit"]["strength 0.5"],
         "SDEdit 0.8": results["SDEdit"]["strength 0.8"],
-        "GradOP 0.6": results["GradOP"]["strength 0.6"],
+        "GradOP 0.7": results["GradOP"]["strength 0.7"],
         "GradOP+ released, 3": results["GradOP+ as released"]["rounds 3"],
         "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
+        "the same, 0.7, 5": results["the same, later"]["strength 0.7, rounds 5"],
     }
     pictures = [*paintings[:shown], *[p for found in listed.values() for p in found[:shown]]]
     page.sheet("gradop_examples", pictures, columns=shown, rows=["painting", *listed])

@@ -17,7 +17,7 @@ from keeping import Page, Store
 from provision import cache_root
 
 CASES = 120
-ROUNDS, STRENGTH, WEIGHT = 3, 1.0, 1.0
+ROUNDS, STRENGTH, WEIGHT, SCHEDULE = 3, 1.0, 2.0, "constant"
 GROUNDS = {"a lake": "water", "a meadow": "meadow", "sand dunes": "sand", "a snowfield": "snow"}
 HOURS = ("by day", "at sunset", "at dawn", "under an overcast sky", "at night")
 HORIZON = 0.55
@@ -101,7 +101,7 @@ def paint(lab: TextLab, case: Case, painting: Any, seed: int, how: str | None) -
         regions: Any = ()
         for words, mask in zip((case.first, case.second), case.masks(), strict=True):
             (regions,) = doors.SketchPaintRegion.execute(mask[None], words, WEIGHT, regions).args
-        schedule = ("t/T", 0.0, 0.5) if how == "GradOP" else ("window", 0.0, 1.0)
+        schedule = (SCHEDULE, 0.0, 0.5) if how == "GradOP" else ("window", 0.0, 1.0)
         settings = (case.prompt, regions, STRENGTH, *schedule, how)
         model, positive = doors.CrossAttnRegionMap.execute(model, lab.clip, *settings).args
     return lab.walk(positive, solver, lab.schedule(), lab.empty(1), seed, model)
@@ -111,7 +111,7 @@ def regions(page: Page, count: int, fresh: bool) -> None:
     """The table: label accuracy inside the painted regions, without and with their words tied to them."""
     import torch
 
-    store = Store("evidence_regions", (count, STEPS, ROUNDS, STRENGTH, WEIGHT, 1), DECIDES)
+    store = Store("evidence_regions", (count, STEPS, ROUNDS, STRENGTH, WEIGHT, SCHEDULE, 1), DECIDES)
     if fresh:
         store.forget()
     lab = TextLab()
@@ -149,8 +149,9 @@ def regions(page: Page, count: int, fresh: bool) -> None:
         f"{count} paintings of a flat sky over one flat colour, halfway between those of two kinds of ground (lake, "
         "meadow, dunes, snowfield; every pair in both orders, side by side and one behind the other, at five hours), "
         f"each with a prompt that names both. GradOP+ ({ROUNDS} rounds, {STEPS} steps) paints them with the words "
-        "alone, and with the words tied to their regions. Label accuracy: the share of a region's pixels that a "
-        f"segmenter calls by its word; it is right on {right:.0%} of the pixels of held-out renders that went through "
+        f"alone, and with the words tied to their regions (strength {STRENGTH:g}, schedule {SCHEDULE}, weight "
+        f"{WEIGHT:g}). Label accuracy: the share of a region's pixels that a segmenter calls by its word; it is right "
+        f"on {right:.0%} of the pixels of held-out renders that went through "
         "the VAE. No picture that the model was trained on has two kinds of ground.",
     )
     page.table(

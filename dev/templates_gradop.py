@@ -12,13 +12,18 @@ FOUR_SECTIONS = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradO
 class Base:
     """The model of a graph: which node gives MODEL, CLIP and VAE, and what suits it."""
 
-    def __init__(self, key: str, spec: dict[str, Any], outputs: tuple[str, str, str], side: int, cfg: float) -> None:
-        self.key, self.spec, self.side, self.cfg = key, spec, side, cfg
+    def __init__(
+        self, key: str, spec: dict[str, Any], outputs: tuple[str, str, str], side: int, cfg: float, **solve: Any
+    ) -> None:
+        """solve: what GradOpSolve is set to, other than its defaults."""
+        self.key, self.spec, self.side, self.cfg, self.solve = key, spec, side, cfg, solve
         self.model, self.clip, self.vae = ((key, output) for output in outputs)
 
 
 def starter() -> Base:
-    return Base("models", node("SketchStarterModels", 0, (300, 0)), ("model", "clip", "vae"), 128, 4.0)
+    return Base(
+        "models", node("SketchStarterModels", 0, (300, 0)), ("model", "clip", "vae"), 128, 4.0, strength=0.7, rounds=5
+    )
 
 
 def sd15() -> Base:
@@ -92,7 +97,7 @@ def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         "far": node(
             "NoiseToT0", 2, (300, 0), named="SDEdit 0.7", t0=0.7, meaning="this model's own time", steps=25, seed=1
         ),
-        "solve": node("GradOpSolve", 2, (320, 0)),
+        "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
         "words": node("PrimitiveStringMultiline", 4, (300, 110), named="labels", value=FOUR_SECTIONS),
         "all": node("BatchImagesNode", 5),
         "sheet": node("SketchContactSheet", 5, columns=4),
@@ -137,7 +142,7 @@ def paint_here(base: Base, prompt: str) -> Graph:
         "note": note(text, height=340),
         "drawing": drawing("green hills.png", size=512),
         "paint": node("Painter", 1, (480, 560)),
-        "solve": node("GradOpSolve", 2, (320, 0)),
+        "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
         "repeat": node("RepeatLatentBatch", 2, amount=4),
         "larger": larger(base, 5),
         "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/GradOP paint here"),
@@ -172,7 +177,7 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     nodes: dict[str, Any] = {
         "note": note(text, height=360),
         "painting": painting(base, "two shores.png"),
-        "solve": node("GradOpSolve", 3, (320, 0)),
+        "solve": node("GradOpSolve", 3, (320, 0), **base.solve),
         "show": node("PreviewImage", 2, (300, 300), named="the regions and their words"),
         "words": node(
             "PrimitiveStringMultiline",
