@@ -100,8 +100,8 @@ def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
         "words": node("PrimitiveStringMultiline", 4, (300, 110), named="labels", value=FOUR_SECTIONS),
         "all": node("BatchImagesNode", 5),
-        "sheet": node("SketchContactSheet", 5, columns=4),
-        "save": node("SaveImage", 6, (900, 400), filename_prefix=prefix),
+        "sheet": node("SketchContactSheet", 5, columns=2),
+        "save": node("SaveImage", 6, (560, 620), filename_prefix=prefix),
     }
     links = [
         ("painting", "image", "encode", "pixels"),
@@ -187,8 +187,8 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
             value="the painting\nthe words alone\ntied by the legend\nlegend exchanged",
         ),
         "all": node("BatchImagesNode", 6),
-        "sheet": node("SketchContactSheet", 6, columns=4),
-        "save": node("SaveImage", 7, (900, 400), filename_prefix=prefix),
+        "sheet": node("SketchContactSheet", 6, columns=2),
+        "save": node("SaveImage", 7, (560, 620), filename_prefix=prefix),
     }
     links: list = [
         (*base.vae, "solve", "vae"),
@@ -226,7 +226,7 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
 LEGEND = "#6c8a88: a lake\n#808a66: a meadow"
 WORDS = {
     "prompt": "the sun, clouds, snowy mountains, a lake, conifers, by day",
-    "green": "the sun, clouds, hills, a meadow, conifers, by day",
+    "green": "clouds, hills, a meadow, a path, conifers, a cabin, by day",
     "photo": "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light",
     "without": "painting, drawing, blurry, flat colours",
 }

@@ -35,6 +35,11 @@ TEMPLATES = {
     PAIRS: (None, ""),
     "Inversion-by-Inversion - cat2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
     "Inversion-by-Inversion - wild2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
+    "GradOP - next to SDEdit": (None, ""),
+    "GradOP - paint here and press Run": ("Painter", ""),
+    "GradOP - words in painted regions": (None, ""),
+    "GradOP - next to SDEdit (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - next to SDEdit"),
+    "GradOP - words in painted regions (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - words in painted regions"),
 }
 
 
@@ -94,6 +99,17 @@ def inversion() -> Image.Image:
     )
 
 
+def gradop() -> Image.Image:
+    """The two sheets: SDEdit beside GradOP+, and words in painted regions."""
+    sheets = [load(name, "SaveImage")[0] for name in ("GradOP - next to SDEdit", "GradOP - words in painted regions")]
+    card = Image.new(
+        "RGB", (sum(s.width for s in sheets) + 24, max(s.height for s in sheets)), sheets[0].getpixel((0, 0))
+    )
+    card.paste(sheets[0], (0, 0))
+    card.paste(sheets[1], (sheets[0].width + 24, 0))
+    return card
+
+
 def world() -> Image.Image:
     """Two rows of renders."""
     scenes = room("starter.world").render_batch(range(10_000_000, 10_000_012), 192)
@@ -108,6 +124,7 @@ def main() -> int:
         print(f"{template}.jpg")
     hero().save(PICTURES / "hero.jpg", quality=88)
     inversion().save(PICTURES / "inversion.jpg", quality=88)
+    gradop().save(PICTURES / "gradop.jpg", quality=88)
     world().save(PICTURES / "world.jpg", quality=88)
     print(f"README pictures in {Path('docs/pictures')}")
     return 0
