@@ -35,8 +35,6 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
 
-from .networks.text import END, PAD, START, TextEncoder, Words
-
 PACK = Path(__file__).parent
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what pixel networks run in, in the host's order of preference
 CLASS_KEY = "sketch_class"  # the CONDITIONING key of a class number
@@ -212,6 +210,8 @@ class TextConfig(comfy.supported_models_base.BASE):
 
 def text_models(text: str, vae: str, disable_dynamic: bool = False) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
     """MODEL, CLIP and VAE from the files that starter/train_text.py and starter/train_vae.py write."""
+    from .networks.text import END, PAD, START, TextEncoder, Words
+
     weights, metadata = read_weights(text)
     notes = {key: json.loads(note) for key, note in metadata.items() if note[0] in "[{0123456789"}
     unet, encoder = ({k[5:]: v for k, v in weights.items() if k.startswith(part)} for part in ("unet.", "text."))

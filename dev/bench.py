@@ -21,6 +21,7 @@ from typing import Any
 import bench_energies
 import inprocess
 import machine
+from bench_page import BENCH, in_host, renewed
 from provision import say
 
 PACK = inprocess.PACK
@@ -37,7 +38,6 @@ class Bench:
     def __init__(self) -> None:
         import torch
 
-        inprocess.load_pack()
         priors, doors = inprocess.room("nodes.priors"), inprocess.room("nodes.sdedit")
         self.model = priors.SketchPriorLoader.execute(priors.STARTER, 64, 4, "legacy", 0, "auto").args[0]
         (self.label,) = priors.SketchPriorLabel.execute(-1).args
@@ -115,22 +115,9 @@ def memory_of(case: str) -> tuple[float, float]:
     return loaded, peak
 
 
-def in_host(work: Callable[[Bench], Any]) -> Any:
-    """work(bench) inside ComfyUI, with gradients off as the host runs nodes."""
-    host = inprocess.find_host()
-    if host is None:
-        sys.exit(inprocess.NO_HOST)
-    inprocess.prepare_host(host)
-    import comfy.utils
-    import torch
-
-    comfy.utils.PROGRESS_BAR_ENABLED = False
-    with torch.inference_mode():
-        return work(Bench())
-
-
-def show_memory(case: str) -> Callable[[Bench], None]:
-    def work(bench: Bench) -> None:
+def show_memory(case: str) -> Callable[[], None]:
+    def work() -> None:
+        bench = Bench()
         loaded = peak_memory()
         bench.run(case, max(BATCHES))
         print(json.dumps([loaded, peak_memory()]))
@@ -138,10 +125,11 @@ def show_memory(case: str) -> Callable[[Bench], None]:
     return work
 
 
-def write_report(options: argparse.Namespace) -> Callable[[Bench], bool]:
+def write_report(options: argparse.Namespace) -> Callable[[], bool]:
     pairs, output = options.pairs, options.output
 
-    def work(bench: Bench) -> bool:
+    def work() -> bool:
+        bench = Bench()
         lines = ["# Bench", "", f"Made by `python3 dev/run.py bench`. Machine: {machine.describe()}.", ""]
         lines += ["## Our walk over the stock KSampler", ""]
         lines += [
@@ -194,7 +182,7 @@ def write_report(options: argparse.Namespace) -> Callable[[Bench], bool]:
         page = "\n".join(lines) + "\n"
         if options.energies:
             found, reached = bench_energies.sections(list(bench_energies.PARTS), options)
-            page = bench_energies.renewed(page, found)
+            page = renewed(page, found)
             fine &= reached
         output.parent.mkdir(parents=True, exist_ok=True)
         output.write_text(page, encoding="utf-8")
@@ -207,7 +195,7 @@ def write_report(options: argparse.Namespace) -> Callable[[Bench], bool]:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--pairs", type=int, default=9, help="interleaved pairs, 7 or more to be worth writing down")
-    parser.add_argument("--output", type=Path, default=PACK / "docs" / "BENCH.md")
+    parser.add_argument("--output", type=Path, default=BENCH)
     parser.add_argument("--no-energies", dest="energies", action="store_false", help="leave the energies out")
     bench_energies.arguments(parser)
     parser.add_argument("--memory", choices=CASES, help=argparse.SUPPRESS)

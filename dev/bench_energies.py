@@ -21,11 +21,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import inprocess
-import machine
+from bench_page import BENCH, in_host, renew
 from provision import say
 from real_size import LINEAR, TAESD, VAE, published, sd15, vaes
 
-PACK = inprocess.PACK
 MOST_CHAINED, LEAST_WALK = 1.3, 3.0
 PLAIN = "plain step"
 
@@ -199,10 +198,9 @@ def table(found: dict[Case, Found]) -> list[str]:
 
 
 def built_in() -> tuple[Any, Any]:
-    """The starter's extractor and feature network, or None for what is not shipped."""
+    """The starter's extractor and feature network."""
     experts = inprocess.room("nodes.experts")
-    extractor = experts.load_extractor(experts.STARTER) if experts.STARTER_EXTRACTOR.is_file() else None
-    return extractor, experts.load_features(experts.STARTER) if experts.STARTER_FEATURES.is_file() else None
+    return experts.load_extractor(experts.STARTER), experts.load_features(experts.STARTER)
 
 
 def extractor_of(name: str, patcher: Any) -> Any:
@@ -232,10 +230,10 @@ def prior_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     patched = {
         "shape, edges": pulls.shape(model, vae, "auto"),
         "shape, InformativeDrawings": pulls.shape(model, vae, "auto", drawn),
-        **({"shape, starter's extractor": pulls.shape(model, vae, "auto", extractor)} if extractor else {}),
+        "shape, starter's extractor": pulls.shape(model, vae, "auto", extractor),
         "colours": pulls.colour(model, vae, "auto"),
         "features, CLIP RN101": pulls.colour(model, vae, "auto", clip),
-        **({"features, starter's network": pulls.colour(model, vae, "auto", features)} if features else {}),
+        "features, starter's network": pulls.colour(model, vae, "auto", features),
         "domain, EGSDE's extractor": pulls.domain(model, domain),
     }
     energies = {name: pulls.last(one) for name, one in patched.items()}
@@ -383,33 +381,20 @@ def sections(parts: Sequence[str], options: argparse.Namespace) -> tuple[dict[st
     return found, fine
 
 
-def renewed(page: str, found: dict[str, list[str]]) -> str:
-    """A page of `## ` sections with these in the place of those of the same heading, or at its end."""
-    first, *rest = re.split(r"^## ", page, flags=re.M)
-    parts = {piece.split("\n", 1)[0]: piece.split("\n", 1)[1] for piece in rest}
-    parts |= {heading: "\n" + "\n".join(lines) + "\n" for heading, lines in found.items()}
-    return first.rstrip("\n") + "".join(f"\n\n## {heading}\n\n{text.strip()}" for heading, text in parts.items()) + "\n"
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="bench_energies", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--part", action="append", dest="parts", choices=list(PARTS), help="only this one; repeatable")
-    parser.add_argument("--output", type=Path, default=PACK / "docs" / "BENCH.md")
+    parser.add_argument("--output", type=Path, default=BENCH)
     arguments(parser)
     options = parser.parse_args()
-    from bench import in_host
 
-    def work(_: Any) -> bool:
-        began = time.perf_counter()
+    def work() -> bool:
         fine = True
         for part in options.parts or PARTS:  # each is written down before the next begins
             found, reached = sections([part], options)
-            found = {heading: [f"Machine: {machine.describe()}.", "", *lines] for heading, lines in found.items()}
-            page = options.output.read_text(encoding="utf-8") if options.output.exists() else "# Bench\n"
-            options.output.write_text(renewed(page, found), encoding="utf-8")
-            say(f"{options.output} renewed, {time.perf_counter() - began:.0f} s")
+            renew(options.output, found)
             fine &= reached
         return fine
 

@@ -10,17 +10,16 @@ from __future__ import annotations
 import argparse
 import statistics
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import inprocess
-import machine
-from bench_energies import memory_now, memory_peak, renewed, timed
+from bench_energies import memory_now, memory_peak, timed
+from bench_page import BENCH, in_host, renew
 from provision import say
+from real_size import UNET, sd15
 
-PACK = inprocess.PACK
 HEADING = "Regions with words on SD1.5's shape"
 MOST = 1.05  # a step with regions over a plain one, both with a negative prompt
 PLAIN = "plain"
@@ -122,32 +121,22 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=9, help="interleaved rounds, 7 or more to be worth writing down")
     parser.add_argument("--side", type=int, default=512, help="pixels of the pictures")
     parser.add_argument("--small", action="store_true", help="a tiny model, nothing written")
-    parser.add_argument("--output", type=Path, default=PACK / "docs" / "BENCH.md")
+    parser.add_argument("--output", type=Path, default=BENCH)
     options = parser.parse_args()
-    host = inprocess.find_host()
-    if host is None:
-        sys.exit(inprocess.NO_HOST)
-    inprocess.prepare_host(host)
-    import torch
 
-    inprocess.load_pack()
-    began = time.perf_counter()
-    with torch.inference_mode():
+    def work() -> bool:
         if options.small:
-            sys.path.append(str(PACK / "tests"))
+            sys.path.append(str(inprocess.PACK / "tests"))
             import tiny
 
             section(tiny.model("sd15"), 16, options.side, options.rounds)
-            return 0
-        from real_size import sd15
-
+            return True
         say(f"{HEADING} ...")
-        lines, reached = section(sd15(), 768, options.side, options.rounds)
-    page = options.output.read_text(encoding="utf-8") if options.output.exists() else "# Bench\n"
-    found = {HEADING: [f"Machine: {machine.describe()}.", "", *lines]}
-    options.output.write_text(renewed(page, found), encoding="utf-8")
-    say(f"{options.output} renewed, {time.perf_counter() - began:.0f} s")
-    return 0 if reached else 1
+        lines, reached = section(sd15(), UNET["context_dim"], options.side, options.rounds)
+        renew(options.output, {HEADING: lines})
+        return reached
+
+    return 0 if in_host(work) else 1
 
 
 if __name__ == "__main__":

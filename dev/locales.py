@@ -15,16 +15,16 @@ from inprocess import find_host, load_pack, prepare_host, room
 
 LOCALES = Path(__file__).resolve().parent.parent / "locales"
 SPECIAL = set("@{}$|")
-
-
-FILES = ("file", "prior", "extractor", "features", "encoder", "decoder", "sketches", "exemplars")
+# Combos that list files: of every node, and of one.
+FILES = ("file", "prior", "extractor", "features", "encoder", "sketches", "exemplars")
+FILES_OF = {"SketchAdaINStyle": ("decoder",), "SketchImageMetrics": ("results_folder", "references_folder")}
 
 
 def english(node_class: Any) -> dict[str, Any]:
     """One node's texts in the shape of the editor's nodeDefs.json."""
     schema = node_class.GET_SCHEMA()
     inputs = {
-        item.id: {"name": item.display_name or item.id, "tooltip": item.tooltip, **options(item)}
+        item.id: {"name": item.display_name or item.id, "tooltip": item.tooltip, **options(item, schema.node_id)}
         for item in schema.inputs
     }
     outputs = {
@@ -38,10 +38,11 @@ def english(node_class: Any) -> dict[str, Any]:
     }
 
 
-def options(item: Any) -> dict[str, Any]:
+def options(item: Any, node_id: str) -> dict[str, Any]:
     """The choices of a combo that are words of ours (lists of files change from machine to machine)."""
     choices = getattr(item, "options", None)
-    if not choices or item.id in FILES or not all(isinstance(choice, str) for choice in choices):
+    files = (*FILES, *FILES_OF.get(node_id, ()))
+    if not choices or item.id in files or not all(isinstance(choice, str) for choice in choices):
         return {}
     return {"options": {choice.replace(".", "_"): choice for choice in choices}}
 

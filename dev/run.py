@@ -1,16 +1,29 @@
 #!/usr/bin/env python3
 """SketchSynth's one launcher. Needs Python 3.10 or newer and nothing else; it sets up the rest by itself.
 
-  python3 dev/run.py demo        set up, run every starter template without a window, write a gallery of results
-  python3 dev/run.py test        set up, run ruff, pyright and all tests (words after it go to pytest)
-  python3 dev/run.py ui          open the ComfyUI editor with the pack in it
-  python3 dev/run.py models      list the models of models_manifest.json: found, missing, or with a wrong hash
-  python3 dev/run.py bench       measure cost side by side
-  python3 dev/run.py evidence    measure what the papers claim, and write docs/EVIDENCE.md
-  python3 dev/run.py convert     checkpoint -> .safetensors
-  python3 dev/run.py train       train the starter networks
-  python3 dev/run.py snapshot    renew tests/schema_snapshot.json after a deliberate change of a node's inputs
-  python3 dev/run.py import_time what importing the pack costs
+Use it:
+  python3 dev/run.py demo          set up, run every starter template without a window, write a gallery of results
+  python3 dev/run.py ui            open the ComfyUI editor with the pack in it
+  python3 dev/run.py models        list the models of models_manifest.json: found, missing, or with a wrong hash
+  python3 dev/run.py convert       checkpoint -> .safetensors
+  python3 dev/run.py metrics       FID, KID and LPIPS of two folders of pictures
+  python3 dev/run.py train         train the starter networks
+
+Check and measure it:
+  python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to pytest)
+  python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
+  python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
+  python3 dev/run.py bench_energies, bench_gradop, bench_regions       renew their own sections of that page
+  python3 dev/run.py import_time   what importing the pack costs
+
+Renew what is made from something else:
+  python3 dev/run.py snapshot      tests/schema_snapshot.json, after a deliberate change of a node's inputs
+  python3 dev/run.py locales       locales/en from the nodes; lists what the translations lack
+  python3 dev/run.py templates     workflows/*.json, built in the real editor
+  python3 dev/run.py blueprints    subgraphs/*.json, each from a template
+  python3 dev/run.py thumbnails    the pictures beside the templates and in the README, after `demo`
+  python3 dev/run.py make_samples  the drawings in starter/samples
+  python3 dev/run.py make_photos   the photos and line drawings there
 
 The set-up goes into a cache folder (SKETCHSYNTH_CACHE chooses another one); COMFYUI_PATH uses an installed ComfyUI,
 with COMFYUI_PYTHON where its Python is not beside it.

@@ -12,7 +12,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..networks.vgg import AdaINDecoder, AdaINEncoder
 from .frozen import Frozen, gradients, ordinary
 from .lowpass import low_pass
 
@@ -35,6 +34,8 @@ class Coder:
 
 def coder(name: str, patcher: Any) -> Coder:
     """A Coder around a host ModelPatcher that holds one of AdaIN's two networks."""
+    from ..networks.vgg import AdaINDecoder, AdaINEncoder  # here, where there is a network: most sessions have none
+
     half = {AdaINEncoder: ENCODER, AdaINDecoder: DECODER}.get(type(patcher.model))
     if half is None:
         raise ValueError(f"A {type(patcher.model).__name__} network is neither AdaIN's encoder nor its decoder.")

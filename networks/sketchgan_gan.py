@@ -7,6 +7,7 @@ maps grown from the style and from noise follow the size, by the kernel that gro
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -26,7 +27,7 @@ def draft_size(size: int) -> int:
     return min(size, 512)
 
 
-class Refiner(nn.Module):
+class Refiner(nn.Module, ABC):
     """net(draft [B,3,S,S] in [-1,1], styles, noise) -> picture [B,3,size,size] in [-1,1]; S is 512 where size is 1024.
 
     noise: tensors of the shapes of `noise_shapes`, standard normal. flips [B,2] (faces only): whether the map grown
@@ -43,9 +44,10 @@ class Refiner(nn.Module):
         check(f"The sketch GAN ({kind})", size, SIZES, width)
         self.kind, self.width, self.size, self.draft = kind, width, size, draft_size(size)
 
+    @abstractmethod
     def noise_shapes(self, batch: int) -> list[tuple[int, ...]]:
         """What one call draws, in the published order."""
-        raise NotImplementedError
+        ...
 
     def maps(self, batch: int, *shares: int) -> list[tuple[int, ...]]:
         """Noise maps at these shares of the draft's side, and at the full size and twice that as the size needs."""
@@ -70,10 +72,12 @@ class Refiner(nn.Module):
             raise ValueError(f"A generator needs noise of the shapes {shapes}: draw it by its noise_shapes.")
         return self.refine(draft, styles, [value.to(draft.device) for value in noise], flips, batch)
 
+    @abstractmethod
     def refine(
         self, draft: Tensor, styles: Sequence[Tensor], noise: list[Tensor], flips: Tensor | None, batch: bool
     ) -> Tensor:
-        raise NotImplementedError
+        """`forward` once everything fits; noise is on the draft's device."""
+        ...
 
 
 class ArtRefiner(Refiner):

@@ -104,8 +104,9 @@ class GradOpSolve(io.ComfyNode):
                     "decoder",
                     options=list(gradop.DECODERS),
                     tooltip="Through what gradient steps see the latent. vae: exact, as published, and most of the "
-                    "cost. linear: the model's colour map, next to no cost. linear, then vae: the last third exact. "
-                    "auto: the fast VAE if connected; linear for the gaussian painter, unless as released; else both.",
+                    "cost. fast vae: the connected TAESD. linear: the model's colour map, next to no cost. linear, "
+                    "then vae: the last third exact. auto: the fast VAE if connected; linear for the gaussian painter, "
+                    "unless as released; else both.",
                 ),
                 io.Float.Input(
                     "gamma",

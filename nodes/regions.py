@@ -19,7 +19,7 @@ from ..samplers.looking import attention_maps
 
 RegionsSocket = io.Custom("SKETCH_REGIONS")
 PAPER = ("GradOP", "semantic control", "regional prompt", "cross attention control")
-MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or the text starter. SD3, Flux and the like are refused. "
+MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or the text starter. SD3, Flux and the like are refused."
 
 
 class SketchPaintRegion(io.ComfyNode):
@@ -153,7 +153,7 @@ class CrossAttnRegionMap(io.ComfyNode):
             "Only this prompt is steered: others on the same model, negative ones included, stay as they are.",
             search_aliases=[*PAPER, "paint with words", "eDiff-I", "attention couple", "regions", "layout"],
             inputs=[
-                io.Model.Input("model", tooltip=MODEL_TIP + "Nothing of it changes; the output knows regions."),
+                io.Model.Input("model", tooltip=MODEL_TIP + " Nothing of it changes; the output knows regions."),
                 io.Clip.Input("clip", tooltip="The text encoder of the model."),
                 io.String.Input(
                     "prompt",

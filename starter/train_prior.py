@@ -15,16 +15,17 @@ import platform
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from PIL import Image
 from safetensors import safe_open
-from safetensors.torch import save_file
 
 from ..networks.adm import ADM
 from ..samplers.levels import published_sigmas
 from .dataset import rendered_images
+from .training import export, initialise, min_snr_loss
 
 # the shape of the network: everything a loader cannot read from the keys keeps the published default
 SHAPE = {
@@ -41,13 +42,6 @@ SHAPE = {
 }
 
 
-def initialise(network: torch.nn.Module) -> None:
-    """Guided-diffusion's start: the last convolution of every residual branch and of the network begins at zero."""
-    for name, parameter in network.named_parameters():
-        if ".out_layers.3." in name or ".proj_out." in name or name.startswith("out.2."):
-            torch.nn.init.zeros_(parameter)
-
-
 def batches(images: np.ndarray, batch: int, start: int, device: torch.device):
     """Endless batches [batch, 3, H, W] in -1..1, half of them mirrored; `start` counts the batches already drawn."""
     step = start
@@ -58,23 +52,6 @@ def batches(images: np.ndarray, batch: int, start: int, device: torch.device):
         picked = torch.where(flip[:, None, None, None], picked.flip(2), picked)
         yield (picked.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
         step += 1
-
-
-def weighted_loss(network, clean, alphas_cumprod, generator, gamma=5.0):
-    """Min-SNR weighted epsilon loss; clean [B, 3, H, W]. Times are stratified over the batch."""
-    count, device = len(clean), clean.device
-    spread = (torch.arange(count) + torch.rand(count, generator=generator)) / count
-    t = (
-        (spread * len(alphas_cumprod))
-        .long()
-        .clamp_max(len(alphas_cumprod) - 1)[torch.randperm(count, generator=generator)]
-    )
-    noise = torch.randn(clean.shape, generator=generator).to(device)
-    signal = alphas_cumprod[t].view(-1, 1, 1, 1).to(device)
-    snr = signal / (1 - signal)
-    predicted = network(signal.sqrt() * clean + (1 - signal).sqrt() * noise, t.float().to(device))
-    weight = snr.clamp_max(gamma) / snr
-    return (weight * (predicted.float() - noise) ** 2).mean()
 
 
 def sample(network, alphas_cumprod, count: int, size: int, steps: int, device, seed=0) -> torch.Tensor:
@@ -104,16 +81,10 @@ def sheet(samples: torch.Tensor, path: Path, zoom=2) -> None:
     picture.resize((picture.width * zoom, picture.height * zoom), Image.Resampling.NEAREST).save(path)
 
 
-def export(average: torch.nn.Module, path: Path, seen: int, size: int) -> None:
-    """The averaged weights as fp16 safetensors in the published key layout; replaces the file at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_suffix(".part")
-    weights = {name: value.detach().cpu().half().contiguous() for name, value in average.state_dict().items()}
+def notes(seen: int, size: int) -> dict[str, Any]:
+    """What the exported file says of itself: all that a loader cannot read from the keys."""
     stated = {"num_heads": SHAPE["num_heads"], "num_head_channels": 0, "use_new_attention_order": False}
-    stated |= {"norm_groups": SHAPE["norm_groups"], "image_size": size}
-    notes = {"format": "pt", "images_seen": str(seen), "trained_on": "SketchSynth starter world"}
-    save_file(weights, part, metadata=notes | {key: json.dumps(value) for key, value in stated.items()})
-    os.replace(part, path)
+    return {"images_seen": str(seen), **stated, "norm_groups": SHAPE["norm_groups"], "image_size": size}
 
 
 def learning_rate(seen: int, total: int, peak: float, first: int = 0) -> float:
@@ -161,7 +132,8 @@ def train(
         seen, seconds, first = state["seen"], state["seconds"], state["first"]
         print(f"resumed at {seen} images, {seconds / 60:.0f} min of training so far", flush=True)
     forward = torch.compile(network) if compile else network
-    alphas_cumprod = 1 / (1 + published_sigmas() ** 2)
+    sigmas = published_sigmas()
+    alphas_cumprod = 1 / (1 + sigmas**2)
     generator = torch.Generator().manual_seed(11 + seen)
     log = (folder / "log.jsonl").open("a")
     source = batches(images, batch, seen // batch, device)
@@ -172,7 +144,7 @@ def train(
             group["lr"] = learning_rate(seen, total, peak, first)
         clean = next(source)
         with torch.autocast(device.type, torch.bfloat16):
-            loss = weighted_loss(forward, clean, alphas_cumprod, generator)
+            loss = min_snr_loss(forward, clean, sigmas, generator)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -211,7 +183,7 @@ def train(
             }
             torch.save(state, state_path.with_suffix(".part"))
             os.replace(state_path.with_suffix(".part"), state_path)
-            export(average, folder / "prior.safetensors", seen, size)
+            export(average.state_dict(), folder / "prior.safetensors", notes(seen, size))
             with torch.no_grad():
                 sheet(sample(average, alphas_cumprod, 24, size, 25, device), folder / f"samples_{seen:07d}.png")
     print(

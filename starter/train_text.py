@@ -25,8 +25,8 @@ from ..networks.taesd import TAESD
 from ..networks.text import TextEncoder, Words, padded
 from .captions import varied, vocabulary
 from .dataset import rendered_scenes
-from .train_vae import SCALE, SCENES, SIZE, WIDTH
-from .training import learn
+from .train_vae import SCALE, SCENES, SIZE
+from .training import initialise, learn, min_snr_loss
 
 WINDOW = 37  # tokens of one prompt; a prime, so that no grid of pixels has as many
 TEXT: dict[str, Any] = {"window": WINDOW, "width": 128, "layers": 2, "heads": 4}
@@ -126,9 +126,7 @@ class PromptLesson(nn.Module):
         self.unet = unet(**{**shape, "channel_mult": tuple(shape["channel_mult"])}, operations=Layers)
         for embedding in (self.text.embed, self.text.positions):
             nn.init.normal_(embedding.weight, std=0.3)
-        for name, parameter in self.unet.named_parameters():
-            if ".out_layers.3." in name or ".proj_out." in name or name.startswith("out.2."):
-                nn.init.zeros_(parameter)  # every residual branch and the network begin at zero
+        initialise(self.unet)
         self.ratio = sigmas()
         self.vae = [vae] if vae else []  # in a list: no part of what is trained
 
@@ -142,16 +140,9 @@ class PromptLesson(nn.Module):
         return self.unet(x, t, context=context, transformer_options=options).float()
 
     def loss(self, batch: Batch, rng: torch.Generator, gamma: float = 5.0) -> Tensor:
-        """Min-SNR weighted error of epsilon. Times are stratified over the batch."""
+        """min_snr_loss of the noise that the UNet finds with the captions."""
         clean, tokens = batch
-        count = len(clean)
-        spread = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-        t = (spread * len(self.ratio)).long().clamp_max(len(self.ratio) - 1)[torch.randperm(count, generator=rng)]
-        ratio = self.ratio[t].view(-1, 1, 1, 1)
-        noise = torch.randn(clean.shape, generator=rng)
-        found = self.epsilon((clean + ratio * noise) / (1 + ratio**2).sqrt(), t.float(), self.speak(tokens))
-        snr = ratio**-2
-        return (snr.clamp_max(gamma) / snr * (found - noise).square()).mean()
+        return min_snr_loss(lambda x, t: self.epsilon(x, t, self.speak(tokens)), clean, self.ratio, rng, gamma)
 
     def sample(self, texts: tuple[str, ...], steps: int = 25, cfg: float = 4.0, seed: int = 0) -> Tensor:
         """Latents [N,4,16,16] by Euler's method from pure noise, at classifier-free guidance `cfg`."""
@@ -185,9 +176,9 @@ class PromptLesson(nn.Module):
 
 
 def trained_vae(path: Path) -> tuple[TAESD, dict[str, Any]]:
-    """The exported VAE, without the channels that only fill it up, and the linear map of its notes."""
-    vae, wide = TAESD(width=WIDTH), load_file(path)
-    vae.load_state_dict({key: wide[key][tuple(map(slice, value.shape))] for key, value in vae.state_dict().items()})
+    """The exported VAE and the linear map of its notes."""
+    vae = TAESD()
+    vae.load_state_dict(load_file(path))
     with safe_open(path, "pt") as file:
         notes = {key: json.loads(note) for key, note in file.metadata().items() if key.startswith("latent_rgb")}
     return vae.eval().requires_grad_(False), notes

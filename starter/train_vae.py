@@ -63,8 +63,12 @@ class CodingLesson(nn.Module):
 
     def encode(self, x: Tensor) -> Tensor:
         """What a diffusion model sees: mean 0, deviation 1."""
+        return self.levelled(self.network.encode(x))
+
+    def levelled(self, raw: Tensor) -> Tensor:
+        """What the encoder gives [B,4,h,w], at mean 0 and deviation 1."""
         mean, spread = self.level()
-        return (self.network.encode(x) - mean[:, None, None]) / spread[:, None, None]
+        return (raw - mean[:, None, None]) / spread[:, None, None]
 
     def level(self) -> tuple[Tensor, Tensor]:
         """Mean and deviation [4] of what the encoder gives, over the last hundred batches or so.
@@ -80,8 +84,7 @@ class CodingLesson(nn.Module):
         with torch.no_grad():
             self.get_buffer("mean").lerp_(raw.mean((0, 2, 3)), 0.02)
             self.get_buffer("square").lerp_(raw.square().mean((0, 2, 3)), 0.02)
-        mean, deviation = self.level()
-        z = (raw - mean[:, None, None]) / deviation[:, None, None]
+        z = self.levelled(raw)
         spread = torch.rand(len(z), 1, 1, 1, generator=rng) * NOISE
         painted = self.network.decode(z + spread * torch.randn(z.shape, generator=rng)).float()
         wanted = batch

@@ -6,24 +6,20 @@ Only Pillow and numpy, no torch and no host. One file a format (raster, svg, qui
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from . import frame as framing
-from . import ink, quickdraw, raster, svg
+from . import ink, raster
 from .source import Source
 
 KINDS = ("auto", ink.LINES, ink.PAINTING)
 INVERT = ("auto", "yes", "no")
 FRAMES = framing.FRAMES
-_VECTORS: dict[str, Callable[[Path, int], Source]] = {
-    ".svg": lambda path, index: svg.open_svg(path),
-    ".ndjson": quickdraw.open_quickdraw,
-}
-EXTENSIONS = (*raster.EXTENSIONS, *_VECTORS)
+_SVG, _QUICKDRAW = ".svg", ".ndjson"
+EXTENSIONS = (*raster.EXTENSIONS, _SVG, _QUICKDRAW)
 _BAND = 512  # rows worked on at a time: the temporaries of an 8k picture stay small
 
 
@@ -64,7 +60,7 @@ def read_drawing(
         raise ValueError(f"{path.name} is not there any more. Choose another drawing, or copy it back.")
     if path.stat().st_size == 0:
         raise ValueError(f"{path.name} is empty (0 bytes). Save or copy the drawing again.")
-    source = _VECTORS[suffix](path, index) if suffix in _VECTORS else raster.open_raster(path)
+    source = _open(path, suffix, index)
     fit = framing.fit(source.size, size, frame)
     picture = source.load(fit.box, fit.inner)
     sheet = np.array(paper, np.float32)
@@ -82,3 +78,16 @@ def read_drawing(
         there = slice(top + row, top + end), slice(left, left + picture.width)
         rgb[there], covered[there] = ink.lay_on_paper(band, sheet, style)
     return Drawing(rgb, covered, style.kind, style.inverted)
+
+
+def _open(path: Path, suffix: str, index: int) -> Source:
+    """The drawing by its format. Readers of lines and shapes are imported here: most sessions read pixels alone."""
+    if suffix == _SVG:
+        from .svg import open_svg
+
+        return open_svg(path)
+    if suffix == _QUICKDRAW:
+        from .quickdraw import open_quickdraw
+
+        return open_quickdraw(path, index)
+    return raster.open_raster(path)

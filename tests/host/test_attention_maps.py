@@ -13,16 +13,6 @@ BLOCKS = [("input", i) for i in range(12)] + [("middle", 0)] + [("output", i) fo
 
 
 @pytest.fixture(scope="module")
-def clip(loading):
-    return tiny.clip()
-
-
-@pytest.fixture(scope="module")
-def model(loading):
-    return tiny.model("sd15")
-
-
-@pytest.fixture(scope="module")
 def doors(room):
     return room("nodes.regions")
 

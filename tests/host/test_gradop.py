@@ -471,16 +471,21 @@ def small_vae(dtype):
 
 
 @pytest.mark.parametrize(
-    ("made", "dtype", "thrifty"),
+    ("made", "dtype", "thrifty", "most"),
     [
-        (small_vae, torch.float16, False),
-        (small_vae, torch.bfloat16, False),
-        (sd_vae, torch.bfloat16, False),
-        (sd_vae, torch.bfloat16, True),
+        (small_vae, torch.float16, False, 0.33),
+        (small_vae, torch.bfloat16, False, 0.48),
+        (sd_vae, torch.bfloat16, False, 0.01),
+        (sd_vae, torch.bfloat16, True, 0.01),
     ],
 )
-def test_half_precision_vaes(room, models, solve, made, dtype, thrifty, monkeypatch):
-    """Estimate, Adam and loss stay float32: the path is that of a float32 VAE, but for rounding in the slope."""
+def test_half_precision_vaes(room, models, solve, made, dtype, thrifty, most, monkeypatch):
+    """Estimate, Adam and loss stay float32: the path is that of a float32 VAE, but for rounding in the slope.
+
+    most: how far apart, in shares of the way; a lost slope would be all of it. The random TAESD's first slope is off by
+    4 % in float16 and by 9 % in bfloat16, and Adam, which moves every value equally far, carries that on to .26 and
+    .41 of the way. SD's decoder: .0015.
+    """
     monkeypatch.setattr(room("host"), "crowded", lambda *_: thrifty)
     model, sigmas = models["sd15"], ladder(room, models["sd15"])
     paths = []
@@ -497,7 +502,7 @@ def test_half_precision_vaes(room, models, solve, made, dtype, thrifty, monkeypa
         paths.append(torch.stack(path))
     way = (paths[0][-1] - paths[0][0]).abs().mean()
     assert way > 0.05
-    assert (paths[1] - paths[0]).abs().mean() < 0.5 * way, "a lost slope would differ by all of it"
+    assert (paths[1] - paths[0]).abs().mean() < most * way
 
 
 def test_a_vae_that_overflows_is_told(room, models, solve):

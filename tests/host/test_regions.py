@@ -24,16 +24,6 @@ SDXL = {"adm_in_channels": 8 + 1536}
 
 
 @pytest.fixture(scope="module")
-def clip(loading):
-    return tiny.clip()
-
-
-@pytest.fixture(scope="module")
-def model(loading):
-    return tiny.model("sd15")
-
-
-@pytest.fixture(scope="module")
 def doors(room):
     return room("nodes.regions")
 

@@ -25,23 +25,8 @@ def networks(room):
 
 
 @pytest.fixture(scope="module")
-def ae(room):
-    return room("networks.sketchgan_ae")
-
-
-@pytest.fixture(scope="module")
-def gan(room):
-    return room("networks.sketchgan_gan")
-
-
-@pytest.fixture(scope="module")
 def files(room):
     return room("networks.sketchgan")
-
-
-@pytest.fixture(scope="module")
-def tom(room):
-    return room("networks.tom")
 
 
 @pytest.fixture(scope="module")

@@ -25,21 +25,6 @@ def gan_steps(room):
     return room("guidance.gan_steps")
 
 
-@pytest.fixture(scope="module")
-def ae(room):
-    return room("networks.sketchgan_ae")
-
-
-@pytest.fixture(scope="module")
-def gan(room):
-    return room("networks.sketchgan_gan")
-
-
-@pytest.fixture(scope="module")
-def tom(room):
-    return room("networks.tom")
-
-
 def stub(a, b):
     """What stood in for LPIPS in the recordings."""
     return 0.5 * (a - b).square().mean((1, 2, 3)) + 0.5 * (a - b).abs().mean((1, 2, 3))
