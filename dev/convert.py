@@ -3,6 +3,8 @@
 Reads as the nodes do (tensors only, nothing in the file is run), takes the weights that they would take (averaged ones
 where there are any), and writes them beside the file, or into FOLDER, under the published key names. Prints the kind of
 network and both files' sha256, for models_manifest.json. A file that is there already is not overwritten.
+
+Of a sketch GAN or a TOM only what paints is written, its norms folded; with --training all of it, to go on training.
 """
 
 from __future__ import annotations
@@ -16,10 +18,11 @@ import models
 from provision import say
 
 
-def convert(path: Path, output: Path) -> Path:
+def convert(path: Path, output: Path, training: bool = False) -> Path:
     """Writes the network's weights to output. ValueError: no network known here, or output is there already.
 
     Tensors that share memory in a pickle are written out each for itself. What the file states in its metadata stays.
+    training: a sketch GAN or a TOM keeps its discriminator, its norm vectors and weights that are not averaged.
     """
     from safetensors.torch import save_file
 
@@ -32,11 +35,14 @@ def convert(path: Path, output: Path) -> Path:
         raise ValueError(
             f"'{path.name}' holds no network known here. Known are: {networks.supported(*networks.ROLES)}."
         )
+    layout = networks.recognise(weights, *networks.ROLES)
+    if (layout.role == "gan" or layout.name == "TOM") and not training:
+        weights = layout.rename(weights)
     output.parent.mkdir(parents=True, exist_ok=True)
     part = output.with_suffix(".partial")
     save_file({key: value.clone().contiguous() for key, value in weights.items()}, part, metadata)
     part.replace(output)
-    say(f"{path.name}: {networks.recognise(weights, *networks.ROLES).name}, {len(weights)} tensors")
+    say(f"{path.name}: {layout.name}, {len(weights)} tensors")
     for file in (path, output):
         say(f"  {models.sha256_of(file)}  {file}")
     return output
@@ -48,6 +54,7 @@ def main() -> int:
     )
     parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write (default: beside each file)")
+    parser.add_argument("--training", action="store_true", help="keep all of a sketch GAN or a TOM, to go on training")
     options = parser.parse_args()
     host = inprocess.find_host()
     if host is None:
@@ -57,7 +64,7 @@ def main() -> int:
     failed = 0
     for path in options.files:
         try:
-            convert(path, (options.output or path.parent) / f"{path.stem}.safetensors")
+            convert(path, (options.output or path.parent) / f"{path.stem}.safetensors", options.training)
         except (ValueError, OSError) as fault:
             say(f"{path}: {fault}")
             failed += 1

@@ -27,6 +27,13 @@ def fit_image(image: Tensor, height: int, width: int) -> Tensor:
     cut_height = min(old_height, max(1, round(old_width * height / width)))
     cut_width = min(old_width, max(1, round(old_height * width / height)))
     top, left = (old_height - cut_height) // 2, (old_width - cut_width) // 2
-    middle = image[:, top : top + cut_height, left : left + cut_width].movedim(-1, 1).float()
-    scaled = F.interpolate(middle, (height, width), mode="bicubic", align_corners=False, antialias=True)
+    return scale_image(image[:, top : top + cut_height, left : left + cut_width], height, width)
+
+
+def scale_image(image: Tensor, height: int, width: int) -> Tensor:
+    """IMAGE [B, H, W, C] as [B, height, width, C] in [0, 1], each side scaled by itself."""
+    if image.shape[1:3] == (height, width):
+        return image
+    pixels = image.movedim(-1, 1).float()
+    scaled = F.interpolate(pixels, (height, width), mode="bicubic", align_corners=False, antialias=True)
     return scaled.movedim(1, -1).clamp(0, 1)

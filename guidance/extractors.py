@@ -23,10 +23,14 @@ SMALLEST = 8
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A way to draw a photo in lines. network: an InformativeDrawings network, or None for edges without weights."""
+    """A way to draw a photo in lines. network: InformativeDrawings or TOM, or None for edges without weights.
+
+    bytes_a_pixel: what one drawing takes for a moment, a pixel of the photo.
+    """
 
     name: str
     network: Frozen | None
+    bytes_a_pixel: int = 0
 
     def open(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
         """draw(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,1,H,W] in [0,1], 1 = paper, 0 = ink; any H, W.
@@ -44,8 +48,13 @@ EDGES = Extractor("edges (no weights)", None)
 
 
 def extractor(name: str, patcher: Any) -> Extractor:
-    """An Extractor around a host ModelPatcher that holds an InformativeDrawings network."""
-    return Extractor(name, Frozen(patcher, lambda network, x: network(x)))
+    """An Extractor around a host ModelPatcher that holds an InformativeDrawings or a TOM network."""
+    from ..networks.tom import TOM
+
+    network = patcher.model
+    # six maps of 64 channels, or TOM's last doubling: four times the channels of its last map, padded, and two results
+    needed = 24 * network.g.final[0].in_channels if isinstance(network, TOM) else 6 * 64 * 4
+    return Extractor(name, Frozen(patcher, lambda network, x: network(x)), needed)
 
 
 def _padded(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:

@@ -24,7 +24,6 @@ STARTER = "starter (built in)"
 CONNECTED = "the connected clip_vision"
 WEIGHTS = host.PACK / "starter" / "weights"
 STARTER_EXTRACTOR, STARTER_FEATURES = WEIGHTS / "extractor.safetensors", WEIGHTS / "features.safetensors"
-BYTES_A_PIXEL = 1600  # of a drawing: about six maps of 64 channels at full size, for a moment
 FEEDING = {"as trained": False, "as published": True}
 PAPER = ("Inversion-by-Inversion", "InvBy")
 
@@ -63,16 +62,25 @@ class SketchExtractorLoader(io.ComfyNode):
             display_name="Load Sketch Extractor",
             category="sketch/loaders",
             description="What draws the lines of a picture, so that a shape energy can compare them with your sketch: "
-            "smooth edges without any weights, the small built-in network, or an InformativeDrawings checkpoint.",
-            search_aliases=[*PAPER, "InformativeDrawings", "line art", "lineart", "photo to sketch", "edge detection"],
+            "smooth edges without any weights, the small built-in network, InformativeDrawings, or a sketch GAN's TOM.",
+            search_aliases=[
+                *(*PAPER, "InformativeDrawings", "line art", "lineart", "photo to sketch", "edge detection"),
+                *("TOM", "Self-Supervised Sketch-to-Image"),
+            ],
             inputs=[
                 io.Combo.Input(
                     "extractor",
                     options=[EDGES.name, *_built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
                     tooltip="Edges need no weights and work on any picture. The built-in network knows landscapes "
-                    "of the starter. Or a file of InformativeDrawings in models/sketch_extractors (.safetensors, "
+                    "of the starter. Or an InformativeDrawings or TOM file in models/sketch_extractors (.safetensors, "
                     ".sft, .pt, .pth, .ckpt).",
-                )
+                ),
+                FeaturesSocket.Input(
+                    "features",
+                    optional=True,
+                    tooltip="Only for a TOM file that brings no feature network along, as published ones: the VGG it "
+                    "was trained on (VGG16), from Load Sketch Features. Anything else ignores it.",
+                ),
             ],
             outputs=[
                 ExtractorSocket.Output(
@@ -88,8 +96,8 @@ class SketchExtractorLoader(io.ComfyNode):
         return extractor in (None, EDGES.name) or _found("sketch extractor", EXTRACTORS, extractor, STARTER_EXTRACTOR)
 
     @classmethod
-    def execute(cls, extractor: str) -> io.NodeOutput:
-        return io.NodeOutput(load_extractor(extractor))
+    def execute(cls, extractor: str, features: Features | Domain | None = None) -> io.NodeOutput:
+        return io.NodeOutput(load_extractor(extractor, features))
 
 
 class SketchFeatureLoader(io.ComfyNode):
@@ -176,6 +184,17 @@ class SketchPhotoToSketch(io.ComfyNode):
                     optional=True,
                     tooltip="What draws, from Load Sketch Extractor. Left open: edges, which need no weights.",
                 ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    advanced=True,
+                    tooltip="0: lines as soft as they were drawn. Up to 1: all that is brighter becomes paper, the "
+                    "rest ink. Published with TOM: 0.7.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
@@ -187,36 +206,65 @@ class SketchPhotoToSketch(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, image: Tensor, extractor: Extractor = EDGES) -> io.NodeOutput:
+    def execute(cls, image: Tensor, extractor: Extractor = EDGES, threshold: float = 0.0) -> io.NodeOutput:
         progress = ProgressBar(len(image))  # its updates are where Cancel is heard
         drawn = []
         device = image.device
         if extractor.network is not None:
             device = extractor.network.patcher.load_device
-            host.make_room(device, BYTES_A_PIXEL * image.shape[1] * image.shape[2])
+            host.make_room(device, extractor.bytes_a_pixel * image.shape[1] * image.shape[2])
         with gradients():
             draw = extractor.open(device)
             for photo in image:
                 seen = ordinary(photo[None, ..., :3]).movedim(-1, 1).to(device, torch.float32).expand(-1, 3, -1, -1)
                 drawn.append(draw(seen).movedim(1, -1).expand(-1, -1, -1, 3).to(image.device))
                 progress.update(1)
-        return io.NodeOutput(torch.cat(drawn))
+        sketch = torch.cat(drawn)
+        return io.NodeOutput((sketch > threshold).to(sketch.dtype) if threshold else sketch)
 
 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def load_extractor(name: str) -> Extractor:
-    """The extractor behind one option of the loader."""
+def load_extractor(name: str, features: Features | Domain | None = None) -> Extractor:
+    """The extractor behind one option of the loader. features: for a TOM that brings no feature network along."""
     if name == EDGES.name:
         return EDGES
     path = _path("sketch extractor", EXTRACTORS, name, STARTER_EXTRACTOR)
     network: Any = read_network(path, ("extractor",), {})[0]
+    if getattr(network, "vgg", True) is None:
+        network = _with_features(os.path.basename(path), network, features)
     if network.in_channels != 3:
         raise ValueError(
             f"A sketch extractor draws from 3 colour channels; '{os.path.basename(path)}' wants {network.in_channels}."
         )
     return extractor(name, host.network_patcher(network))
+
+
+def _with_features(name: str, tom: Any, features: Features | Domain | None) -> torch.nn.Module:
+    """A TOM together with the VGG of `features`, which it looks through.
+
+    ValueError: nothing, no VGG, or one of other widths than it was trained on.
+    """
+    from ..networks import tom as toms
+    from ..networks import vgg
+
+    if features is None:
+        raise ValueError(
+            f"'{name}' is a TOM without the feature network that it looks through. Connect the VGG it was trained on "
+            "(VGG16, from Load Sketch Features) to features."
+        )
+    if not isinstance(features, Features) or features.kind != "vgg":
+        raise ValueError(f"A TOM looks through a VGG, which '{features.name}' is not. Load VGG16 for features.")
+    weights = features.network.patcher.model.state_dict()
+    stages = vgg.config_from(weights, {})["widths"]
+    if len(stages) != 5 or stages[2][-1] != tom.in_channels:
+        seen = stages[2][-1] if len(stages) > 2 else "none"
+        raise ValueError(
+            f"'{name}' looks at the {tom.in_channels} channels of a VGG's third stage; '{features.name}' has {seen} of "
+            f"them in {len(stages)} stages. Connect the VGG it was trained on."
+        )
+    return networks.build(toms.with_features(tom.state_dict(), weights), ops=host.NETWORK_OPS)
 
 
 def load_features(name: str, taps: str = "intended", published: bool = False, size: int = 0) -> Features | Domain:

@@ -226,8 +226,22 @@ def read_prior(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 
 def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
-    """Every group of named tensors in a file, averaged ones first, and the file's metadata."""
+    """Every group of named tensors in a file, averaged ones first, and the file's metadata.
+
+    A sketch GAN's networks belong together: they are one group, as sketchgan.flat names it.
+    """
+    from ..networks import sketchgan  # here: most files are none
+
     content, metadata = host.read_weights(path)
+    try:
+        together = sketchgan.flat(content)
+    except KeyError as missing:
+        raise ValueError(
+            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. "
+            "The file may be damaged."
+        ) from missing
+    if any(all(key in together for key in keys) for keys in sketchgan.KINDS.values()):
+        return [together], metadata
     found = [networks.strip_module(weights) for weights in _state_dicts(content)]
     return found, metadata
 

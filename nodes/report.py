@@ -13,7 +13,6 @@ from PIL import Image
 from torch import Tensor
 
 from .. import host
-from ..guidance import charts, measures
 from ..guidance.checks import fit_image, pair_batches
 from ..guidance.painters import simulate_strokes
 
@@ -62,10 +61,12 @@ class SketchContactSheet(io.ComfyNode):
     def execute(
         cls, images: list[Tensor], columns: list[int], cell: list[int], labels: list[str] | None = None
     ) -> io.NodeOutput:
+        from ..guidance import charts  # here, as in the others below: only who asks for a report needs it
+
         longest = max(map(len, images))
         in_rows = not columns[0] and len(images) > 1 and longest > 1
         names = iter(name_pictures(images, labels) if labels else [""] * sum(map(len, images)))
-        rows = [[(picture, next(names)) for picture in _to_pil(batch)] for batch in images]
+        rows = [[(picture, next(names)) for picture in to_pil(batch)] for batch in images]
         beside: list[str] = []
         if in_rows:
             if all(len({name for _, name in row}) == 1 for row in rows):  # one label an entry: left of its row
@@ -75,7 +76,7 @@ class SketchContactSheet(io.ComfyNode):
         pictures, words = zip(*chain.from_iterable(rows), strict=True)
         width = longest if in_rows else columns[0]
         return io.NodeOutput(
-            _to_image(charts.contact_sheet(pictures, words, columns=width, cell=cell[0], row_labels=beside))
+            to_image(charts.contact_sheet(pictures, words, columns=width, cell=cell[0], row_labels=beside))
         )
 
 
@@ -162,7 +163,7 @@ class SketchFaithfulnessReport(io.ComfyNode):
         rows = [{"label": name, **_row(numbers, i), "rank": order.index(i) + 1} for i, name in enumerate(names)]
         return io.NodeOutput(
             pictures[order],
-            _to_image(plot(numbers, names)),
+            to_image(plot(numbers, names)),
             table,
             json.dumps(rows, indent=1),
             ui=host.text_on_node(cls, table),
@@ -174,6 +175,8 @@ def measure(
 ) -> dict[str, list[float]]:
     """One list of numbers per measure, one number per picture; smaller is better in all of them. `painted`: the
     repainted guides."""
+    from ..guidance import measures
+
     distance = measures.faithfulness(pictures, guides, edited)
     numbers = {
         "L2": distance.l2,
@@ -216,6 +219,8 @@ def describe(numbers: dict[str, list[float]], names: list[str], order: list[int]
 
 def plot(numbers: dict[str, list[float]], names: list[str]) -> Image.Image:
     """Distances to the guide in the order given, as means of each label; beside them realism over faithfulness."""
+    from ..guidance import charts
+
     labels = list(dict.fromkeys(names))
     means = {
         key: [float(np.mean([v for v, name in zip(values, names, strict=True) if name == label])) for label in labels]
@@ -280,11 +285,11 @@ def _row(numbers: dict[str, list[float]], i: int) -> dict[str, Any]:
     return {name: values[i] for name, values in numbers.items()}
 
 
-def _to_pil(batch: Tensor) -> list[Image.Image]:
+def to_pil(batch: Tensor) -> list[Image.Image]:
     return [Image.fromarray(p) for p in (batch[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()]
 
 
-def _to_image(picture: Image.Image) -> Tensor:
+def to_image(picture: Image.Image) -> Tensor:
     return torch.from_numpy(np.array(picture)).float()[None] / 255
 
 

@@ -1,0 +1,358 @@
+"""Doors to the self-supervised sketch GAN: a sketch and a style become a picture in one pass."""
+
+from __future__ import annotations
+
+import comfy.model_management
+import torch
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host
+from ..guidance import gan_pictures
+from ..guidance.checks import pair_batches
+from ..guidance.gan_pictures import COLLAGES, FRAMES, GAN, STATISTICS, Style
+from .experts import STARTER, WEIGHTS, read_network
+from .priors import starter_or_file
+from .report import to_image, to_pil
+
+FOLDER = "sketch_gan"
+STARTER_GAN = WEIGHTS / "gan.safetensors"
+REFINED, DRAFTS, BOTH = "refined", "drafts", "refined and drafts"
+PAPER = ("Self-Supervised Sketch-to-Image", "sketch GAN", "sketch to image")
+DRAFT_ALONE = "This file is an autoencoder alone, without a generator: refined is the draft."
+
+host.register_model_folder(FOLDER)
+GANSocket = io.Custom("SKETCH_GAN")
+StyleSocket = io.Custom("SKETCH_STYLE")
+
+GAN_INPUT = GANSocket.Input("gan", tooltip="From Load Sketch GAN.")
+SKETCH_TIP = "Dark lines on light paper, as Load Sketch gives them, of any size. "
+SEED_INPUT = io.Int.Input(
+    "seed",
+    default=0,
+    min=0,
+    max=0xFFFFFFFFFFFFFFFF,
+    control_after_generate=True,
+    tooltip="Of the noise that the generator paints fine detail with (and, for faces, its flips), 0 to 2^64 - 1. "
+    "In a batch each next picture takes the next seed. The draft has no noise.",
+)
+SETTINGS = (
+    io.Combo.Input(
+        "statistics",
+        options=list(STATISTICS),
+        advanced=True,
+        tooltip="What the generator's batch norms go by. of the training: what the file holds. of each picture: its "
+        "own. of the batch: as published; a picture then depends on those beside it, and all are painted at once.",
+    ),
+    io.Combo.Input(
+        "frame",
+        options=list(FRAMES),
+        advanced=True,
+        tooltip="How a sketch gets onto the network's square. stretched: as in training; the result gets its shape "
+        "back. whole: nothing is stretched, but less of the square is used.",
+    ),
+)
+
+
+class SketchGANLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchGANLoader",
+            display_name="Load Sketch GAN",
+            category="sketch/loaders",
+            description="Loads a network that turns a sketch and a style picture into a picture in one pass: the small "
+            "built-in one for landscapes, or one that you or others trained, published layouts included.",
+            search_aliases=[*PAPER, "AAAI 2021", "TOM", "autoencoder", "load GAN"],
+            inputs=[
+                io.Combo.Input(
+                    "gan",
+                    options=[STARTER, *host.model_files(FOLDER)],
+                    tooltip="The built-in landscapes (128 pixels), or a file in models/sketch_gan (.safetensors, .sft, "
+                    ".pt, .pth, .ckpt): a GAN or its autoencoder alone, for 128, 256, 512 or 1024 pixels. Width, size "
+                    "and kind (art, shoe, face) are read from it.",
+                ),
+            ],
+            outputs=[
+                GANSocket.Output("gan", display_name="gan", tooltip="For the other Sketch GAN nodes."),
+                io.Int.Output("size", display_name="size", tooltip="Longer side of its pictures, in pixels."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, gan: str | None = None) -> bool | str:
+        try:
+            if gan is not None:  # None while another node is to give the name
+                _file(gan)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(cls, gan: str) -> io.NodeOutput:
+        loaded = load_gan(gan)
+        network = loaded.network
+        what = f"{network.size} x {network.size} pixels, width {network.width}"
+        text = f"Sketch GAN, {network.kind}: {what}." if network.kind else f"Sketch autoencoder: {what}. {DRAFT_ALONE}"
+        return io.NodeOutput(loaded, network.size, ui=host.text_on_node(cls, text))
+
+
+class SketchGANStyle(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchGANStyle",
+            display_name="Sketch GAN Style",
+            category="sketch/gan",
+            description="Reads the style of pictures: their colours and textures, without their layout. Of several "
+            "pictures it makes one style each, or one style of a collage, the published way to mix styles.",
+            search_aliases=[*PAPER, "style encoder", "exemplar", "reference image", "style mixing", "collage"],
+            inputs=[
+                GAN_INPUT,
+                io.Image.Input(
+                    "image",
+                    tooltip="Style pictures of any size; of each the middle square is looked at. A batch gives as "
+                    "many styles, or one collage.",
+                ),
+                io.Combo.Input(
+                    "collage",
+                    options=list(COLLAGES),
+                    tooltip="A collage stitches the batch to one picture and reads that: strips of 2 pictures or more "
+                    "(each squeezed into its strip, as published), or a 2x2 of 4.",
+                ),
+            ],
+            outputs=[
+                StyleSocket.Output(
+                    "style",
+                    display_name="style",
+                    tooltip="One style for each picture, or one for the collage. For Sketch GAN Decode and Mix Styles.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(cls, gan: GAN, image: Tensor, collage: str) -> io.NodeOutput:
+        pictures = gan_pictures.collage(image, collage, gan.network.draft)
+        return io.NodeOutput(encode(gan, pictures))
+
+
+class SketchGANMixStyles(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchGANMixStyles",
+            display_name="Mix Sketch GAN Styles",
+            category="sketch/gan",
+            description="Blends two styles, each of their three levels by its own share: between them, or the broad "
+            "colours of one with the fine texture of the other. With steps, a row of styles on the way.",
+            search_aliases=[*PAPER, "style mixing", "interpolation", "blend styles", "morph"],
+            inputs=[
+                StyleSocket.Input("style_a", tooltip="Where the mix begins: share 0. One style, or a batch."),
+                StyleSocket.Input("style_b", tooltip="Where it goes: share 1. From the same sketch GAN as style_a."),
+                _share("8", "the broadest: colours and shapes of whole areas"),
+                _share("16", "the middle one"),
+                _share("32", "the finest: texture"),
+                io.Int.Input(
+                    "steps",
+                    default=1,
+                    min=1,
+                    max=100,
+                    tooltip="1: one mix. 2 to 100: so many styles from style_a to the full shares, as a batch; one "
+                    "sketch then becomes as many pictures.",
+                ),
+            ],
+            outputs=[
+                StyleSocket.Output(
+                    "style", display_name="style", tooltip="The mix, or the batch of all steps in order."
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls, style_a: Style, style_b: Style, level_8: float, level_16: float, level_32: float, steps: int
+    ) -> io.NodeOutput:
+        return io.NodeOutput(gan_pictures.mix(style_a, style_b, (level_32, level_16, level_8), steps))
+
+
+class SketchGANDecode(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchGANDecode",
+            display_name="Sketch GAN Decode",
+            category="sketch/gan",
+            description="Paints a sketch in a style, in one pass: first the autoencoder's draft, then the generator's "
+            "refined picture.",
+            search_aliases=[*PAPER, "sketch to photo", "generate", "style transfer", "RefineGenerator"],
+            inputs=[
+                GAN_INPUT,
+                io.Image.Input("sketch", tooltip=SKETCH_TIP + "One for all styles, or one for each."),
+                StyleSocket.Input("style", tooltip="From Sketch GAN Style. One for all sketches, or one for each."),
+                io.Boolean.Input(
+                    "refine",
+                    default=True,
+                    tooltip="Off: only the draft is painted, three to ten times as fast, and refined is the draft. A "
+                    "file without a generator gives drafts alone.",
+                ),
+                SEED_INPUT,
+                *SETTINGS,
+            ],
+            outputs=[
+                io.Image.Output(
+                    "refined",
+                    display_name="refined",
+                    tooltip="The pictures: the shape of the sketch, the longer side that of the network.",
+                ),
+                io.Image.Output(
+                    "draft", display_name="draft", tooltip="The autoencoder's pictures, at most 512 pixels a side."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls, gan: GAN, sketch: Tensor, style: Style, refine: bool, seed: int, statistics: str, frame: str
+    ) -> io.NodeOutput:
+        batch = max(len(sketch), len(style))
+        sketch = pair_batches(sketch, batch, "sketch", "style")
+        seeds = [(seed + i) % 2**64 for i in range(batch)]
+        progress = ProgressBar(batch)
+        refined, drafts = decode(gan, sketch, style, seeds, progress, refine, statistics, frame)
+        alone = refine and gan.network.generator is None
+        return io.NodeOutput(refined, drafts, ui=host.text_on_node(cls, DRAFT_ALONE) if alone else None)
+
+
+class SketchGANMatrix(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchGANMatrix",
+            display_name="Sketch GAN Matrix",
+            category="sketch/gan",
+            description="Every sketch in the style of every exemplar, on one sheet: sketches on the left, exemplars on "
+            "top. All pictures share one noise, so only sketch and style differ.",
+            search_aliases=[*PAPER, "image matrix", "grid", "contact sheet", "xy plot", "compare styles"],
+            inputs=[
+                GAN_INPUT,
+                io.Image.Input("sketches", tooltip=SKETCH_TIP + "A batch: one row each."),
+                io.Image.Input("exemplars", tooltip="Style pictures of any size. A batch: one column each."),
+                io.Combo.Input(
+                    "show",
+                    options=[REFINED, DRAFTS, BOTH],
+                    tooltip="What stands on the sheet; both take two rows a sketch, as published. Drafts alone are "
+                    "three to ten times as fast.",
+                ),
+                io.Int.Input(
+                    "cell",
+                    default=256,
+                    min=32,
+                    max=2048,
+                    step=8,
+                    tooltip="Longer side of every picture on the sheet, 32 to 2048 pixels.",
+                ),
+                SEED_INPUT,
+                *SETTINGS,
+            ],
+            outputs=[
+                io.Image.Output("sheet", display_name="sheet", tooltip="One picture with everything on it."),
+                io.Image.Output(
+                    "images",
+                    display_name="images",
+                    tooltip="The painted pictures alone, row by row, at the network's size; drafts if only they show.",
+                ),
+            ],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        gan: GAN,
+        sketches: Tensor,
+        exemplars: Tensor,
+        show: str,
+        cell: int,
+        seed: int,
+        statistics: str,
+        frame: str,
+    ) -> io.NodeOutput:
+        from ..guidance import charts  # here: only who asks for a sheet needs it
+
+        styles = encode(gan, exemplars)
+        across = len(styles)
+        progress = ProgressBar(len(sketches) * across)
+        cells = [None, *to_pil(exemplars)]
+        painted = []
+        for sketch, drawn in zip(sketches, to_pil(sketches), strict=True):
+            row = sketch.expand(across, *sketch.shape)
+            made = decode(gan, row, styles, [seed] * across, progress, show != DRAFTS, statistics, frame)
+            painted.append(made[0])
+            cells += [drawn, *to_pil(made[0])]
+            if show == BOTH:
+                cells += [None, *to_pil(made[1])]
+        sheet = charts.contact_sheet(cells, columns=across + 1, cell=cell)
+        return io.NodeOutput(to_image(sheet), torch.cat(painted))
+
+
+def load_gan(name: str) -> GAN:
+    """The sketch GAN behind one option of the loader."""
+    network = read_network(_file(name), ("gan",), {})[0]
+    return GAN(name, host.network_patcher(network))
+
+
+def encode(gan: GAN, image: Tensor) -> Style:
+    """The styles of pictures, with the network loaded by the host."""
+    device = _load(gan, 1)
+    return gan_pictures.encode(gan.network, image, device)
+
+
+def decode(
+    gan: GAN,
+    sketch: Tensor,
+    style: Style,
+    seeds: list[int],
+    progress: ProgressBar,
+    refine: bool,
+    statistics: str,
+    frame: str,
+) -> tuple[Tensor, Tensor]:
+    """All refined pictures and all drafts (IMAGE). The host's layers hear Cancel, and so does the progress bar."""
+    network = gan.network
+    gan_pictures.check_style(network, style)
+    style = style.paired(len(sketch))
+    device = _load(gan, gan_pictures.at_once(network, len(sketch), statistics))
+    refined, drafts = [], []
+    settings = {"refine": refine, "statistics": statistics, "frame": frame}
+    for pictures, made in gan_pictures.decode(network, sketch, style, seeds, device, **settings):
+        refined.append(pictures.to(sketch.device))
+        drafts.append(made.to(sketch.device))
+        progress.update(len(pictures))
+    return torch.cat(refined), torch.cat(drafts)
+
+
+def _load(gan: GAN, pictures: int) -> torch.device:
+    """Has the host load the network, with room for so many pictures at once; where it computes."""
+    needed = gan_pictures.memory_needed(gan.network, pictures)
+    comfy.model_management.load_models_gpu([gan.patcher], memory_required=needed)
+    return gan.patcher.load_device
+
+
+def _share(level: str, what: str) -> io.Float.Input:
+    return io.Float.Input(
+        f"level_{level}",
+        default=0.5,
+        min=0.0,
+        max=1.0,
+        step=0.05,
+        tooltip=f"Share of style_b in level {level}, {what}. 0: style_a alone, 1: style_b alone.",
+    )
+
+
+def _file(name: str) -> str:
+    return starter_or_file("sketch GAN", FOLDER, name, STARTER, STARTER_GAN)
+
+
+NODES = [SketchGANLoader, SketchGANStyle, SketchGANMixStyles, SketchGANDecode, SketchGANMatrix]
