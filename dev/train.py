@@ -13,8 +13,10 @@ TRAININGS = {
     "prior": "starter.train_prior",
     "experts": "starter.train_experts",
     "vae": "starter.train_vae",
+    "decoder": "starter.train_decoder",
     "text": "starter.train_text",
 }
+ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 
 
 def host_unet() -> type:
@@ -31,8 +33,13 @@ def host_unet() -> type:
 
 
 def main() -> None:
-    if len(sys.argv) < 2 or sys.argv[1] not in TRAININGS:
-        sys.exit(f"usage: train {{{','.join(TRAININGS)}}} [options]; --help after the name lists them")
+    if len(sys.argv) < 2 or sys.argv[1] not in (*TRAININGS, *ELSEWHERE):
+        sys.exit(f"usage: train {{{','.join((*TRAININGS, *ELSEWHERE))}}} [options]; --help after the name lists them")
+    if sys.argv[1] in ELSEWHERE:
+        from train_gan import COMMANDS
+
+        COMMANDS[sys.argv[1]](sys.argv[2:])
+        return
     brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
     room(TRAININGS[sys.argv[1]]).main(sys.argv[2:], **brought)
 

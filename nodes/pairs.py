@@ -104,7 +104,7 @@ class SketchPairs(io.ComfyNode):
         try:
             for folder in (sketches, exemplars):
                 if folder is not None:  # a link: known only when it runs
-                    _folder(folder)
+                    input_folder(folder)
         except ValueError as error:
             return str(error)
         return True
@@ -182,7 +182,7 @@ def _picture(path: Path, **settings) -> Tensor:
     return torch.from_numpy(read_drawing(path, **settings).rgb)[None]
 
 
-def _folder(name: str) -> Path:
+def input_folder(name: str) -> Path:
     """The folder behind the widget's text. ValueError: not there, or outside ComfyUI's input folder."""
     if name == BUILT_IN:
         return SAMPLES
@@ -202,7 +202,7 @@ def _files(what: str, name: str, extensions: tuple[str, ...]) -> list[Path]:
     prefix = PREFIXES[what] if name == BUILT_IN else ""
     return sorted(
         path
-        for path in _folder(name).iterdir()
+        for path in input_folder(name).iterdir()
         if path.suffix.lower() in extensions and path.name.startswith(prefix) and path.is_file()
     )
 

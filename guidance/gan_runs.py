@@ -1,0 +1,158 @@
+"""Whole trainings of the sketch GAN from pictures to files, the same for the nodes and for the command line."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import Tensor
+
+from ..networks import build
+from ..networks.sketchgan import SketchGAN
+from ..networks.sketchgan_gan import draft_size
+from .features import Features
+from .gan_batches import Shuffled
+from .gan_data import Pictures, Store, tensor
+from .gan_drawing import Drawing
+from .gan_lessons import SETTLING, Drafting, Refining, Settings, generator_of
+from .gan_losses import check_batch
+from .gan_steps import draw_noise
+from .gan_training import Course, Goal, Moment, Watch, curves, learn, sheet, write_weights
+
+DRAFTS = "autoencoder.finished"  # a .safetensors file beside the states, under a name that no loader offers
+ON_THE_WAY = 4  # batches that the norms' statistics of a file that is not final are taken from
+
+
+class Trained(NamedTuple):
+    """weights: as in the file. plot: the losses of all stages. preview: what the network makes, see `samples`."""
+
+    weights: dict[str, Tensor]
+    plot: list[Image.Image]
+    preview: Image.Image
+    courses: dict[str, Course]
+
+
+def train_gan(
+    pictures: Pictures,
+    features: Features,
+    settings: Settings,
+    file: Path,
+    place: Path,
+    goals: tuple[Goal, Goal],
+    *,
+    device: torch.device | str = "cpu",
+    watch: Watch = lambda moment: None,
+    save_every: float = 300.0,
+    half_file: bool = False,
+    notes: dict[str, Any] | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Trained:
+    """Trains the autoencoder to the first goal, then the generator to the second; see learn. The states stand in the
+    folder `place`, and after each save `file` holds what is learned so far: first the autoencoder alone.
+
+    Once the generator has begun, the autoencoder stays as it is, whatever the first goal says then.
+    half_file: in fp16. ValueError: a batch of one, or as in learn.
+    """
+    check_batch(settings.batch)
+    store, plots, courses = Store(pictures, settings.size), [], {}
+    told = {**asdict(settings), **(notes or {})}
+
+    def run(lesson: Drafting | Refining, goal: Goal) -> dict[str, Tensor]:
+        def saved(course: Course) -> None:
+            courses[lesson.name] = course
+            told[lesson.name] = {"steps": course.steps, "minutes": round(course.minutes, 1)}
+            batches = SETTLING if goal.share(course) >= 1 else ON_THE_WAY
+            write_weights(file, lesson.weights(batches), told, half_file)
+
+        with lesson:
+            learn(lesson, place, goal, watch=watch, saved=saved, save_every=save_every, clock=clock)
+            plots.append(curves(lesson, courses[lesson.name].rows))
+        return load_file(file)
+
+    drafts = place / DRAFTS
+    if not drafts.is_file():
+        small = store if settings.size == draft_size(settings.size) else Store(pictures, draft_size(settings.size))
+        weights = run(Drafting(small, features, settings, device), goals[0])
+        if goals[1] == Goal():
+            return Trained(weights, plots, samples(weights, store, device, settings.seed), courses)
+        write_weights(drafts, weights, told)
+    weights = run(Refining(store, features, settings, load_file(drafts), device), goals[1])
+    return Trained(weights, plots, samples(weights, store, device, settings.seed), courses)
+
+
+def samples(weights: dict[str, Tensor], store: Store, device: torch.device | str, seed: int = 0) -> Image.Image:
+    """Rows of a sketch, its photo, the draft and the refined picture in the photo's own style, and the refined one in
+    the next photo's style."""
+    network: Any = build({key: value.float() for key, value in weights.items()}, device=device)
+    chosen = [Shuffled(store.pictures.count, seed, 99)(i) for i in range(min(5, store.pictures.count))]
+    last = store.pictures.sets - 1
+
+    def middle(picture: Any) -> Tensor:
+        edge = (picture.shape[0] - store.side) // 2
+        return tensor(picture[edge : edge + store.side, edge : edge + store.side])
+
+    sketch = torch.stack([middle(store.sketch(last, i)) for i in chosen])
+    photo = torch.stack([middle(store.photo(i)) for i in chosen])
+    own, other = (paint(network, sketch, style, device) for style in (photo, photo.roll(1, 0)))
+    columns = [sketch, photo, *own, other[-1]]
+    return sheet([torch.nn.functional.interpolate(x, (store.side, store.side)) for x in columns])
+
+
+def paint(network: SketchGAN, sketch: Tensor, photo: Tensor, device: torch.device | str) -> list[Tensor]:
+    """The drafts of sketches in the style of photos, and if there is a generator the refined pictures."""
+    side = (network.draft, network.draft)
+    sketch, photo = (torch.nn.functional.interpolate(x.to(device), side, mode="area") for x in (sketch, photo))
+    styles = network.styles(photo)
+    draft = network.drafts(sketch, styles)
+    if network.generator is None:
+        return [draft.cpu()]
+    noise, flips = draw_noise(network.generator, len(sketch), generator_of(0))
+    return [draft.cpu(), network.refined(draft, styles, noise, flips).cpu()]
+
+
+def train_extractor(
+    lesson: Drawing,
+    file: Path,
+    place: Path,
+    goal: Goal,
+    *,
+    keep: int = 1,
+    watch: Watch = lambda moment: None,
+    save_every: float = 300.0,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[list[Path], Trained]:
+    """Trains TOM to its goal. keep: how many stages of the one run become files, each a manner of its own: spread
+    evenly over the last two thirds; the last one is `file`. -> their files, and what was trained."""
+    paths = stage_files(file, keep)
+    dues = [1 - 0.65 * (keep - 1 - i) / max(1, keep - 1) for i in range(keep)]
+    notes = {"image_size": lesson.identity["size"]}
+
+    def look(moment: Moment) -> None:
+        watch(moment)
+        for path, due in zip(paths[:-1], dues, strict=False):
+            if moment.share >= due and not path.is_file():
+                write_weights(path, lesson.weights(), notes)
+
+    def saved(_: Course) -> None:
+        write_weights(file, lesson.weights(), notes)
+
+    with lesson:
+        course = learn(lesson, place, goal, watch=look, saved=saved, save_every=save_every, clock=clock)
+    weights = lesson.weights()
+    drawer = build(weights, device=lesson.device)
+    shown = range(min(5, lesson.photos.pictures.count))
+    photos = torch.stack([tensor(lesson.photos.photo(i, lesson.photos.side)) for i in shown])
+    drawn = drawer((photos.to(lesson.device) + 1) / 2) * 2 - 1
+    plots = [curves(lesson, course.rows)]
+    return paths, Trained(weights, plots, sheet([photos, drawn.cpu()]), {lesson.name: course})
+
+
+def stage_files(file: Path, keep: int) -> list[Path]:
+    """The files of the stages that are kept of one run: name-1, name-2 ..., and the last one as it is."""
+    return [file.with_name(f"{file.stem}-{i}{file.suffix}") for i in range(1, keep)] + [file]

@@ -1,0 +1,244 @@
+"""What the training nodes share: their common inputs, where files go, and how a run is watched."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_management
+import folder_paths
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+
+from .. import host
+from ..guidance.extractors import Extractor
+from ..guidance.features import Features
+from .experts import FeaturesSocket
+from .pairs import BUILT_IN, ITSELF, PREFIXES, input_folder
+
+if TYPE_CHECKING:  # imported where they are used: most sessions train nothing
+    from ..guidance.gan_training import Goal, Moment
+
+GO_ON, ANEW = "go on where it stopped", "start anew"
+PRECISIONS = ("float32", "bfloat16")
+SIZES = ("128", "256", "512", "1024")
+DRAFT_SHARE = 0.4  # of a time budget, for the autoencoder
+SAY_EVERY, SHOW_EVERY = 2.0, 15.0  # seconds between two texts and between two previews
+
+
+def judge_width(width: int) -> int:
+    """The discriminator's width beside a generator's: 64 as published, less where that is narrow."""
+    return 16 if width < 16 else 32 if width < 32 else 64
+
+
+class Watch:
+    """Told after every step: hears Cancel, moves the bar, and sends text, curves and pictures now and then."""
+
+    def __init__(self, node_id: str | None, spans: dict[str, tuple[float, float]]) -> None:
+        self.node_id, self.spans = node_id, spans
+        self.bar = ProgressBar(1000)
+        self.said = self.shown = time.monotonic()
+
+    def __call__(self, moment: Moment) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        first, last = self.spans[moment.lesson.name]
+        value, now = round(1000 * (first + (last - first) * moment.share)), time.monotonic()
+        if now - self.shown > SHOW_EVERY:
+            self.shown = now
+            self.bar.update_absolute(value, preview=("JPEG", _seen(moment), None))
+        else:
+            self.bar.update_absolute(value)
+        if now - self.said > SAY_EVERY:
+            self.said = now
+            host.say_on_node(self.node_id, _said(moment))
+
+
+def _seen(moment: Moment) -> Any:
+    from ..guidance import gan_training
+
+    return gan_training.under_one_another(
+        [gan_training.curves(moment.lesson, moment.course.rows), gan_training.sheet(moment.shown)]
+    )
+
+
+def _said(moment: Moment) -> str:
+    course = moment.course
+    losses = [
+        f"{k} {v:.3g}" for k, v in (course.rows[-1] if course.rows else {}).items() if k not in ("step", "minutes")
+    ]
+    head = f"{moment.lesson.name}: step {course.steps}, {course.minutes:.1f} minutes, {moment.share:.0%}"
+    return "\n".join([head, *losses])
+
+
+def summary(courses: dict[str, Any], file: Path) -> str:
+    lines = [f"{name}: {course.steps} steps, {course.minutes:.1f} minutes" for name, course in courses.items()]
+    text = "\n".join([*lines, f"Saved: {file}"])
+    logging.info(text)
+    return text
+
+
+def goal_of(steps: int, minutes: float) -> Goal:
+    """ValueError: nothing to do."""
+    from ..guidance.gan_training import Goal
+
+    if not steps and not minutes:
+        raise ValueError("Both the steps and the minutes are 0, so there is nothing to learn. Set one of them.")
+    return Goal(steps, minutes)
+
+
+def gan_goals(draft_steps: int, gan_steps: int, minutes: float) -> tuple[Goal, Goal]:
+    from ..guidance.gan_training import Goal
+
+    return goal_of(draft_steps, DRAFT_SHARE * minutes), Goal(gan_steps, (1 - DRAFT_SHARE) * minutes)
+
+
+def check_features(features: Any) -> None:
+    """ValueError: a domain extractor, which shares the socket."""
+    if not isinstance(features, Features):
+        raise ValueError(
+            "Pictures cannot be compared by a domain extractor: load the built-in features, LPIPS or a VGG."
+        )
+
+
+def make_room() -> Any:
+    """The device to train on, with everything else unloaded from it: a training needs all there is."""
+    device = comfy.model_management.get_torch_device()
+    host.make_room(device, comfy.model_management.get_total_memory(device))
+    return device
+
+
+def device_of(drawer: Extractor, size: int) -> Any:
+    """Where an extractor draws, with room made for one photo."""
+    if drawer.network is None:
+        return comfy.model_management.get_torch_device()
+    device = drawer.network.patcher.load_device
+    host.make_room(device, 2 * drawer.bytes_a_pixel * (size or 2048) ** 2)
+    return device
+
+
+def model_and_state(folder: str, name: str) -> tuple[Path, Path]:
+    """The model file of this name, and the folder beside it that the training is kept in."""
+    home = Path(folder_paths.get_folder_paths(folder)[0])
+    return home / f"{plain_name(name)}.safetensors", home / f"{plain_name(name)}.training"
+
+
+def plain_name(name: str) -> str:
+    """ValueError: a name that is none for a file or a folder."""
+    name = name.strip()
+    if not name or name.startswith(".") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
+        raise ValueError(f'{name!r} cannot be the name of a file. Leave out \\ / : * ? " < > | and dots in front.')
+    return name
+
+
+def tidy(name: str) -> str:
+    """The name of an extractor as that of a folder."""
+    return re.sub(r"[^\w .()-]+", "_", os.path.splitext(os.path.basename(name))[0]).strip(" .") or "extractor"
+
+
+def prefix_of(role: str, folder: str) -> str:
+    return PREFIXES[role] if folder == BUILT_IN else ""
+
+
+def first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value
+
+
+def valid(name: str | None, *folders: str | None) -> bool | str:
+    """True, or what is wrong with the widgets; None: a link, known only when it runs."""
+    try:
+        if name is not None:
+            plain_name(name)
+        for folder in folders:
+            if folder is not None:
+                input_folder(folder)
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def state_of(*folders: str | None) -> str:
+    """Changes when a file of these folders does, so that the host runs the node again."""
+    digest = hashlib.sha256()
+    for folder in folders:
+        for path in sorted(input_folder(folder).rglob("*")) if folder is not None else ():
+            state = path.stat()
+            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def name_input(default: str, place: str) -> io.String.Input:
+    return io.String.Input(
+        "name",
+        default=default,
+        tooltip=f"The result is saved as this in {place}, ready for its loader. The same name goes on with the same "
+        "training.",
+    )
+
+
+def folder_input(name: str, tip: str) -> io.Combo.Input:
+    return io.Combo.Input(
+        name,
+        options=[*folder_paths.get_input_subfolders(), BUILT_IN, ITSELF],
+        tooltip=f"{tip} Inside ComfyUI's input folder; a dot is that folder itself.",
+    )
+
+
+def features_input(tip: str) -> io.Input:
+    return FeaturesSocket.Input("features", tooltip=f"From Load Sketch Features. {tip}")
+
+
+def minutes_input(tip: str) -> io.Float.Input:
+    return io.Float.Input(
+        "minutes",
+        default=0.0,
+        min=0.0,
+        max=100_000.0,
+        step=1.0,
+        tooltip=f"{tip}, or until the steps are done, whichever is first. 0: the steps alone decide.",
+    )
+
+
+def common_inputs() -> list[io.Input]:
+    return [
+        io.Combo.Input(
+            "precision",
+            options=list(PRECISIONS),
+            advanced=True,
+            tooltip="bfloat16: convolutions in half precision, quicker and smaller on newer GPUs, slower on most CPUs.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            tooltip="Of the first weights and of everything random, 0 to 2147483647. The same seed and photos give the "
+            "same network on the same machine.",
+        ),
+        io.Float.Input(
+            "save_minutes",
+            default=5.0,
+            min=0.0,
+            max=1440.0,
+            step=1.0,
+            advanced=True,
+            tooltip="Minutes between two saves, 0 to 1440: what a crash can cost. Cancel saves by itself. 0: after "
+            "every step.",
+        ),
+        io.Combo.Input(
+            "begin",
+            options=[GO_ON, ANEW],
+            tooltip="go on: from the kept state of this name, if there is one. start anew: the kept state is deleted.",
+        ),
+    ]
+
+
+def picture_outputs(tip: str) -> list[io.Output]:
+    return [
+        io.Image.Output("plot", display_name="plot", tooltip="The losses over the steps, of every run of this name."),
+        io.Image.Output("preview", display_name="preview", tooltip=tip),
+    ]
