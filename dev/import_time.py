@@ -119,9 +119,13 @@ def measure_here() -> dict[str, Any]:
 
 
 def measure(runs: int = 1) -> list[dict[str, Any]]:
-    """`runs` measurements, each in a fresh process."""
+    """`runs` measurements, each in a fresh process.
+
+    Compiled modules are kept, as Python does on a person's machine, whatever this process was told: the first run after
+    a change compiles what changed, which takes as long again as all the rest.
+    """
     command = [sys.executable, __file__, "--one"]
-    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore", "PYTHONDONTWRITEBYTECODE": ""}
     found = []
     for _ in range(runs):
         done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)

@@ -30,7 +30,8 @@ class Features:
     """A frozen network that looks at pictures.
 
     kind: "clip", "vgg", "inception" or "clip vision". taps: the names of the maps, in order. prepare: from a picture to
-    what the network wants to see. published: fed and compared as Inversion-by-Inversion did it, see `features`.
+    what the network wants to see. published: fed and compared as Inversion-by-Inversion did it, see `features`. size:
+    the shorter side that larger pictures are reduced to, where smaller ones stay as they are (0: no limit).
     """
 
     name: str
@@ -39,6 +40,7 @@ class Features:
     taps: tuple[str, ...]
     prepare: Callable[[Tensor], Tensor]
     published: bool = False
+    size: int = 0
 
     def open(self, device: torch.device | str) -> Callable[[Tensor], Maps]:
         """look(x [B,3,H,W] float32 in [0,1] on `device`; published: in [-1,1]) -> the maps of `taps`, each [B,C,h,w];
@@ -57,6 +59,15 @@ class Features:
         """LPIPS on this network, to be opened like it."""
         return Perceptual(self)
 
+    def summary(self, smooth: bool = False) -> Summary:
+        """The whole picture in one vector, to compare sets of pictures by. ValueError: the file is cut too short."""
+        if self.kind == "inception" and not self.network.patcher.model.deep:
+            raise ValueError(
+                f"'{self.name}' holds only the first layers of InceptionV3, and sets of pictures are compared by its "
+                "last one. Load the whole file (pt_inception-2015-12-05), or leave the features open."
+            )
+        return Summary(self, smooth)
+
 
 @dataclass(frozen=True, eq=False)
 class Perceptual:
@@ -73,6 +84,38 @@ class Perceptual:
         lin = stored and [ordinary(weight).to(device, torch.float32) for weight in stored]
         look = self.features.prepare
         return lambda a, b: perceptual_distance(network(look(a)), network(look(b)), lin)
+
+
+@dataclass(frozen=True, eq=False)
+class Summary:
+    """A picture as one vector [D]: what the last layer sees, on the mean over the picture.
+
+    InceptionV3 sees it as FID is published: brought to 299 x 299 whatever its shape, bilinear, without smoothing.
+    smooth: smoothed, as it should be where pictures are reduced (Parmar et al. 2022). VGG sees it at a shorter side of
+    its own size (256 where it has none), smaller ones enlarged, so that sets of two sizes are seen alike.
+    """
+
+    features: Features
+    smooth: bool = False
+
+    def open(self, device: torch.device | str, size: int = 0) -> Callable[[Tensor], Tensor]:
+        """look(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,D]. size: shorter side that pictures are brought to
+        before anything else (VGG: at which it sees them); 0: none."""
+        known = self.features
+        if known.kind == "inception":
+            whole = Frozen(known.network.patcher, lambda net, x: net.whole(x)).open(device)
+            return lambda x: whole(known.prepare(_scaled(self._sized(x, size), 299, 299, self.smooth)))
+        look = known.open(device)
+        side = size or (known.size or 256 if known.kind == "vgg" else 0)
+
+        def last(x: Tensor) -> Tensor:
+            found = look(self._sized(x, side))[-1]
+            return found.mean((2, 3)) if found.ndim == 4 else found
+
+        return last
+
+    def _sized(self, x: Tensor, side: int) -> Tensor:
+        return _scaled(x, *_shorter_side(x, side)) if side else x
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +152,7 @@ def features(
     # imported here, where a network is there to be told: most sessions have none
     from ..networks.clip_resnet import INTENDED, PUBLISHED, ClipResNet
     from ..networks.dse import DSE
-    from ..networks.inception import InceptionStem
+    from ..networks.inception import STEM, Inception
     from ..networks.vgg import VGG
 
     network = patcher.model
@@ -126,10 +169,11 @@ def features(
         call = Frozen(patcher, lambda net, x: net(x, names), ("features",))
         way = "as trained" if not published else "raw" if network.lin is None else "LPIPS"
         prepare = partial(_for_vgg, size, 2 ** len(network.taps), way)
-        return Features(name, call, "vgg", names, prepare, published)
-    if isinstance(network, InceptionStem):
-        call = Frozen(patcher, lambda net, x: net(x))
-        return Features(name, call, "inception", ("pool1",), partial(_for_inception, size or 299, published), published)
+        return Features(name, call, "vgg", names, prepare, published, size)
+    if isinstance(network, Inception):
+        call = Frozen(patcher, lambda net, x: net(x), STEM)
+        prepare = partial(_for_inception, size or 299, published)
+        return Features(name, call, "inception", ("pool1",), prepare, published)
     raise ValueError(f"A {type(network).__name__} network cannot serve as features.")
 
 

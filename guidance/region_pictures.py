@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from . import charts
 from .palettes import Colour
 
 SMALLEST = 512  # longer side of a picture that words are written on; smaller ones are enlarged
@@ -62,6 +61,8 @@ def middle(mask: Tensor) -> tuple[float, float]:
 
 def _written(picture: Tensor, words: Sequence[tuple[tuple[float, float], str]]) -> Tensor:
     """Words at shares of width and height on a picture [H, W, 3]."""
+    from . import charts  # here, where something is written
+
     flat = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().cpu().numpy())
     scale = max(1.0, SMALLEST / max(flat.size))
     if scale > 1:

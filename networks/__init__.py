@@ -139,9 +139,9 @@ LAYOUTS = (
         "features",
         ("Conv2d_1a_3x3.conv.weight", "Conv2d_2a_3x3.conv.weight", "Conv2d_2b_3x3.conv.weight"),
         (),
-        _inception.InceptionStem,
+        _inception.Inception,
         _inception.config_from,
-        _inception.stem_only,
+        _inception.without_classifiers,
     ),
     Layout(
         "DSE (EGSDE)",

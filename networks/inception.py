@@ -1,6 +1,9 @@
-"""The first layers of InceptionV3 (Szegedy et al., arXiv 1512.00567), under torchvision's key names.
+"""InceptionV3 (Szegedy et al., arXiv 1512.00567) without its classifiers, under torchvision's key names.
 
-Inversion-by-Inversion compares pictures after the first max pool; nothing behind it is built.
+Inversion-by-Inversion compares pictures after the first max pool; FID and KID compare the last layer's means. Files
+that hold no more than the first filters make a network of these alone. Two kinds of whole files are about:
+torchvision's (1000 classes), and the one that FID is defined by, brought over from TensorFlow (1008 classes), whose
+pools differ.
 """
 
 from __future__ import annotations
@@ -10,47 +13,136 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d, relu
+from torch.nn.functional import avg_pool2d, max_pool2d, relu
 
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3")
+MIDDLE = ("Conv2d_3b_1x1", "Conv2d_4a_3x3")
+STRIDED = (  # filters that halve; they and UNPADDED have no rim, all others keep the size
+    *("Conv2d_1a_3x3", "Mixed_6a.branch3x3", "Mixed_6a.branch3x3dbl_3"),
+    *("Mixed_7a.branch3x3_2", "Mixed_7a.branch7x7x3_4"),
+)
+UNPADDED = ("Conv2d_2a_3x3", "Conv2d_4a_3x3")
+# The branches of each kind of block: steps one after another, a|b side by side.
+_DOUBLE = "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"
+_LONG = " ".join(f"branch7x7dbl_{i}" for i in range(1, 6))
+BRANCHES = {
+    "A": ("branch1x1", "branch5x5_1 branch5x5_2", _DOUBLE, "pool branch_pool"),
+    "B": ("branch3x3", _DOUBLE, "halve"),
+    "C": ("branch1x1", "branch7x7_1 branch7x7_2 branch7x7_3", _LONG, "pool branch_pool"),
+    "D": ("branch3x3_1 branch3x3_2", "branch7x7x3_1 branch7x7x3_2 branch7x7x3_3 branch7x7x3_4", "halve"),
+    "E": (
+        "branch1x1",
+        "branch3x3_1 branch3x3_2a|branch3x3_2b",
+        "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3a|branch3x3dbl_3b",
+        "pool branch_pool",
+    ),
+}
+BLOCKS = {
+    **{f"Mixed_5{letter}": "A" for letter in "bcd"},
+    "Mixed_6a": "B",
+    **{f"Mixed_6{letter}": "C" for letter in "bcde"},
+    "Mixed_7a": "D",
+    **{f"Mixed_7{letter}": "E" for letter in "bc"},
+}
+FID_CLASSES = 1008
+Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Filter(nn.Module):
-    """A 3x3 filter, its norm, a ReLU."""
+    """A filter of this shape [out,in,h,w], its norm, a ReLU."""
 
-    def __init__(self, channels: int, out: int, ops: Any, *, stride: int, padding: int, **kw: Any) -> None:
+    def __init__(self, name: str, shape: tuple[int, ...], ops: Any, **kw: Any) -> None:
         super().__init__()
-        self.conv = ops.Conv2d(channels, out, 3, stride=stride, padding=padding, bias=False, **kw)
+        out, channels, *size = shape
+        padding = (0, 0) if name in STRIDED + UNPADDED else tuple(side // 2 for side in size)
+        stride = 2 if name in STRIDED else 1
+        self.conv = ops.Conv2d(channels, out, tuple(size), stride=stride, padding=padding, bias=False, **kw)
         self.bn = ops.BatchNorm2d(out, eps=1e-3, **kw)
 
     def forward(self, x: Tensor) -> Tensor:
         return relu(self.bn(self.conv(x)))
 
 
-class InceptionStem(nn.Module):
-    """net(x [B,3,299,299] in [-1,1]) -> [the map after the first max pool, [B,64,73,73]]."""
+class Block(nn.Module):
+    """Branches beside one another, their maps joined. pool: how the branch behind a pool looks around itself."""
 
-    def __init__(
-        self, *, widths: tuple[int, int, int] = (32, 32, 64), ops: Any = nn, dtype: Any = None, device: Any = None
-    ) -> None:
+    def __init__(self, name: str, shapes: Shapes, pool: str, ops: Any, **kw: Any) -> None:
+        super().__init__()
+        self.branches, self.pool = BRANCHES[BLOCKS[name]], pool
+        for step in _filters(name):
+            self.add_module(step, Filter(f"{name}.{step}", shapes[f"{name}.{step}"], ops, **kw))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.cat([self.follow(branch, x) for branch in self.branches], 1)
+
+    def follow(self, branch: str, x: Tensor) -> Tensor:
+        for step in branch.split():
+            if step == "halve":
+                x = max_pool2d(x, 3, stride=2)
+            elif step == "pool" and self.pool == "max":
+                x = max_pool2d(x, 3, stride=1, padding=1)
+            elif step == "pool":
+                x = avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=self.pool == "with rim")
+            else:
+                x = torch.cat([self.get_submodule(name)(x) for name in step.split("|")], 1)
+        return x
+
+
+class Inception(nn.Module):
+    """net(x [B,3,299,299] in [-1,1]) -> [the map after the first max pool, [B,64,73,73]].
+
+    whole(x) -> the last layer's means [B,2048], where the file has the layers up to it (`deep`). fid: whether it is the
+    network that FID is defined by.
+    """
+
+    def __init__(self, *, shapes: Shapes, fid: bool, ops: Any = nn, dtype: Any = None, device: Any = None) -> None:
         super().__init__()
         kw: dict[str, Any] = {"dtype": dtype, "device": device}
-        self.in_channels = 3
-        self.Conv2d_1a_3x3 = Filter(3, widths[0], ops, stride=2, padding=0, **kw)
-        self.Conv2d_2a_3x3 = Filter(widths[0], widths[1], ops, stride=1, padding=0, **kw)
-        self.Conv2d_2b_3x3 = Filter(widths[1], widths[2], ops, stride=1, padding=1, **kw)
+        self.in_channels, self.deep = 3, MIDDLE[0] in shapes
+        self.register_buffer("fid", torch.tensor(fid, device=device))  # kept in the weights: nothing else there tells
+        for name in (*STEM, *(MIDDLE if self.deep else ())):
+            self.add_module(name, Filter(name, shapes[name], ops, **kw))
+        for name in BLOCKS if self.deep else ():
+            pool = "with rim" if not fid else "max" if name == "Mixed_7c" else "within"
+            self.add_module(name, Block(name, shapes, pool, ops, **kw))
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        return [max_pool2d(self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x))), 3, stride=2)]
+        for name in STEM:
+            x = self.get_submodule(name)(x)
+        return [max_pool2d(x, 3, stride=2)]
+
+    def whole(self, x: Tensor) -> Tensor:
+        (x,) = self(x)
+        for name in MIDDLE:
+            x = self.get_submodule(name)(x)
+        x = max_pool2d(x, 3, stride=2)
+        for name in BLOCKS:
+            x = self.get_submodule(name)(x)
+        return x.mean((2, 3))
+
+
+def _filters(block: str) -> list[str]:
+    steps = [name for branch in BRANCHES[BLOCKS[block]] for step in branch.split() for name in step.split("|")]
+    return [step for step in steps if step not in ("pool", "halve")]
+
+
+def _known(state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
+    """The filters that are built from these weights: all of them, or the first three."""
+    if f"{MIDDLE[0]}.conv.weight" not in state_dict:
+        return STEM
+    return (*STEM, *MIDDLE, *(f"{block}.{step}" for block in BLOCKS for step in _filters(block)))
 
 
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
-    return {"widths": tuple(state_dict[f"{key}.conv.weight"].shape[0] for key in STEM)}
+    shapes = {name: tuple(state_dict[f"{name}.conv.weight"].shape) for name in _known(state_dict)}
+    return {"shapes": shapes, "fid": bool(state_dict["fid"])}
 
 
-def stem_only(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The three first filters; older files lack the counters of their norms."""
-    kept = {key: value for key, value in state_dict.items() if key.startswith(STEM)}
-    for key in STEM:
-        kept.setdefault(f"{key}.bn.num_batches_tracked", torch.tensor(0))
-    return kept
+def without_classifiers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The filters and their norms, and `fid`, which the classifier told; older files lack the norms' counters."""
+    names = _known(state_dict)
+    kept = {key: value for key, value in state_dict.items() if key.rsplit(".", 2)[0] in names}
+    for name in names:
+        kept.setdefault(f"{name}.bn.num_batches_tracked", torch.tensor(0))
+    classes = state_dict["fc.weight"].shape[0] if "fc.weight" in state_dict else 0
+    return {**kept, "fid": torch.tensor(classes == FID_CLASSES)}

@@ -2,7 +2,24 @@
 
 from __future__ import annotations
 
-from . import drawing, experts, gradop, inversion, pairs, priors, regions, report, sdedit, starter, style, walks
+from . import (
+    drawing,
+    experts,
+    gradop,
+    inversion,
+    metrics,
+    pairs,
+    priors,
+    regions,
+    report,
+    sdedit,
+    sketchgan,
+    starter,
+    style,
+    training,
+    training_sketches,
+    walks,
+)
 
 NODES = [
     *drawing.NODES,
@@ -15,6 +32,10 @@ NODES = [
     *gradop.NODES,
     *style.NODES,
     *regions.NODES,
+    *sketchgan.NODES,
+    *training_sketches.NODES,
+    *training.NODES,
     *pairs.NODES,
     *report.NODES,
+    *metrics.NODES,
 ]

@@ -1,0 +1,253 @@
+"""How like real pictures a set of results is: FID, KID and LPIPS, of IMAGEs or of whole folders."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import folder_paths
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host
+from ..guidance.features import Domain, Features
+from ..guidance.frozen import gradients
+from .experts import STARTER, FeaturesSocket, load_features
+from .pairs import ITSELF, input_folder
+
+if TYPE_CHECKING:
+    from ..guidance import image_sets
+
+NO_FOLDER = "the connected images"
+RESIZES = {"as published": False, "smoothed": True}
+LIMIT = 4000  # results, and twice as many references, as the sketch GAN's release takes
+BYTES_A_PIXEL = 2000  # of what a network keeps of the pictures it looks at together
+
+
+class SketchImageMetrics(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        folders = [NO_FOLDER, *folder_paths.get_input_subfolders(), ITSELF]
+        folder_tip = "A folder inside ComfyUI's input folder instead, for many {}: read one by one, of any sizes."
+        return io.Schema(
+            node_id="SketchImageMetrics",
+            display_name="Image Metrics",
+            category="sketch/report",
+            description="How near a set of results is to a set of real pictures (FID, KID), and each result to its "
+            "partner (LPIPS). The built-in network needs no download; for FID proper load the InceptionV3 it is "
+            "defined by.",
+            search_aliases=["FID", "KID", "LPIPS", "Frechet", "Inception distance", "evaluation", "sketch GAN"],
+            is_input_list=True,
+            inputs=[
+                io.Image.Input(
+                    "results", optional=True, tooltip="The pictures to judge, 2 or more: lists, batches, mixed sizes."
+                ),
+                io.Image.Input(
+                    "references",
+                    optional=True,
+                    tooltip="Real pictures of the same kind, 2 or more. As many as results: LPIPS pairs them in order.",
+                ),
+                io.Combo.Input("results_folder", options=folders, tooltip=folder_tip.format("results")),
+                io.Combo.Input("references_folder", options=folders, tooltip=folder_tip.format("references")),
+                io.Int.Input(
+                    "limit",
+                    default=LIMIT,
+                    min=2,
+                    max=100_000,
+                    tooltip="At most so many results, the first ones, and twice as many references; 2 to 100000. The "
+                    "published protocol has 4000 and 8000.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=2048,
+                    step=8,
+                    tooltip="All pictures are first brought to this shorter side, 8 to 2048 pixels, so that sets of "
+                    "two sizes are compared alike. 0: at once to what the network sees, as published.",
+                ),
+                io.Combo.Input(
+                    "resize",
+                    options=list(RESIZES),
+                    advanced=True,
+                    tooltip="How InceptionV3 gets its 299 x 299. as published: without smoothing, which FIDs of papers "
+                    "have. smoothed: large pictures are reduced properly; compare with none of those.",
+                ),
+                FeaturesSocket.Input(
+                    "features",
+                    optional=True,
+                    tooltip="What FID and KID are measured in, from Load Sketch Features. Left open: the built-in "
+                    "network, which knows landscapes. InceptionV3 of FID: pt_inception-2015-12-05.",
+                ),
+                FeaturesSocket.Input(
+                    "perceptual",
+                    optional=True,
+                    tooltip="What LPIPS is measured in, from Load Sketch Features: an LPIPS file, or a VGG. Left open: "
+                    "the built-in network.",
+                ),
+            ],
+            outputs=[
+                io.Float.Output(
+                    "fid", display_name="fid", tooltip="Frechet distance of the two sets, 0 or more; 0 is the same set."
+                ),
+                io.Float.Output(
+                    "kid", display_name="kid", tooltip="Kernel distance of the two sets; about 0 for sets of one world."
+                ),
+                io.Float.Output(
+                    "lpips",
+                    display_name="lpips",
+                    tooltip="Mean distance of the pairs, 0 is equal. Not a number (nan) where there are no pairs.",
+                ),
+                io.String.Output(
+                    "report", display_name="report", tooltip="All of it with its conditions, as markdown."
+                ),
+                io.String.Output(
+                    "numbers", display_name="numbers", tooltip="The same as JSON, LPIPS of each pair too."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, results_folder: list[str | None], references_folder: list[str | None]) -> bool | str:
+        try:
+            for name in (*results_folder, *references_folder):
+                if name not in (None, NO_FOLDER):  # None: a link, known only when it runs
+                    input_folder(name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def fingerprint_inputs(cls, results_folder: list[str | None], references_folder: list[str | None], **_) -> str:
+        from ..guidance import image_sets  # here, as in the others below: only who measures needs it
+
+        digest = hashlib.sha256()
+        for name in (*results_folder, *references_folder):
+            for path in [] if name in (None, NO_FOLDER) else image_sets.picture_files(input_folder(name)):
+                state = path.stat()
+                digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+        return digest.hexdigest()
+
+    @classmethod
+    def execute(
+        cls,
+        results_folder: list[str],
+        references_folder: list[str],
+        limit: list[int],
+        size: list[int],
+        resize: list[str],
+        results: list[Tensor] | None = None,
+        references: list[Tensor] | None = None,
+        features: list[Any] | None = None,
+        perceptual: list[Any] | None = None,
+    ) -> io.NodeOutput:
+        found = compare(
+            chosen("results", results, results_folder[0], limit[0]),
+            chosen("references", references, references_folder[0], 2 * limit[0]),
+            features[0] if features else load_features(STARTER),
+            perceptual[0] if perceptual else load_features(STARTER),
+            Path(folder_paths.get_system_user_directory("sketchsynth")) / "metrics",
+            size=size[0],
+            smooth=RESIZES[resize[0]],
+        )
+        numbers = json.dumps(found.numbers(), indent=1)
+        return io.NodeOutput(
+            found.fid, found.kid, found.lpips, found.report, numbers, ui=host.text_on_node(cls, found.report)
+        )
+
+
+def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> image_sets.Pictures:
+    """The set behind a socket or a folder. ValueError: neither, or both."""
+    from ..guidance import image_sets
+
+    if folder == NO_FOLDER:
+        if images is None:
+            raise ValueError(f"There are no {what}: connect images, or choose a folder of them.")
+        return image_sets.Connected(images, limit)
+    if images is not None:
+        raise ValueError(f"The {what} came twice: as images and as the folder '{folder}'. Take one of them away.")
+    return image_sets.Folder(input_folder(folder), limit)
+
+
+def compare(
+    results: image_sets.Pictures,
+    references: image_sets.Pictures,
+    features: Features | Domain,
+    perceptual: Features | Domain,
+    folder: Path,
+    *,
+    size: int = 0,
+    smooth: bool = False,
+    paired: bool = True,
+) -> image_sets.Found:
+    """All three measures. size, smooth: see features.Summary. paired: whether equally long sets are pairs.
+
+    What the network saw of a set is kept in `folder` under a hash of the pictures, the network's weights and the
+    settings. ValueError: too few pictures, or a network that cannot serve.
+    """
+    from ..guidance import image_metrics as metrics
+    from ..guidance import image_sets
+
+    for what, pictures in (("results", results), ("references", references)):
+        if len(pictures) < 2:
+            raise ValueError(
+                f"{len(pictures)} {what} came, and a set to compare needs 2 pictures or more, better hundreds. Connect "
+                "more, or choose another folder."
+            )
+    features, perceptual = _usable(features), _usable(perceptual)
+    if perceptual.kind not in ("vgg", "clip"):
+        raise ValueError(
+            f"LPIPS compares maps of several layers, and '{perceptual.name}' ({perceptual.kind}) does not give them. "
+            "Load an LPIPS file or a VGG, or leave perceptual open."
+        )
+    paired &= len(results) == len(references)
+    progress = ProgressBar(len(results) + len(references) + paired * len(results))  # updates hear Cancel
+    device = features.network.patcher.load_device
+    host.make_room(device, BYTES_A_PIXEL * metrics.AT_ONCE)
+    summary, network = features.summary(smooth), image_sets.network_digest(features)
+
+    def seen_in(pictures: image_sets.Pictures) -> Tensor:
+        settings = f"1 {network} {size} {smooth} {features.kind} {features.size} {features.taps}"
+        key = hashlib.sha256(f"{settings} {pictures.digest()}".encode()).hexdigest()
+        made = []
+
+        def make() -> Tensor:
+            made.append(True)
+            with gradients():
+                return metrics.vectors(pictures, summary.open(device, size), device, progress.update)
+
+        found = metrics.kept(folder, key, make)
+        if not made:
+            progress.update(len(pictures))
+        return found
+
+    mine, theirs = seen_in(results), seen_in(references)
+    each: list[float] = []
+    if paired:
+        look = perceptual.perceptual().open(perceptual.network.patcher.load_device)
+        pairs = zip(results, references, strict=True)
+        each = metrics.pair_distances(pairs, look, perceptual.network.patcher.load_device, progress.update).tolist()
+    fid, kid = metrics.frechet(mine, theirs), metrics.kernel_distance(mine, theirs)
+    found = image_sets.Found(fid, kid.value, kid.spread, each, "")
+    return found._replace(report=image_sets.report(found, mine, theirs, features, perceptual, size, smooth))
+
+
+def _usable(network: Features | Domain) -> Features:
+    """ValueError: a network that does not see pictures as they are."""
+    if isinstance(network, Domain):
+        raise ValueError(
+            f"'{network.name}' is a domain extractor, which sees noised pictures only. Load other features here."
+        )
+    if network.published:
+        raise ValueError(
+            f"'{network.name}' is fed as published by Inversion-by-Inversion, which is not how it was trained. Set "
+            "feeding to 'as trained' in Load Sketch Features."
+        )
+    return network
+
+
+NODES = [SketchImageMetrics]
