@@ -84,8 +84,10 @@ class Colours:
 
     def painting(self, case: Case) -> Any:
         """[SIDE,SIDE,3]: the hour's sky above one colour, halfway between those of the two grounds."""
+        import torch
+
         first, second = (self.mean(GROUNDS[name], case.hour) for name in (case.first, case.second))
-        land = sum(case.masks())[..., None]
+        land = torch.stack(case.masks()).sum(0)[..., None]
         return land * (first + second) / 2 + (1 - land) * self.mean("sky", case.hour)
 
 

@@ -44,7 +44,9 @@ class DecodingLesson(nn.Module):
             self.network = vae.taesd_decoder
             awaken(self.network)
             self.critic = Critic()
-        self.to(memory_format=torch.channels_last)
+        for parameter in self.parameters():
+            if parameter.ndim == 4:
+                parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.held = {key: value for key, value in whole.items() if not key.startswith("taesd_decoder.")}
         self.stated = notes
         self.look: Callable[[Tensor], list[Tensor]] | None = None

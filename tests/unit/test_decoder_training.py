@@ -55,7 +55,8 @@ def test_spare_channels_learn(training, whole, batch):
     lesson.loss(batch, torch.Generator()).backward()
     for module in lesson.network.modules():
         if isinstance(module, torch.nn.Conv2d) and len(module.weight) > used:
-            assert module.weight.grad[used:].abs().max() > 0, "and what is written to them, from the second step on"
+            slope = module.weight.grad
+            assert slope is not None and slope[used:].abs().max() > 0, "and what is written to them, from then on"
 
 
 def test_each_half_learns_from_its_own_loss(training, whole, batch):
