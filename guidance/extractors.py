@@ -51,9 +51,10 @@ def extractor(name: str, patcher: Any) -> Extractor:
     """An Extractor around a host ModelPatcher that holds an InformativeDrawings or a TOM network."""
     from ..networks.tom import TOM
 
-    network: Any = patcher.model
+    network = patcher.model
     # six maps of 64 channels, or TOM's last doubling: four times the channels of its last map, padded, and two results
-    needed = 24 * network.g.final[0].in_channels if isinstance(network, TOM) else 6 * 64 * 4
+    last: Any = network.g.final[0] if isinstance(network, TOM) else None
+    needed = 6 * 64 * 4 if last is None else 24 * last.in_channels
     return Extractor(name, Frozen(patcher, lambda network, x: network(x)), needed)
 
 

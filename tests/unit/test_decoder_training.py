@@ -56,7 +56,8 @@ def test_spare_channels_learn(training, whole, batch):
     for module in lesson.network.modules():
         if isinstance(module, torch.nn.Conv2d) and len(module.weight) > used:
             slope = module.weight.grad
-            assert slope is not None and slope[used:].abs().max() > 0, "and what is written to them, from then on"
+            assert slope is not None
+            assert slope[used:].abs().max() > 0, "and what is written to them, from the second step on"
 
 
 def test_each_half_learns_from_its_own_loss(training, whole, batch):
