@@ -38,7 +38,10 @@ def main() -> None:
     if sys.argv[1] in ELSEWHERE:
         from train_gan import COMMANDS
 
-        COMMANDS[sys.argv[1]](sys.argv[2:])
+        try:
+            COMMANDS[sys.argv[1]](sys.argv[2:])
+        except KeyboardInterrupt:  # it was saved, and said
+            sys.exit(130)
         return
     brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
     room(TRAININGS[sys.argv[1]]).main(sys.argv[2:], **brought)
