@@ -20,6 +20,7 @@ STRENGTHS = (0.2, 0.35, 0.5, 0.65, 0.8)
 REPEATED = ((0.35, 2), (0.35, 3))  # strength, walks
 ROUNDS = (1, 2, 3, 4, 5)
 LATER = ((0.7, 5), (0.6, 5))  # strength, rounds
+BROAD = 7.0  # sigma in pixels of a broader painter: of a latent pixel's size, as the published one is at 512 px
 AGAIN = (0.5, 0.7)  # GradOP's strength: how much of the walk is done again
 ALONE = 3  # pictures of the words alone for every caption
 FEW = 4  # every so many pictures are painted over with strokes, which takes half a second each
@@ -105,10 +106,10 @@ class Ways(NamedTuple):
         return lab.walk(lab.prompts(self.captions[a:b]), sampler, sigmas, guide, FIRST + a)
 
     def gradop(
-        self, a: int, b: int, variant: str, rounds: int = 3, strength: float = 0.8, steps: int = 12, decoder="auto"
+        self, a: int, b: int, variant: str, rounds: int = 3, strength: float = 0.8, steps: int = 12, blur: float = 0.0
     ) -> Any:
         lab = self.lab
-        settings = (variant, strength, rounds, steps, 0.1, "gaussian", 0.0, decoder, 0.001, 6)
+        settings = (variant, strength, rounds, steps, 0.1, "gaussian", blur, "auto", 0.001, 6)
         (solver,) = lab.gradop.GradOpSolve.execute(lab.vae, self.paintings[a:b], *settings).args
         return lab.walk(lab.prompts(self.captions[a:b]), solver, lab.schedule(), lab.empty(b - a), FIRST + a)
 
@@ -146,6 +147,10 @@ def everything(ways: Ways, store: Store, count: int) -> dict[str, dict[str, Any]
                 f"predicted {s} {k}", lambda a, b, s=s, k=k: ways.gradop(a, b, gradop.PREDICTED, k, s)
             )
             for s, k in LATER
+        },
+        f"the same, strength 0.7, painter {BROAD:g} px": {
+            f"rounds {k}": made(f"broad {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k, 0.7, blur=BROAD))
+            for k in ROUNDS
         },
     }
 
@@ -259,6 +264,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "GradOP+ released, 3": results["GradOP+ as released"]["rounds 3"],
         "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
         "the same, 0.7, 5": results["the same, later"]["strength 0.7, rounds 5"],
+        "the same, 7 px": results[f"the same, strength 0.7, painter {BROAD:g} px"]["rounds 5"],
     }
     pictures = [*paintings[:shown], *[p for found in listed.values() for p in found[:shown]]]
     page.sheet("gradop_examples", pictures, columns=shown, rows=["painting", *listed])
