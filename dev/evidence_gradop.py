@@ -165,6 +165,24 @@ def above(row: Result, curve: list[Result]) -> float | None:
     return None
 
 
+def chart(rows: dict[str, dict[str, Result]]) -> Any:
+    """Every family of ways as a line; repeated SDEdit lies on SDEdit's own and is left out."""
+    charts = inprocess.room("guidance.charts")
+    shown = {family: found for family, found in rows.items() if family != "SDEdit repeated"}
+    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "later", f"painter {BROAD:g} px")
+    series = [
+        charts.Series(name, [(row.blurred, row.alone) for row in sorted(found.values())])
+        for name, found in zip(names, shown.values(), strict=True)
+    ]
+    return charts.line_chart(
+        series,
+        title="Faithful and in the prompt's own domain: down and to the left",
+        x_label="rms between the painting and the result painted over",
+        y_label="distance to the words alone, sd",
+        size=(960, 560),
+    )
+
+
 def pairs(page: Page, count: int, fresh: bool) -> None:
     """The table and the chart over `count` pairs of a painting and a prompt."""
     import numpy as np
@@ -239,21 +257,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
             for family, found in gains.items()
         )
     )
-    charts = inprocess.room("guidance.charts")
-    series = [
-        charts.Series(family, [(row.blurred, row.alone) for row in sorted(found.values())])
-        for family, found in rows.items()
-    ]
-    page.image(
-        "gradop",
-        charts.line_chart(
-            series,
-            title="Faithful and in the prompt's own domain: down and to the left",
-            x_label="rms between the painting and the result painted over",
-            y_label="distance to the words alone, sd",
-            size=(960, 560),
-        ),
-    )
+    page.image("gradop", chart(rows))
     shown = min(8, count)
     listed = {
         "words alone": alone,
