@@ -15,7 +15,8 @@ from typing import Any
 
 SNAPSHOT = Path(__file__).resolve().parent.parent / "tests" / "schema_snapshot.json"
 
-FOLDERS = ("sketches", "exemplars")  # combos that list what is in the input folder, nothing of ours
+# Combos that list what is in the input folder of this machine, nothing of ours.
+FOLDERS = ("sketches", "exemplars", "photos", "results_folder", "references_folder")
 
 
 def describe(node_class: Any) -> dict[str, Any]:

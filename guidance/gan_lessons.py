@@ -41,6 +41,7 @@ from .gan_training import Panel
 
 RAMP = 5000  # steps over which the mutual-information term comes to its weight
 AVERAGE = 0.999
+LEAST = 8  # channels of the decoder's largest maps: what n = 64 has as published
 SETTLING = 24  # batches that the norms' statistics are taken from
 WEIGHTS, AE_SET, AE_DRAW, GAN_DRAW = range(10, 14)  # streams of random numbers, beside those of gan_data
 
@@ -149,7 +150,7 @@ class Drafting:
             own.seed,
             lambda: StyleEncoder(width=width, classes=self.classes, spectral=True),
             lambda: ContentEncoder(width=width, spectral=True),
-            lambda: Decoder(width=width, size=side, spectral=True),
+            lambda: Decoder(width=width, size=side, least=LEAST, spectral=True),
             lambda: StyleGuess(width=width),
         )
         *nets, guess = (part.to(device, memory_format=torch.channels_last) for part in parts)

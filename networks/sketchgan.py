@@ -28,7 +28,7 @@ class SketchGAN(nn.Module):
     """From a sketch and a style to a picture. All pictures are in [-1,1]; in a sketch paper is 1 and ink -1.
 
     size: the side of the result; drafts (what the autoencoder works at) are `draft`, 512 where size is 1024. kind: of
-    the generator, one of KINDS, or None for an autoencoder alone.
+    the generator, one of KINDS, or None for an autoencoder alone. least: see Decoder.
     """
 
     def __init__(
@@ -37,6 +37,7 @@ class SketchGAN(nn.Module):
         width: int = 64,
         size: int = 512,
         kind: str | None = "art",
+        least: int = 0,
         ops: Any = nn,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
@@ -46,7 +47,7 @@ class SketchGAN(nn.Module):
         self.width, self.size, self.kind, self.draft = width, size, kind, draft_size(size)
         self.style_encoder = StyleEncoder(width=width, **kw)
         self.content_encoder = ContentEncoder(width=width, **kw)
-        self.decoder = Decoder(width=width, size=self.draft, **kw)
+        self.decoder = Decoder(width=width, size=self.draft, least=least, **kw)
         self.generator: Refiner | None = None
         if kind is not None:
             self.generator = refiner(kind, width=width, size=size, **kw)
@@ -169,16 +170,17 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
     """The arguments of SketchGAN for weights that `for_use` made. ValueError: sizes that do not belong together."""
     width = state_dict["content_encoder.cf_64.0.weight"].shape[0]
     drafts = 64 * state_dict["decoder.base_feat"].shape[-1]
+    sizes: dict[str, Any] = {"width": width, "least": state_dict["decoder.to_rgb.0.weight"].shape[1]}
     generator = _part(state_dict, "generator")
     if not generator:
-        return {"width": width, "size": drafts, "kind": None}
+        return {**sizes, "size": drafts, "kind": None}
     kind, own_width, size = _generator(generator)
     if (own_width, draft_size(size)) != (width, drafts):
         raise ValueError(
             f"This sketch GAN's autoencoder (width {width}, {drafts} pixels) and its generator (width {own_width}, "
             f"{size} pixels) do not belong together: convert it again from the files of one training run."
         )
-    return {"width": width, "size": size, "kind": kind}
+    return {**sizes, "size": size, "kind": kind}
 
 
 def describe(weights: Mapping[str, Tensor]) -> Facts | None:

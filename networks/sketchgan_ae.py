@@ -129,13 +129,18 @@ class StyleEncoder(Encoder):
 
 
 class Decoder(nn.Module):
-    """net(content maps, style vectors) -> picture [B,3,size,size] in [-1,1]."""
+    """net(content maps, style vectors) -> picture [B,3,size,size] in [-1,1].
+
+    least: channels that the three largest maps have at least; published are n/2, n/4 and n/8. Each of these maps is
+    normed on its own, so what is left of a picture's colours is how channels are mixed: two cannot carry them.
+    """
 
     def __init__(
         self,
         *,
         width: int = 64,
         size: int = 512,
+        least: int = 0,
         spectral: bool = False,
         ops: Any = nn,
         dtype: Any = None,
@@ -159,15 +164,16 @@ class Decoder(nn.Module):
             return Chain(nn.LeakyReLU(0.1), nn.Upsample(scale_factor=2), conv, generating_residual(out, layers))
 
         self.feat_16, self.feat_32 = doubled(8 * n, 4 * n), doubled(8 * n, 2 * n)
+        half, quarter, eighth = (max(n // share, least) for share in (2, 4, 8))
         self.feat_64 = Chain(nn.LeakyReLU(0.1), up(4 * n, n, layers, noisy=False))
-        self.feat_128 = up(n, n // 2, layers, noisy=False)
-        self.feat_256 = up(n // 2, n // 4, layers, noisy=False)
-        self.feat_512 = up(n // 4, n // 8, layers, noisy=False)
-        self.to_rgb = nn.Sequential(layers.conv(n // 8, 3, 3), nn.Tanh())
+        self.feat_128 = up(n, half, layers, noisy=False)
+        self.feat_256 = up(half, quarter, layers, noisy=False)
+        self.feat_512 = up(quarter, eighth, layers, noisy=False)
+        self.to_rgb = nn.Sequential(layers.conv(eighth, 3, 3), nn.Tanh())
         self.style_8 = NormedGate(8 * n, 8 * n, layers)
         self.style_64 = gate(8 * n, n, layers)
-        self.style_128 = gate(4 * n, n // 2, layers)
-        self.style_256 = gate(2 * n, n // 4, layers)
+        self.style_128 = gate(4 * n, half, layers)
+        self.style_256 = gate(2 * n, quarter, layers)
 
     def forward(self, content: Sequence[Tensor], styles: Sequence[Tensor]) -> Tensor:
         content_32, content_16, content_8 = content
