@@ -20,7 +20,8 @@ STRENGTHS = (0.2, 0.35, 0.5, 0.65, 0.8)
 REPEATED = ((0.35, 2), (0.35, 3))  # strength, walks
 ROUNDS = (1, 2, 3, 4, 5)
 LATER = ((0.7, 5), (0.6, 5))  # strength, rounds
-BROAD = 7.0  # sigma in pixels of a broader painter: of a latent pixel's size, as the published one is at 512 px
+FINE = 7 * SIDE / 512  # sigma in pixels of the published painter in proportion; the node's own is a latent pixel's size
+OWN = "the same, strength 0.7, the node's own painter"
 AGAIN = (0.5, 0.7)  # GradOP's strength: how much of the walk is done again
 ALONE = 3  # pictures of the words alone for every caption
 FEW = 4  # every so many pictures are painted over with strokes, which takes half a second each
@@ -106,7 +107,7 @@ class Ways(NamedTuple):
         return lab.walk(lab.prompts(self.captions[a:b]), sampler, sigmas, guide, FIRST + a)
 
     def gradop(
-        self, a: int, b: int, variant: str, rounds: int = 3, strength: float = 0.8, steps: int = 12, blur: float = 0.0
+        self, a: int, b: int, variant: str, rounds: int = 3, strength: float = 0.8, steps: int = 12, blur: float = FINE
     ) -> Any:
         lab = self.lab
         settings = (variant, strength, rounds, steps, 0.1, "gaussian", blur, "auto", 0.001, 6)
@@ -148,8 +149,8 @@ def everything(ways: Ways, store: Store, count: int) -> dict[str, dict[str, Any]
             )
             for s, k in LATER
         },
-        f"the same, strength 0.7, painter {BROAD:g} px": {
-            f"rounds {k}": made(f"broad {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k, 0.7, blur=BROAD))
+        OWN: {
+            f"rounds {k}": made(f"broad {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k, 0.7, blur=0.0))
             for k in ROUNDS
         },
     }
@@ -169,7 +170,7 @@ def chart(rows: dict[str, dict[str, Result]]) -> Any:
     """Every family of ways as a line; repeated SDEdit lies on SDEdit's own and is left out."""
     charts = inprocess.room("guidance.charts")
     shown = {family: found for family, found in rows.items() if family != "SDEdit repeated"}
-    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "later", f"painter {BROAD:g} px")
+    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "later", "own painter")
     series = [
         charts.Series(name, [(row.blurred, row.alone) for row in sorted(found.values())])
         for name, found in zip(names, shown.values(), strict=True)
@@ -233,9 +234,11 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "## GradOP: a painting and a prompt",
         f"{count} stroke paintings of held-out scenes with their captions, {SIDE} px, on the text-conditioned starter "
         f"({minutes} minutes of training on one core): {STEPS} steps of `euler`, cfg {CFG}. GradOP+ with 12 gradient "
-        "steps a round and strength 0.8, GradOP with 50; decoder auto. Faithfulness: rms between the painting and the "
-        "result painted over, by the method's own Gaussian painter and by the stroke simulation (median filter and six "
-        f"colours, on every fourth picture), of which no energy is made. Realism: distance (as above) to {len(alone)} "
+        "steps a round and strength 0.8, GradOP with 50; decoder auto. The painter is the published Gaussian in "
+        f"proportion, {FINE:g} px, or the node's own, which is never finer than 7/8 of a latent pixel: 7 px here, as "
+        "published at 512 px. Faithfulness: rms between the painting and the result painted over, by a Gaussian of "
+        f"{FINE:g} px and by the stroke simulation (median filter and six colours, on every fourth picture), of which "
+        f"no energy is made. Realism: distance (as above) to {len(alone)} "
         "pictures of the same "
         "words alone, and to the paintings' photos. Lower is better everywhere.",
     )
@@ -268,7 +271,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "GradOP+ released, 3": results["GradOP+ as released"]["rounds 3"],
         "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
         "the same, 0.7, 5": results["the same, later"]["strength 0.7, rounds 5"],
-        "the same, 7 px": results[f"the same, strength 0.7, painter {BROAD:g} px"]["rounds 5"],
+        "own painter, 5": results[OWN]["rounds 5"],
     }
     pictures = [*paintings[:shown], *[p for found in listed.values() for p in found[:shown]]]
     page.sheet("gradop_examples", pictures, columns=shown, rows=["painting", *listed])

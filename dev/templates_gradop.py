@@ -178,7 +178,6 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         "note": note(text, height=360),
         "painting": painting(base, "two shores.png"),
         "solve": node("GradOpSolve", 3, (320, 0), **base.solve),
-        "show": node("PreviewImage", 2, (300, 300), named="the regions and their words"),
         "words": node(
             "PrimitiveStringMultiline",
             5,
@@ -220,6 +219,7 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         ]
         tied = {"model": (tie, "model"), "positive": (tie, "conditioning")}
         walks.append(walk(base, f"{key} walk", 4, solver, sigmas, latent, **tied))
+    nodes["show"] = node("PreviewImage", 2, (300, 300), named="the regions and their words")
     return join({"nodes": nodes, "links": links}, prompts(base, prompt, without), *walks)
 
 

@@ -26,7 +26,8 @@ class Painter:
     """What GradOP compares with a painting: a picture as its "autonomous painter" would paint it.
 
     gaussian: a blur, the released code's painter. size: its sigma in pixels of the whole picture; 0: 7 on as many
-    pixels as 512x512, as published, and in proportion on others.
+    pixels as 512x512, as published, and in proportion on others, but 7/8 of a latent pixel or more, which the published
+    size is: a finer brush would ask each latent pixel for one flat colour.
     median + palette: `simulate_strokes` on at most as many pixels as 256x256. size: the filter there, in pixels; 0: 23.
     colours: of its palette. The gradient goes straight through, as if nothing had been painted.
     none: the picture itself.
@@ -36,10 +37,12 @@ class Painter:
     size: float = 0.0
     colours: int = 6
 
-    def __call__(self, image: torch.Tensor, share: float = 1.0) -> torch.Tensor:
-        """The picture [B, 3, H, W] in 0..1, painted: [B, 3, h, w]. share: this picture's side over the whole one's."""
+    def __call__(self, image: torch.Tensor, share: float = 1.0, cell: float = 1.0) -> torch.Tensor:
+        """The picture [B, 3, H, W] in 0..1, painted: [B, 3, h, w]. share: this picture's side over the whole one's.
+        cell: side of a latent pixel in this picture's pixels."""
         if self.kind == GAUSSIAN:
-            return blur(image, self.size * share or 7 * math.sqrt(image.shape[-2] * image.shape[-1]) / 512)
+            published = 7 * math.sqrt(image.shape[-2] * image.shape[-1]) / 512
+            return blur(image, self.size * share or max(published, 7 / 8 * cell))
         if self.kind == MEDIAN:
             return self._flat(image)
         return image

@@ -234,10 +234,11 @@ class _Canvas:
 class _View:
     """A latent's picture through one decoder, painted over, beside the painting."""
 
-    def __init__(self, decoder: Decoder, guider: Any, task: Task, at_once: int, share: float) -> None:
-        """at_once: latents decoded together. share: side of the decoded picture over that of the whole picture."""
+    def __init__(self, decoder: Decoder, guider: Any, task: Task, at_once: int, share: float, cell: float) -> None:
+        """at_once: latents decoded together. share: side of the decoded picture over that of the whole picture. cell:
+        side of a latent pixel in the decoded picture."""
         self.decoder, self.model, self.task = decoder, guider.inner_model, task
-        self.at_once, self.share = at_once, share
+        self.at_once, self.share, self.cell = at_once, share, cell
         self.opened: Any = None
         self.goal: Tensor | None = None
 
@@ -270,7 +271,7 @@ class _View:
         picture = (self.opened.image(leaf) + 1) / 2
         if self.task.variant == PLUS:
             picture = picture.clamp(0, 1)  # as released: what is out of range has no slope, and stays there
-        painted = self.task.painter(picture, self.share)
+        painted = self.task.painter(picture, self.share, self.cell)
         goal = self.goal
         if goal is None:
             fitted = fit_image(self.task.painting[..., :3].float(), painted.shape[-2], painted.shape[-1])
@@ -296,15 +297,15 @@ def _views(task: Task, guider: Any, latent: Tensor) -> list[_View]:
                 f"The MODEL's latents have {latent.shape[1]} channels and those of a connected VAE "
                 f"{vae.latent_channels}. Connect this model's own VAE."
             )
-        share = 1.0 if vae is not None else 1 / scale
-        at_once = max(1, min(len(latent), int(AT_ONCE / (pixels * (share * scale) ** 2))))
+        cell = scale if vae is not None else 1
+        at_once = max(1, min(len(latent), int(AT_ONCE / (pixels * cell**2))))
         decoder = choose(patcher, vae, EXACT if vae is not None else MAP)
         if decoder.memory is not None:
             shape = [at_once, *latent.shape[1:]]
             if host.crowded(guider, decoder.memory(shape)):
                 decoder = choose(patcher, vae, EXACT, thrifty=True)
             needed = max(needed, decoder.memory(shape))
-        views.append(_View(decoder, guider, task, at_once, share))
+        views.append(_View(decoder, guider, task, at_once, cell / scale, cell))
     if needed > 0:
         host.load_beside(guider, [vae.patcher for vae in vaes if vae is not None], list(latent.shape), needed)
     return views

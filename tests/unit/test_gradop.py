@@ -92,6 +92,9 @@ def test_gaussian_grows_with_the_picture(painters):
     assert widths[512] == pytest.approx(0.954 * 7 / 512, rel=0.01)  # 0.954: the tails are cut off
     assert widths[256] == pytest.approx(widths[512], rel=0.05)
     assert widths[128] == pytest.approx(widths[512], rel=0.1)
+    # never finer than the published one is on a latent
+    assert spread(painters, painter, 128, cell=8.0) == pytest.approx(0.954 * 7, rel=0.01)
+    assert spread(painters, painter, 512, cell=8.0) == pytest.approx(0.954 * 7, rel=0.01)
     own = painters.Painter(size=9.0)
     assert spread(painters, own, 128) == pytest.approx(0.954 * 9, rel=0.03)
     assert spread(painters, own, 64, share=1 / 3) == pytest.approx(0.954 * 3, rel=0.06)
