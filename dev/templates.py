@@ -23,6 +23,13 @@ from provision import find_browser
 from templates_list import TEMPLATES
 
 HOST_VERSION = "0.30.0"
+SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
+SPEAKERS = (
+    *("NoiseToT0", "SketchPairs", "GradOpSolve", "SketchRegionsFromStrokes", "CrossAttnRegionMap", "SketchGANLoader"),
+    *("SketchSynthesizeSets", "SketchTrainExtractor", "SketchTrainGAN"),
+)
+# Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
+GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)
 BUILD = """
 async ({nodes, links, gap}) => {
   const app = window.app, graph = app.graph
@@ -63,7 +70,7 @@ async ({nodes, links, gap}) => {
       const node = made[key], least = node.computeSize()
       node.size = [Math.max(spec.box[0], least[0], 250), Math.max(spec.box[1], least[1])]
       node.pos = [x, y + 30]
-      y += node.size[1] + 30 + gap
+      y += node.size[1] + 30 + gap + spec.grows
       width = Math.max(width, node.size[0])
     }
     x += width + 60
@@ -112,9 +119,9 @@ def in_editor() -> Iterator[tuple[Any, dict[str, Any]]]:
 
 
 def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
-    """A described graph whose nodes say where they come from."""
+    """A described graph whose nodes say where they come from and how they grow."""
     for spec in graph["nodes"].values():
-        spec["origin"] = origin(info.get(spec["type"]))
+        spec |= {"origin": origin(info.get(spec["type"])), "grows": GROW.get(spec["type"], 0)}
     return graph
 
 

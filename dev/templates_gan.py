@@ -7,6 +7,7 @@ from typing import Any
 from template_parts import STARTER_LINES, Graph, drawing, node, note
 
 LINES = ("line drawing - lake and peaks.png", "line drawing - three conifers.png", "mountains and cabin.svg")
+BUILT_IN = "samples (built in)"
 PHOTOS = ("photo - evening lake.png", "photo - mountain meadow.png", "photo - moonlit peaks.png")
 
 
@@ -174,9 +175,69 @@ def style_transfer() -> Graph:
     return {"nodes": nodes, "links": [list(link) for link in links]}
 
 
-TEMPLATES_GAN = {
+def train_your_own() -> Graph:
+    text = (
+        "## Train a network on your own photos\n\n"
+        "As it stands it learns the four sample photos by heart, in a minute or two: enough to see the parts at work. "
+        "For a network of your own:\n\n"
+        "- Put 500 photos or more into a folder inside ComfyUI's *input* folder, and choose it as **photos** in both "
+        "nodes, under another **name**.\n"
+        "- Set **draft_steps** and **gan_steps** to thousands (20000 each is a start on a GPU), **size** to 256 or 512, "
+        "**width** to 32 or 64, **batch** to 8, and both rates to 1.\n"
+        "- Cancel, or even a crash, loses little: press Run again and it goes on. When it is done, Run paints.\n"
+        "- **Load Sketch GAN** finds the network under its name from then on."
+    )
+    nodes = {
+        "note": note(text, height=460),
+        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
+        "features": node("SketchFeatureLoader", 0, (280, 0)),
+        "draw": node("SketchSynthesizeSets", 1, (300, 0), photos=BUILT_IN, name="sample sketch sets", size=256),
+        "drawn": node("PreviewImage", 1, (300, 300), named="photos and their sketches"),
+        "train": node(
+            "SketchTrainGAN",
+            2,
+            (340, 0),
+            name="four samples",
+            photos=BUILT_IN,
+            size="128",
+            width=16,
+            draft_steps=240,
+            gan_steps=120,
+            batch=4,
+            rate=5.0,
+            gan_rate=3.0,
+        ),
+        "plot": node("PreviewImage", 3, (420, 300), named="losses"),
+        "preview": node("SaveImage", 3, (420, 320), filename_prefix="SketchSynth/train your own"),
+        "sketch": sketch_at(LINES[0], 3, named="sketch"),
+        "photo": sketch_at(PHOTOS[0], 3, named="style"),
+        "style": node("SketchGANStyle", 4, (300, 0)),
+        "decode": decode(4),
+        "larger": larger(5),
+        "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/own network"),
+    }
+    links = [
+        ("lines", "extractor", "draw", "extractor"),
+        ("features", "features", "train", "features"),
+        ("draw", "folder", "train", "sets"),
+        ("draw", "preview", "drawn", "images"),
+        ("train", "plot", "plot", "images"),
+        ("train", "preview", "preview", "images"),
+        ("train", "gan", "style", "gan"),
+        ("train", "gan", "decode", "gan"),
+        ("photo", "image", "style", "image"),
+        ("sketch", "image", "decode", "sketch"),
+        ("style", "style", "decode", "style"),
+        ("decode", "refined", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    return {"nodes": nodes, "links": [list(link) for link in links]}
+
+
+SKETCH_GAN = {
     "Sketch GAN - sketch and style": sketch_and_style,
     "Sketch GAN - style mixing": style_mixing,
     "Sketch GAN - matrix": matrix,
     "Sketch GAN - style transfer from a photo": style_transfer,
+    "Sketch GAN - train your own from a folder": train_your_own,
 }
