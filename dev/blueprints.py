@@ -13,7 +13,7 @@ import uuid
 from typing import Any, NamedTuple
 
 from comfy_server import PACK
-from templates import BUILD, in_editor, marked, tidy
+from templates import built, in_editor, marked, tidy
 from templates_list import TEMPLATES
 
 WRAP = """
@@ -137,7 +137,7 @@ def main() -> int:
     with in_editor() as (page, info):
         for name, blueprint in BLUEPRINTS.items():
             inner, inputs = parts(blueprint)
-            page.evaluate(BUILD, {"gap": 40, **marked(inner, info)})
+            built(page, marked(inner, info))
             wanted = {"keys": list(inner["nodes"]), "name": name, "inputs": inputs, "outputs": blueprint.outputs}
             graph = finished(name, blueprint, page.evaluate(WRAP, wanted))
             path = PACK / "subgraphs" / f"{name}.json"

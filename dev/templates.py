@@ -111,11 +111,18 @@ def in_editor() -> Iterator[tuple[Any, dict[str, Any]]]:
             executable_path=str(find_browser()), args=["--no-sandbox", "--disable-gpu"]
         )
         page = browser.new_page(viewport={"width": 1600, "height": 900})
-        page.goto(server.address, wait_until="domcontentloaded")
-        page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
-        page.wait_for_load_state("networkidle")
+        page.goto(server.address)
         yield page, server.object_info()
         browser.close()
+
+
+def built(page: Any, graph: dict[str, Any]) -> dict[str, Any]:
+    """A marked graph as the editor saves it. The page is opened anew: the editor keeps widgets' values by the ids of
+    their nodes, beyond a graph's end."""
+    page.reload(wait_until="domcontentloaded")
+    page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
+    page.wait_for_load_state("networkidle")
+    return tidy(page.evaluate(BUILD, {"gap": 40, **graph}))
 
 
 def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
@@ -129,7 +136,7 @@ def main() -> int:
     wanted = sys.argv[1:] or list(TEMPLATES)
     with in_editor() as (page, info):
         for name in wanted:
-            write(name, tidy(page.evaluate(BUILD, {"gap": 40, **marked(TEMPLATES[name](), info)})))
+            write(name, built(page, marked(TEMPLATES[name](), info)))
     return 0
 
 

@@ -179,10 +179,10 @@ def train_your_own() -> Graph:
     text = (
         "## Train a network on your own photos\n\n"
         "As it stands it learns the four sample photos by heart, in a minute or two: enough to see the parts at work. "
-        "For a network of your own:\n\n"
+        "At the end it paints one of them from its lines. For a network of your own:\n\n"
         "- Put 500 photos or more into a folder inside ComfyUI's *input* folder, and choose it as **photos** in both "
         "nodes, under another **name**.\n"
-        "- Set **draft_steps** and **gan_steps** to thousands (20000 each is a start on a GPU), **size** to 256 or 512, "
+        "- Set **draft_steps** and **gan_steps** to thousands (20000 each, on a GPU), **size** to 256 or 512, "
         "**width** to 32 or 64, **batch** to 8, and both rates to 1.\n"
         "- Cancel, or even a crash, loses little: press Run again and it goes on. When it is done, Run paints.\n"
         "- **Load Sketch GAN** finds the network under its name from then on."
@@ -201,16 +201,16 @@ def train_your_own() -> Graph:
             photos=BUILT_IN,
             size="128",
             width=16,
-            draft_steps=240,
-            gan_steps=120,
+            draft_steps=160,
+            gan_steps=60,
             batch=4,
             rate=5.0,
             gan_rate=3.0,
         ),
         "plot": node("PreviewImage", 3, (420, 300), named="losses"),
         "preview": node("SaveImage", 3, (420, 320), filename_prefix="SketchSynth/train your own"),
-        "sketch": sketch_at(LINES[0], 3, named="sketch"),
-        "photo": sketch_at(PHOTOS[0], 3, named="style"),
+        "photo": sketch_at(PHOTOS[1], 3, named="one of the four"),
+        "sketch": node("SketchPhotoToSketch", 4, (300, 0)),
         "style": node("SketchGANStyle", 4, (300, 0)),
         "decode": decode(4),
         "larger": larger(5),
@@ -223,10 +223,12 @@ def train_your_own() -> Graph:
         ("draw", "preview", "drawn", "images"),
         ("train", "plot", "plot", "images"),
         ("train", "preview", "preview", "images"),
+        ("lines", "extractor", "sketch", "extractor"),
+        ("photo", "image", "sketch", "image"),
+        ("photo", "image", "style", "image"),
         ("train", "gan", "style", "gan"),
         ("train", "gan", "decode", "gan"),
-        ("photo", "image", "style", "image"),
-        ("sketch", "image", "decode", "sketch"),
+        ("sketch", "sketch", "decode", "sketch"),
         ("style", "style", "decode", "style"),
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
