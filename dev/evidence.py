@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import evidence_gan
 import evidence_gradop
 import evidence_inversion
 import evidence_regions
@@ -456,7 +457,12 @@ def regions(_: Lab, plan: Plan, page: Page, fresh: bool) -> None:
     evidence_regions.regions(page, plan.cases, fresh)
 
 
-PARTS = {"sdedit": sdedit, "inversion": inversion, "gradop": gradop, "regions": regions}
+def gan(lab: Lab, plan: Plan, page: Page, fresh: bool) -> None:
+    """The sketch GAN's part."""
+    evidence_gan.pairs(lab, page, plan.strokes, plan.samples, fresh)
+
+
+PARTS = {"sdedit": sdedit, "inversion": inversion, "gradop": gradop, "regions": regions, "gan": gan}
 
 
 def main() -> int:

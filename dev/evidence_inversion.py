@@ -11,8 +11,10 @@ from typing import Any, NamedTuple
 import inprocess
 from keeping import Page, Store
 
-FIRST = 10_300_000  # seeds of the sketched scenes; the exemplars are FIRST + 50,000 on
+FIRST = 10_300_000  # seeds of the sketched scenes
 RENDERS = 10_000_000  # seeds of the renders that results are measured against
+SIDE = 64  # all pictures are measured at
+EXEMPLARS = 50_000  # seeds after those of the sketched scenes
 STEPS, T0 = 25, 0.5
 SHAPE, COLOUR, GRID, REPEATS, LIMIT = 1.0, 5.0, 4, 2, 1.0
 EXTRACTOR = "starter (built in)"
@@ -61,6 +63,48 @@ def contour_agreement(pictures: Any, sketches: Any) -> Any:
         on, off = int(inked.sum()), int((~inked).sum())
         scores.append((ranks[inked].sum() - on * (on - 1) / 2) / max(on * off, 1))
     return torch.stack(scores)
+
+
+class Pairs(NamedTuple):
+    """Sketches, the photos of their own scenes, and exemplars, [N,SIDE,SIDE,3] in [0,1]; renders to measure against."""
+
+    sketches: Any
+    own: Any
+    exemplars: Any
+    references: Any
+
+    def judge(self, pictures: Any) -> Result:
+        """Pictures [N,SIDE,SIDE,3] made of these sketches and exemplars."""
+        measures, lowpass = inprocess.room("guidance.measures"), inprocess.room("guidance.lowpass")
+        low, wanted = (lowpass.low_pass(p.movedim(-1, 1), grid=GRID) for p in (pictures, self.exemplars))
+        return Result(
+            contour_agreement(pictures, self.sketches).mean().item(),
+            measures.palette_distance(pictures, self.exemplars).mean().item(),
+            (low - wanted).square().mean((1, 2, 3)).sqrt().mean().item(),
+            measures.patch_distance(pictures, self.references).mean,
+        )
+
+
+def rendered(first: int, part: str, count: int, side: int = SIDE) -> Any:
+    """The images or the sketches of `count` scenes, [count,side,side,3] in [0,1]."""
+    import numpy as np
+    import torch
+
+    world = inprocess.room("starter.world").World(side)
+    found = torch.from_numpy(np.stack([getattr(world.render(first + i), part) for i in range(count)])).float() / 255
+    return found if found.ndim == 4 else found[..., None].expand(-1, -1, -1, 3).contiguous()
+
+
+def held_out(count: int, samples: int) -> Pairs:
+    """`count` pairs, to be measured against `samples` renders."""
+    scenes = (rendered(FIRST, "sketch", count), rendered(FIRST, "image", count))
+    return Pairs(*scenes, rendered(FIRST + EXEMPLARS, "image", count), rendered(RENDERS, "image", samples))
+
+
+def kept(count: int) -> Store:
+    """Where the pictures of every way over so many pairs are kept."""
+    settings = (count, STEPS, T0, SHAPE, COLOUR, GRID, REPEATS, LIMIT, ILVR_GRID, EGSDE_GRID, 3)
+    return Store("evidence_inversion", settings, DECIDES)
 
 
 class Ways:
@@ -113,24 +157,11 @@ class Ways:
 
 def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     """The table: every way over `count` pairs of a sketch and an exemplar, measured against `samples` renders."""
-    import numpy as np
-    import torch
-
-    settings = (count, STEPS, T0, SHAPE, COLOUR, GRID, REPEATS, LIMIT, ILVR_GRID, EGSDE_GRID, 3)
-    store = Store("evidence_inversion", settings, DECIDES)
-    measures, lowpass = inprocess.room("guidance.measures"), inprocess.room("guidance.lowpass")
-    world = inprocess.room("starter.world").World(64)
-
+    store = kept(count)
     if fresh:
         store.forget()
-
-    def rendered(first: int, part: str, count: int = count) -> Any:
-        found = [getattr(world.render(first + i), part) for i in range(count)]
-        return torch.from_numpy(np.stack(found)).float() / 255
-
-    sketches = rendered(FIRST, "sketch")[..., None].expand(-1, -1, -1, 3).contiguous()
-    own, exemplars = rendered(FIRST, "image"), rendered(FIRST + 50_000, "image")
-    references = rendered(RENDERS, "image", samples)
+    held = held_out(count, samples)
+    sketches, exemplars = held.sketches, held.exemplars
     ways = Ways(lab, sketches, exemplars)
     results = {
         "SDEdit from the sketch": store.get("sdedit", count, ways.sdedit),
@@ -142,19 +173,8 @@ def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
         "whole": store.get("whole", count, ways.two_stages),
     }
 
-    def low(pictures: Any) -> Any:
-        return lowpass.low_pass(pictures.movedim(-1, 1), grid=GRID)
-
-    def judge(pictures: Any) -> Result:
-        return Result(
-            contour_agreement(pictures, sketches).mean().item(),
-            measures.palette_distance(pictures, exemplars).mean().item(),
-            (low(pictures) - low(exemplars)).square().mean((1, 2, 3)).sqrt().mean().item(),
-            measures.patch_distance(pictures, references).mean,
-        )
-
-    rows = {name: judge(pictures) for name, pictures in results.items()}
-    bounds = {"(the sketches' own scenes)": judge(own), "(the exemplars themselves)": judge(exemplars)}
+    rows = {name: held.judge(pictures) for name, pictures in results.items()}
+    bounds = {"(the sketches' own scenes)": held.judge(held.own), "(the exemplars themselves)": held.judge(exemplars)}
     page.numbers |= {name: row._asdict() for name, row in rows.items()}
     page.text(
         "## Inversion-by-Inversion: a sketch and an exemplar",

@@ -13,7 +13,7 @@ Check and measure it:
   python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to pytest)
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
-  python3 dev/run.py bench_energies, bench_gradop, bench_regions       renew their own sections of that page
+  python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan   renew their own sections of that page
   python3 dev/run.py import_time   what importing the pack costs
 
 Renew what is made from something else:
