@@ -26,10 +26,10 @@ def convert(path: Path, output: Path, training: bool = False) -> Path:
     """
     from safetensors.torch import save_file
 
-    priors, networks = inprocess.room("nodes.priors"), inprocess.room("networks")
+    files, networks = inprocess.room("nodes.model_files"), inprocess.room("networks")
     if output.exists():
         raise ValueError(f"'{output}' is there already. Remove it, or choose another folder with --output.")
-    found, metadata = priors.read_groups(str(path))
+    found, metadata = files.read_groups(str(path))
     weights = next((weights for weights in found if networks.recognise(weights, *networks.ROLES)), None)
     if weights is None:
         raise ValueError(

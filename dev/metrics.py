@@ -23,7 +23,7 @@ def network(path: Path | None) -> Any:
     experts = inprocess.room("nodes.experts")
     if path is None:
         return experts.load_features(experts.STARTER)
-    built, stated = experts.read_network(str(path), ("features",), {})
+    built, stated = inprocess.room("nodes.model_files").read_network(str(path), ("features",), {})
     patcher = inprocess.room("host").network_patcher(built)
     return inprocess.room("guidance.features").features(path.name, patcher, size=stated.get("image_size", 0))
 

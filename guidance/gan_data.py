@@ -17,6 +17,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
+from .drawings import files_in
 from .drawings.raster import EXTENSIONS, open_raster
 
 MARGIN, WIDE = 1.1, 1.3  # how much larger than the square that is cut out pictures are resized
@@ -96,8 +97,7 @@ def files(folder: Path, prefix: str = "") -> list[Path]:
     ValueError: no folder, or none in it."""
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}. Make it and copy pictures into it, or choose another.")
-    found = [p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file()]
-    found = sorted(p for p in found if p.name.startswith(prefix))
+    found = files_in(folder, EXTENSIONS, prefix)
     if not found:
         raise ValueError(
             f"The folder {folder} holds no pictures that can be read here ({', '.join(EXTENSIONS)}). Copy some into "

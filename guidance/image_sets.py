@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from .drawings import raster, read_drawing
+from .drawings import files_in, raster, read_drawing
 from .drawings.ink import PAINTING
 from .features import Features
 
@@ -47,7 +47,7 @@ class Folder:
     """The picture files of a folder by name, at most `limit`; transparent ones lie on white."""
 
     def __init__(self, path: Path, limit: int) -> None:
-        self.files = picture_files(path)[:limit]
+        self.files = files_in(path, raster.EXTENSIONS)[:limit]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -61,11 +61,6 @@ class Folder:
         for path in self.files:
             found.update(hashlib.sha256(path.read_bytes()).digest())
         return found.hexdigest()
-
-
-def picture_files(folder: Path) -> list[Path]:
-    """The pictures of a folder by name, its sub-folders not looked into."""
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in raster.EXTENSIONS and path.is_file())
 
 
 class Found(NamedTuple):

@@ -19,7 +19,6 @@ from .sketchgan_layers import GLU, Chain, How, Layers, ToPixel, check, down, gat
 
 SIZES = (128, 256, 512, 1024)
 KINDS = ("art", "shoe", "face")
-TRAINED = 512  # the discriminator's size is published as this, for 1024 pixels too
 
 
 def draft_size(size: int) -> int:

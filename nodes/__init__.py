@@ -1,4 +1,4 @@
-"""The doors: one file a system, each ending in its own NODES list."""
+"""The doors: one file a system, each ending in its own NODES; they share folders, model_files and training_parts."""
 
 from __future__ import annotations
 

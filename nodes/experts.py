@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,36 +15,13 @@ from .. import host, networks
 from ..guidance.extractors import EDGES, Extractor, extractor
 from ..guidance.features import TAPS, Domain, Features, clip_vision_features, features
 from ..guidance.frozen import gradients, ordinary
-from .priors import RELATIVES, read_groups, starter_or_file, stated_settings
+from .model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 
 EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
-STARTER = "starter (built in)"
 CONNECTED = "the connected clip_vision"
-WEIGHTS = host.PACK / "starter" / "weights"
 STARTER_EXTRACTOR, STARTER_FEATURES = WEIGHTS / "extractor.safetensors", WEIGHTS / "features.safetensors"
 FEEDING = {"as trained": False, "as published": True}
 PAPER = ("Inversion-by-Inversion", "InvBy")
-
-# A role of a layout: what such a file is called, and where it belongs.
-ROLES = {
-    "prior": ("a pixel prior", "Put it into models/sketch_priors and load it with Load Pixel Prior."),
-    "extractor": ("a sketch extractor", "Put it into models/sketch_extractors and load it with Load Sketch Extractor."),
-    "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
-    "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
-    "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
-    "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
-}
-VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
-MORE_RELATIVES = (
-    ("vision_model.encoder.", "a CLIP vision model", VISION),
-    ("visual.transformer.", "a CLIP vision model", VISION),
-    (
-        "lin0.model",
-        "the channel weights of LPIPS without its network",
-        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
-    ),
-    *RELATIVES,
-)
 
 host.register_model_folder(EXTRACTORS)
 host.register_model_folder(FEATURES)
@@ -93,7 +68,9 @@ class SketchExtractorLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, extractor: str | None = None) -> bool | str:
-        return extractor in (None, EDGES.name) or _found("sketch extractor", EXTRACTORS, extractor, STARTER_EXTRACTOR)
+        return extractor == EDGES.name or is_there(
+            "sketch extractor", EXTRACTORS, extractor, STARTER, STARTER_EXTRACTOR
+        )
 
     @classmethod
     def execute(cls, extractor: str, features: Features | Domain | None = None) -> io.NodeOutput:
@@ -158,7 +135,7 @@ class SketchFeatureLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, features: str | None = None) -> bool | str:
-        return features in (None, CONNECTED) or _found("feature network", FEATURES, features, STARTER_FEATURES)
+        return features == CONNECTED or is_there("feature network", FEATURES, features, STARTER, STARTER_FEATURES)
 
     @classmethod
     def execute(cls, features: str, taps: str, feeding: str, size: int, clip_vision: Any = None) -> io.NodeOutput:
@@ -209,10 +186,7 @@ class SketchPhotoToSketch(io.ComfyNode):
     def execute(cls, image: Tensor, extractor: Extractor = EDGES, threshold: float = 0.0) -> io.NodeOutput:
         progress = ProgressBar(len(image))  # its updates are where Cancel is heard
         drawn = []
-        device = image.device
-        if extractor.network is not None:
-            device = extractor.network.patcher.load_device
-            host.make_room(device, extractor.bytes_a_pixel * image.shape[1] * image.shape[2])
+        device = room_to_draw(extractor, image.shape[1] * image.shape[2], image.device)
         with gradients():
             draw = extractor.open(device)
             for photo in image:
@@ -223,6 +197,15 @@ class SketchPhotoToSketch(io.ComfyNode):
         return io.NodeOutput((sketch > threshold).to(sketch.dtype) if threshold else sketch)
 
 
+def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> torch.device:
+    """Where an extractor draws, with room made for a photo of so many pixels; edges are drawn on `otherwise`."""
+    if extractor.network is None:
+        return otherwise
+    device = extractor.network.patcher.load_device
+    host.make_room(device, extractor.bytes_a_pixel * pixels)
+    return device
+
+
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
@@ -230,7 +213,7 @@ def load_extractor(name: str, features: Features | Domain | None = None) -> Extr
     """The extractor behind one option of the loader. features: for a TOM that brings no feature network along."""
     if name == EDGES.name:
         return EDGES
-    path = _path("sketch extractor", EXTRACTORS, name, STARTER_EXTRACTOR)
+    path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
     network: Any = read_network(path, ("extractor",), {})[0]
     if getattr(network, "vgg", True) is None:
         network = _with_features(os.path.basename(path), network, features)
@@ -273,7 +256,7 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
         raise ValueError(
             f"'{CONNECTED}' is chosen, but nothing is connected: connect Load CLIP Vision, or choose a file."
         )
-    path = _path("feature network", FEATURES, name, STARTER_FEATURES)
+    path = starter_or_file("feature network", FEATURES, name, STARTER, STARTER_FEATURES)
     network, stated = read_network(path, ("features", "domain"), {"num_head_channels": 64})
     patcher = host.network_patcher(network)
     return features(name, patcher, taps=taps, published=published, size=size or stated.get("image_size", 0))
@@ -281,62 +264,6 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
 
 def _built_in(file: Path) -> list[str]:
     return [STARTER] if file.is_file() else []
-
-
-def _found(role: str, folder: str, name: str, starter: Path) -> bool | str:
-    """True, or the sentence for a file that is not there; the host would only say that it is not in its list."""
-    try:
-        _path(role, folder, name, starter)
-    except ValueError as error:
-        return str(error)
-    return True
-
-
-def _path(role: str, folder: str, name: str, starter: Path) -> str:
-    return starter_or_file(role, folder, name, STARTER, starter)
-
-
-def read_network(path: str, roles: tuple[str, ...], hints: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The network in a file, of one of these roles, and what the file states about itself.
-
-    ValueError: it holds something else, or a variant that cannot be run here.
-    """
-    name = os.path.basename(path)
-    if _is_program(path):
-        raise ValueError(
-            f"'{name}' is a TorchScript program, not plain weights, as OpenAI gave out CLIP. Use the same network as "
-            ".safetensors (models_manifest.json in the pack's folder has an address)."
-        )
-    found, metadata = read_groups(path)
-    weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
-    if weights is None:
-        raise ValueError(_what_it_is(name, found, roles))
-    stated = stated_settings(metadata)
-    return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
-
-
-def _is_program(path: str) -> bool:
-    """True for what torch.jit.save writes: a zip archive with code in it."""
-    if not zipfile.is_zipfile(path):
-        return False
-    with zipfile.ZipFile(path) as archive:
-        return any(name.endswith("/constants.pkl") for name in archive.namelist())
-
-
-def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...]) -> str:
-    """The sentence for a file of another kind."""
-    wanted = ROLES[roles[0]][0]
-    for weights in found:
-        layout = networks.recognise(weights, *networks.ROLES)
-        if layout is not None:
-            what, advice = ROLES[layout.role]
-            return f"'{name}' is {what} ({layout.name}), not {wanted}. {advice}"
-    keys = sorted({key for weights in found for key in weights})
-    for piece, what, advice in MORE_RELATIVES:
-        if any(piece in key for key in keys):
-            return f"'{name}' is {what}, not {wanted}. {advice}"
-    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
-    return f"'{name}' is not {wanted} known here ({seen}). Supported are: {networks.supported(*roles)}."
 
 
 NODES = [SketchExtractorLoader, SketchFeatureLoader, SketchPhotoToSketch]

@@ -98,7 +98,8 @@ class GradOpSolve(io.ComfyNode):
                     max=200.0,
                     step=0.5,
                     tooltip="gaussian: sigma in pixels, 0 to 200; 0: 7 at 512x512, as published, in proportion at "
-                    "other sizes, but 7/8 of a latent pixel or more. median: filter in pixels of a 256x256 picture; 0: 23.",
+                    "other sizes, but 7/8 of a latent pixel or more. median: filter in pixels of a 256x256 picture; "
+                    "0: 23.",
                 ),
                 io.Combo.Input(
                     "decoder",

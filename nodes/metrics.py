@@ -13,10 +13,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
+from ..guidance.drawings import files_in, raster
 from ..guidance.features import Domain, Features
 from ..guidance.frozen import gradients
-from .experts import STARTER, FeaturesSocket, load_features
-from .pairs import ITSELF, input_folder
+from .experts import FeaturesSocket, load_features
+from .folders import ITSELF, are_there, input_folder, state_of
+from .model_files import STARTER
 
 if TYPE_CHECKING:
     from ..guidance import image_sets
@@ -113,24 +115,12 @@ class SketchImageMetrics(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, results_folder: list[str | None], references_folder: list[str | None]) -> bool | str:
-        try:
-            for name in (*results_folder, *references_folder):
-                if name not in (None, NO_FOLDER):  # None: a link, known only when it runs
-                    input_folder(name)
-        except ValueError as error:
-            return str(error)
-        return True
+        return are_there(*(name for name in (*results_folder, *references_folder) if name != NO_FOLDER))
 
     @classmethod
     def fingerprint_inputs(cls, results_folder: list[str | None], references_folder: list[str | None], **_) -> str:
-        from ..guidance import image_sets  # here, as in the others below: only who measures needs it
-
-        digest = hashlib.sha256()
-        for name in (*results_folder, *references_folder):
-            for path in [] if name in (None, NO_FOLDER) else image_sets.picture_files(input_folder(name)):
-                state = path.stat()
-                digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        names = [name for name in (*results_folder, *references_folder) if name not in (None, NO_FOLDER)]
+        return state_of(path for name in names for path in files_in(input_folder(name), raster.EXTENSIONS))
 
     @classmethod
     def execute(
@@ -162,7 +152,7 @@ class SketchImageMetrics(io.ComfyNode):
 
 def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> image_sets.Pictures:
     """The set behind a socket or a folder. ValueError: neither, or both."""
-    from ..guidance import image_sets
+    from ..guidance import image_sets  # here, as below: only who measures needs it
 
     if folder == NO_FOLDER:
         if images is None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable, Iterator
 from itertools import islice, product
 from pathlib import Path
@@ -16,15 +14,12 @@ from torch import Tensor
 
 from .. import host
 from ..guidance.checks import fit_image
-from ..guidance.drawings import EXTENSIONS, FRAMES, raster, read_drawing
+from ..guidance.drawings import EXTENSIONS, FRAMES, files_in, raster, read_drawing
 from ..guidance.drawings.ink import PAINTING
-from .drawing import SAMPLES
+from .folders import BUILT_IN, ITSELF, are_there, input_folder, prefix_of, state_of
 
 IN_ORDER, ALL = "in order, the shorter folder repeats", "every sketch with every exemplar"
 PAIRINGS = (IN_ORDER, ALL)
-ITSELF = "."  # the input folder itself
-BUILT_IN = "samples (built in)"
-PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # which of the samples serve as what
 
 
 class SketchPairs(io.ComfyNode):
@@ -101,22 +96,13 @@ class SketchPairs(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, sketches: str | None, exemplars: str | None) -> bool | str:
-        try:
-            for folder in (sketches, exemplars):
-                if folder is not None:  # a link: known only when it runs
-                    input_folder(folder)
-        except ValueError as error:
-            return str(error)
-        return True
+        return are_there(sketches, exemplars)
 
     @classmethod
     def fingerprint_inputs(cls, sketches: str | None, exemplars: str | None, **_) -> str:
-        digest = hashlib.sha256()
-        for what, folder in (("sketches", sketches), ("exemplars", exemplars)):
-            for path in _files(what, folder, EXTENSIONS) if folder is not None else ():
-                state = path.stat()
-                digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
-        return digest.hexdigest()
+        folders = (("sketches", sketches), ("exemplars", exemplars))
+        known = [_files(what, folder, EXTENSIONS) for what, folder in folders if folder is not None]
+        return state_of(path for files in known for path in files)
 
     @classmethod
     def execute(cls, sketches: str, exemplars: str, pairing: str, limit: int, size: int, frame: str) -> io.NodeOutput:
@@ -182,29 +168,9 @@ def _picture(path: Path, **settings) -> Tensor:
     return torch.from_numpy(read_drawing(path, **settings).rgb)[None]
 
 
-def input_folder(name: str) -> Path:
-    """The folder behind the widget's text. ValueError: not there, or outside ComfyUI's input folder."""
-    if name == BUILT_IN:
-        return SAMPLES
-    root = os.path.abspath(folder_paths.get_input_directory())
-    path = os.path.abspath(os.path.join(root, name))
-    if os.path.commonpath([root, path]) != root:
-        raise ValueError(f"'{name}' lies outside ComfyUI's input folder. Copy the pictures into a folder inside it.")
-    if not os.path.isdir(path):
-        raise ValueError(
-            f"There is no folder '{name}' in ComfyUI's input folder ({root}). Make one, or choose another."
-        )
-    return Path(path)
-
-
 def _files(what: str, name: str, extensions: tuple[str, ...]) -> list[Path]:
     """The files of a folder with these endings by name; of the samples, those that serve as `what`."""
-    prefix = PREFIXES[what] if name == BUILT_IN else ""
-    return sorted(
-        path
-        for path in input_folder(name).iterdir()
-        if path.suffix.lower() in extensions and path.name.startswith(prefix) and path.is_file()
-    )
+    return files_in(input_folder(name), extensions, prefix_of(what, name))
 
 
 NODES = [SketchPairs]

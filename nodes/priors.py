@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -13,28 +11,14 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host, networks
+from .model_files import RELATIVES, WEIGHTS, is_there, read_groups, starter_or_file, stated_settings
 
 FOLDER = "sketch_priors"
 STARTER = "starter landscapes (built in)"
-STARTER_FILE = host.PACK / "starter" / "weights" / "prior.safetensors"
+STARTER_FILE = WEIGHTS / "prior.safetensors"
 ORDERS = {"legacy": False, "new": True}
 PRECISIONS = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
-SETTINGS = (
-    "num_heads",
-    "num_head_channels",
-    "norm_groups",
-    "use_new_attention_order",
-    "image_size",
-)  # what keys and shapes cannot tell
 SIDES = {4: 64, 5: 128, 6: 256, 7: 512}  # guided diffusion's own table: how many levels a network for this side has
-
-# What people put here by mistake: a piece of a key name, what the file is then, and what to do with it.
-RELATIVES = (
-    ("lora_", "a LoRA", "Apply it with Load LoRA to the model it was made for."),
-    ("model.diffusion_model.", "a checkpoint of the Stable Diffusion kind", "Load it with Load Checkpoint instead."),
-    ("transformer_blocks", "a latent diffusion model", "Load it with Load Diffusion Model instead."),
-    ("decoder.conv_out.", "a VAE", "Load it with Load VAE instead."),
-)
 
 host.register_model_folder(FOLDER)
 
@@ -120,13 +104,7 @@ class SketchPriorLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, prior: str | None = None) -> bool | str:
-        """A missing file is explained by us; the host would only say that the value is not in its list."""
-        try:
-            if prior is not None:  # None while another node is to give the name
-                prior_file(prior)
-        except ValueError as error:
-            return str(error)
-        return True
+        return is_there("pixel prior", FOLDER, prior, STARTER, STARTER_FILE)
 
     @classmethod
     def execute(
@@ -185,15 +163,6 @@ def prior_file(name: str) -> str:
     return starter_or_file("pixel prior", FOLDER, name, STARTER, STARTER_FILE)
 
 
-def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Path) -> str:
-    """The path behind one option of a loader: the built-in `weights` for the option `starter`, else a model file."""
-    if name != starter:
-        return host.model_file(role, folder, name)
-    if not weights.is_file():
-        raise ValueError(f"The built-in weights are missing ({weights}): the pack is incomplete, install it again.")
-    return str(weights)
-
-
 def load_prior(
     path: str, settings: Mapping[str, Any], precision: str = "auto", disable_dynamic: bool = False
 ) -> tuple[Any, int]:
@@ -223,48 +192,6 @@ def read_prior(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     if weights is None:
         raise ValueError(_what_it_is(os.path.basename(path), found))
     return weights, stated_settings(metadata)
-
-
-def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
-    """Every group of named tensors in a file, averaged ones first, and the file's metadata.
-
-    A sketch GAN's networks belong together: they are one group, as sketchgan.flat names it.
-    """
-    from ..networks import sketchgan  # here: most files are none
-
-    content, metadata = host.read_weights(path)
-    try:
-        together = sketchgan.flat(content)
-    except KeyError as missing:
-        raise ValueError(
-            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. "
-            "The file may be damaged."
-        ) from missing
-    if any(all(key in together for key in keys) for keys in sketchgan.KINDS.values()):
-        return [together], metadata
-    found = [networks.strip_module(weights) for weights in _state_dicts(content)]
-    return found, metadata
-
-
-def stated_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Those of SETTINGS that a file's metadata states (as JSON)."""
-    return {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
-
-
-def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
-    """Every group of named tensors in what a file holds, averaged (EMA) weights first.
-
-    Training programs wrap theirs: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
-    """
-    if isinstance(content, Mapping):
-        tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
-        if tensors:
-            yield tensors
-        for key in sorted(content, key=lambda key: "ema" not in str(key).lower()):
-            yield from _state_dicts(content[key])
-    elif isinstance(content, (list, tuple)):
-        for part in reversed(content):
-            yield from _state_dicts(part)
 
 
 def _what_it_is(name: str, found: list[dict[str, Tensor]]) -> str:

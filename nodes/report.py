@@ -44,14 +44,7 @@ class SketchContactSheet(io.ComfyNode):
                     tooltip="Pictures in a row, 1 to 100. 0: one row for each list entry where entries are batches, "
                     "otherwise a sheet about as wide as high.",
                 ),
-                io.Int.Input(
-                    "cell",
-                    default=256,
-                    min=32,
-                    max=2048,
-                    step=8,
-                    tooltip="Longer side of every picture on the sheet, 32 to 2048 pixels. Small ones are enlarged.",
-                ),
+                cell_input(" Small ones are enlarged."),
                 io.String.Input("labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Empty: no labels."),
             ],
             outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="One picture with everything on it.")],
@@ -265,6 +258,11 @@ def name_pictures(batches: list[Tensor], labels: list[str]) -> list[str]:
         f"{len(labels)} labels came for {len(counts)} list entries with {sum(counts)} pictures in all. "
         "Give one label for each entry or one for each picture, or none."
     )
+
+
+def cell_input(more: str = "") -> io.Int.Input:
+    tip = f"Longer side of every picture on the sheet, 32 to 2048 pixels.{more}"
+    return io.Int.Input("cell", default=256, min=32, max=2048, step=8, tooltip=tip)
 
 
 def _one_each(guides: list[Tensor], results: list[Tensor], what: str) -> Tensor:

@@ -12,9 +12,8 @@ from .. import host
 from ..guidance import gan_pictures
 from ..guidance.checks import pair_batches
 from ..guidance.gan_pictures import COLLAGES, FRAMES, GAN, STATISTICS, Style
-from .experts import STARTER, WEIGHTS, read_network
-from .priors import starter_or_file
-from .report import to_image, to_pil
+from .model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
+from .report import cell_input, to_image, to_pil
 
 FOLDER = "sketch_gan"
 STARTER_GAN = WEIGHTS / "gan.safetensors"
@@ -83,12 +82,7 @@ class SketchGANLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, gan: str | None = None) -> bool | str:
-        try:
-            if gan is not None:  # None while another node is to give the name
-                _file(gan)
-        except ValueError as error:
-            return str(error)
-        return True
+        return is_there("sketch GAN", FOLDER, gan, STARTER, STARTER_GAN)
 
     @classmethod
     def execute(cls, gan: str) -> io.NodeOutput:
@@ -246,14 +240,7 @@ class SketchGANMatrix(io.ComfyNode):
                     tooltip="What stands on the sheet; both take two rows a sketch, as published. Drafts alone are "
                     "three to ten times as fast.",
                 ),
-                io.Int.Input(
-                    "cell",
-                    default=256,
-                    min=32,
-                    max=2048,
-                    step=8,
-                    tooltip="Longer side of every picture on the sheet, 32 to 2048 pixels.",
-                ),
+                cell_input(),
                 SEED_INPUT,
                 *SETTINGS,
             ],
@@ -299,7 +286,8 @@ class SketchGANMatrix(io.ComfyNode):
 
 def load_gan(name: str) -> GAN:
     """The sketch GAN behind one option of the loader."""
-    network = read_network(_file(name), ("gan",), {})[0]
+    path = starter_or_file("sketch GAN", FOLDER, name, STARTER, STARTER_GAN)
+    network = read_network(path, ("gan",), {})[0]
     return GAN(name, host.network_patcher(network))
 
 
@@ -349,10 +337,6 @@ def _share(level: str, what: str) -> io.Float.Input:
         step=0.05,
         tooltip=f"Share of style_b in level {level}, {what}. 0: style_a alone, 1: style_b alone.",
     )
-
-
-def _file(name: str) -> str:
-    return starter_or_file("sketch GAN", FOLDER, name, STARTER, STARTER_GAN)
 
 
 NODES = [SketchGANLoader, SketchGANStyle, SketchGANMixStyles, SketchGANDecode, SketchGANMatrix]

@@ -9,7 +9,8 @@ from torch import Tensor
 from .. import host
 from ..guidance.checks import pair_batches
 from ..guidance.style import DECODER, ENCODER, Coder, coder, recode, restyle
-from .experts import FEATURES, read_network
+from .experts import FEATURES
+from .model_files import read_network
 
 NO_NETWORK = "no network"
 FILE_TIP = (

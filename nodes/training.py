@@ -9,13 +9,12 @@ from comfy_api.latest import io
 from .. import host
 from ..guidance.features import Features
 from ..guidance.frozen import gradients
-from .pairs import input_folder
+from .folders import input_folder, prefix_of
 from .report import to_image
 from .sketchgan import FOLDER, PAPER, GANSocket, load_gan
 from .training_parts import (
     ANEW,
     PRECISIONS,
-    SIZES,
     Watch,
     check_features,
     common_inputs,
@@ -28,13 +27,25 @@ from .training_parts import (
     model_and_state,
     name_input,
     picture_outputs,
-    prefix_of,
-    state_of,
+    size_input,
+    state_below,
     summary,
     valid,
 )
 
 KINDS = ("art", "face", "shoe")
+
+
+def rate_input(name: str, of: str, short: str) -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        default=1.0,
+        min=0.1,
+        max=10.0,
+        step=0.1,
+        advanced=True,
+        tooltip=f"A factor on the {of}'s learning rate, 0.1 to 10. Published: 1. For runs of an hour or less {short}.",
+    )
 
 
 class SketchTrainGAN(io.ComfyNode):
@@ -63,12 +74,7 @@ class SketchTrainGAN(io.ComfyNode):
                     tooltip="art: anything. face: a lighter generator for portraits. shoe: for few photos of single "
                     "things; the style then comes through the draft alone.",
                 ),
-                io.Combo.Input(
-                    "size",
-                    options=list(SIZES),
-                    default="256",
-                    tooltip="Side of its pictures in pixels. Published: 512 and 1024; 128 and 256 are quicker by far.",
-                ),
+                size_input("Side of its pictures in pixels. Published: 512 and 1024; 128 and 256 are quicker by far."),
                 io.Int.Input(
                     "width",
                     default=32,
@@ -137,6 +143,18 @@ class SketchTrainGAN(io.ComfyNode):
                     force_input=True,
                     tooltip="The folder from Synthesize Sketch Sets; it goes before sketches.",
                 ),
+                rate_input("rate", "autoencoder", "5"),
+                rate_input("gan_rate", "generator", "2 to 3"),
+                io.Float.Input(
+                    "rest",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    advanced=True,
+                    tooltip="Share of each stage at whose end the learning rates fall to nothing, 0 to 1. Published: "
+                    "0; 0.3 makes a short run's pictures cleaner.",
+                ),
             ],
             outputs=[
                 GANSocket.Output("gan", display_name="gan", tooltip="For Sketch GAN Style and Sketch GAN Decode."),
@@ -153,7 +171,7 @@ class SketchTrainGAN(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, photos: str | None, sketches: str | None, sets: str | None = None, **_: Any) -> str:
-        return state_of(photos, sets or sketches)
+        return state_below(photos, sets or sketches)
 
     @classmethod
     def execute(
@@ -177,6 +195,9 @@ class SketchTrainGAN(io.ComfyNode):
         save_minutes: float,
         begin: str,
         sets: str | None = None,
+        rate: float = 1.0,
+        gan_rate: float = 1.0,
+        rest: float = 0.0,
     ) -> io.NodeOutput:
         from ..guidance import gan_data, gan_runs, gan_training
         from ..guidance.gan_lessons import Settings
@@ -207,6 +228,9 @@ class SketchTrainGAN(io.ComfyNode):
             seed=seed,
             half=precision == PRECISIONS[1],
             leak=information,
+            rate=rate,
+            gan_rate=gan_rate,
+            rest=rest,
         )
         if begin == ANEW:
             gan_training.forget(place)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,10 +16,9 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 
 from .. import host
-from ..guidance.extractors import Extractor
 from ..guidance.features import Features
 from .experts import FeaturesSocket
-from .pairs import BUILT_IN, ITSELF, PREFIXES, input_folder
+from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
 
 if TYPE_CHECKING:  # imported where they are used: most sessions train nothing
     from ..guidance.gan_training import Goal, Moment
@@ -36,26 +35,38 @@ def judge_width(width: int) -> int:
     return 16 if width < 16 else 32 if width < 32 else 64
 
 
+class Teller:
+    """Told how far a node is: hears Cancel, moves the bar, and sends a text now and then."""
+
+    def __init__(self, node_id: str | None, total: int) -> None:
+        self.node_id, self.bar = node_id, ProgressBar(total)
+        self.said = time.monotonic()
+
+    def __call__(self, value: int, text: Callable[[], str], preview: Any = None) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.bar.update_absolute(value, preview=preview)
+        if time.monotonic() - self.said > SAY_EVERY:
+            self.said = time.monotonic()
+            host.say_on_node(self.node_id, text())
+
+
 class Watch:
-    """Told after every step: hears Cancel, moves the bar, and sends text, curves and pictures now and then."""
+    """Told after every step of a training: what a Teller does, with curves and pictures now and then.
+
+    spans: the share of the bar at which each lesson begins and ends.
+    """
 
     def __init__(self, node_id: str | None, spans: dict[str, tuple[float, float]]) -> None:
-        self.node_id, self.spans = node_id, spans
-        self.bar = ProgressBar(1000)
-        self.said = self.shown = time.monotonic()
+        self.tell, self.spans = Teller(node_id, 1000), spans
+        self.shown = time.monotonic()
 
     def __call__(self, moment: Moment) -> None:
-        comfy.model_management.throw_exception_if_processing_interrupted()
         first, last = self.spans[moment.lesson.name]
-        value, now = round(1000 * (first + (last - first) * moment.share)), time.monotonic()
-        if now - self.shown > SHOW_EVERY:
-            self.shown = now
-            self.bar.update_absolute(value, preview=("JPEG", _seen(moment), None))
-        else:
-            self.bar.update_absolute(value)
-        if now - self.said > SAY_EVERY:
-            self.said = now
-            host.say_on_node(self.node_id, _said(moment))
+        preview = None
+        if time.monotonic() - self.shown > SHOW_EVERY:
+            self.shown = time.monotonic()
+            preview = "JPEG", _seen(moment), None
+        self.tell(round(1000 * (first + (last - first) * moment.share)), lambda: _said(moment), preview)
 
 
 def _seen(moment: Moment) -> Any:
@@ -112,15 +123,6 @@ def make_room() -> Any:
     return device
 
 
-def device_of(drawer: Extractor, size: int) -> Any:
-    """Where an extractor draws, with room made for one photo."""
-    if drawer.network is None:
-        return comfy.model_management.get_torch_device()
-    device = drawer.network.patcher.load_device
-    host.make_room(device, 2 * drawer.bytes_a_pixel * (size or 2048) ** 2)
-    return device
-
-
 def model_and_state(folder: str, name: str) -> tuple[Path, Path]:
     """The model file of this name, and the folder beside it that the training is kept in."""
     home = Path(folder_paths.get_folder_paths(folder)[0])
@@ -140,10 +142,6 @@ def tidy(name: str) -> str:
     return re.sub(r"[^\w .()-]+", "_", os.path.splitext(os.path.basename(name))[0]).strip(" .") or "extractor"
 
 
-def prefix_of(role: str, folder: str) -> str:
-    return PREFIXES[role] if folder == BUILT_IN else ""
-
-
 def first(value: Any) -> Any:
     return value[0] if isinstance(value, list) else value
 
@@ -153,22 +151,15 @@ def valid(name: str | None, *folders: str | None) -> bool | str:
     try:
         if name is not None:
             plain_name(name)
-        for folder in folders:
-            if folder is not None:
-                input_folder(folder)
     except ValueError as error:
         return str(error)
-    return True
+    return are_there(*folders)
 
 
-def state_of(*folders: str | None) -> str:
-    """Changes when a file of these folders does, so that the host runs the node again."""
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(input_folder(folder).rglob("*")) if folder is not None else ():
-            state = path.stat()
-            digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
-    return digest.hexdigest()
+def state_below(*folders: str | None) -> str:
+    """Changes when a file in or below these folders does, see state_of. None: a link."""
+    known = [input_folder(folder) for folder in folders if folder is not None]
+    return state_of(path for folder in known for path in sorted(folder.rglob("*")))
 
 
 def name_input(default: str, place: str) -> io.String.Input:
@@ -190,6 +181,10 @@ def folder_input(name: str, tip: str) -> io.Combo.Input:
 
 def features_input(tip: str) -> io.Input:
     return FeaturesSocket.Input("features", tooltip=f"From Load Sketch Features. {tip}")
+
+
+def size_input(tip: str) -> io.Combo.Input:
+    return io.Combo.Input("size", options=list(SIZES), default="256", tooltip=tip)
 
 
 def minutes_input(tip: str) -> io.Float.Input:

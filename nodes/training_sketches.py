@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import comfy.model_management
 import folder_paths
-from comfy.utils import ProgressBar
 from comfy_api.latest import io
 
 from .. import host
 from ..guidance.extractors import Extractor
 from ..guidance.features import Features
 from ..guidance.frozen import gradients
-from .experts import EXTRACTORS, ExtractorSocket, load_extractor
-from .pairs import input_folder
+from .experts import EXTRACTORS, ExtractorSocket, load_extractor, room_to_draw
+from .folders import input_folder, prefix_of
 from .report import to_image
 from .sketchgan import PAPER
 from .training_parts import (
     ANEW,
     PRECISIONS,
-    SAY_EVERY,
-    SIZES,
+    Teller,
     Watch,
     check_features,
     common_inputs,
-    device_of,
     features_input,
     first,
     folder_input,
@@ -38,8 +35,8 @@ from .training_parts import (
     name_input,
     picture_outputs,
     plain_name,
-    prefix_of,
-    state_of,
+    size_input,
+    state_below,
     summary,
     tidy,
     valid,
@@ -64,12 +61,7 @@ class SketchTrainExtractor(io.ComfyNode):
                 folder_input("photos", "A folder of photos, better 100 or more."),
                 folder_input("sketches", "A folder of sketches in one manner, dark on light, 20 or more, of anything."),
                 features_input("Five maps of a VGG serve it: the built-in network, or a VGG16 or LPIPS file."),
-                io.Combo.Input(
-                    "size",
-                    options=list(SIZES),
-                    default="256",
-                    tooltip="Side of the squares it learns on, in pixels; published: 256. It draws any size later.",
-                ),
+                size_input("Side of the squares it learns on, in pixels; published: 256. It draws any size later."),
                 io.Int.Input(
                     "width",
                     default=128,
@@ -124,7 +116,7 @@ class SketchTrainExtractor(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, photos: str | None, sketches: str | None, **_: Any) -> str:
-        return state_of(photos, sketches)
+        return state_below(photos, sketches)
 
     @classmethod
     def execute(
@@ -242,7 +234,7 @@ class SketchSynthesizeSets(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, photos: Any, **_: Any) -> str:
-        return state_of(first(photos))
+        return state_below(first(photos))
 
     @classmethod
     def execute(
@@ -265,23 +257,20 @@ class SketchSynthesizeSets(io.ComfyNode):
             raise ValueError(f"One to ten extractors make sketch sets; {len(drawers)} came. Connect one, or name some.")
         home = Path(folder_paths.get_input_directory()) / plain_name(name[0])
         folders = [home / f"{i} {tidy(drawer.name)}" for i, drawer in enumerate(drawers, 1)]
-        progress = ProgressBar(len(named) * len(drawers))
-        node_id = cls.hidden and cls.hidden.unique_id
-        told, skipped = time.monotonic(), []
+        tell = Teller(cls.hidden and cls.hidden.unique_id, len(named) * len(drawers))
+
+        def watch(number: int, done: int) -> None:
+            tell(number * len(named) + done, lambda: f"{folders[number].name}: {done} of {len(named)}")
+
+        own = {"size": size[0], "inked": lines[0] == INKED, "again": again[0]}
+        pixels = 2 * (size[0] or 2048) ** 2  # of a photo twice as long as it is wide
+        skipped: list[str] = []  # the same photos with every extractor
         for number, (drawer, folder) in enumerate(zip(drawers, folders, strict=True)):
-
-            def watch(done: int, number: int = number, folder: Path = folder) -> None:
-                nonlocal told
-                comfy.model_management.throw_exception_if_processing_interrupted()
-                progress.update_absolute(number * len(named) + done)
-                if time.monotonic() - told > SAY_EVERY:
-                    told = time.monotonic()
-                    host.say_on_node(node_id, f"{folder.name}: {done} of {len(named)}")
-
-            device = device_of(drawer, size[0])
-            own = {"size": size[0], "inked": lines[0] == INKED, "again": again[0]}
+            device = room_to_draw(drawer, pixels, comfy.model_management.get_torch_device())
             with gradients():
-                skipped = gan_sets.synthesise(named, drawer.open(device), folder, **own, device=device, watch=watch)
+                skipped = gan_sets.synthesise(
+                    named, drawer.open(device), folder, **own, device=device, watch=partial(watch, number)
+                )
         drawn = [path for stem, path in named.items() if all((f / f"{stem}.png").is_file() for f in folders)]
         if not drawn:
             raise ValueError(f"No photo of {source} could be drawn. The first: {skipped[0]}")

@@ -7,8 +7,7 @@ as in Esser et al. 2021) makes the decoder choose one.
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +19,9 @@ from torch.func import functional_call
 from ..guidance.features import perceptual_distance
 from ..networks.taesd import TAESD, Residual
 from .dataset import rendered_scenes
-from .train_experts import MEAN, STD
 from .train_text import latents, trained_vae
-from .train_vae import NOISE, SCENES, SIZE, WIDTH, feature_network
-from .training import learn
+from .train_vae import NOISE, SCENES, SIZE, WIDTH, feature_network, seen_through
+from .training import arguments, chosen, learn
 
 CRITICAL = 0.1  # weight of the critic's opinion
 GRAIN = 0.03  # deviation of the noise on what it is shown
@@ -49,9 +47,7 @@ class DecodingLesson(nn.Module):
                 parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
         self.held = {key: value for key, value in whole.items() if not key.startswith("taesd_decoder.")}
         self.stated = notes
-        self.look: Callable[[Tensor], list[Tensor]] | None = None
-        if look is not None:
-            self.look = lambda x: look(((x + 1) / 2 - MEAN[:, None, None]) / STD[:, None, None])
+        self.look = seen_through(look)
 
     def decode(self, z: Tensor) -> Tensor:
         """Pictures [B,3,H,W] in [-1,1] of latents as the model sees them."""
@@ -136,18 +132,11 @@ def batches(images: np.ndarray, known: np.ndarray, count: int, start: int) -> It
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="train decoder", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
-    parser.add_argument("--minutes", type=float, default=40.0, help="of learning in all")
-    parser.add_argument("--scenes", type=int, default=SCENES, help="different renders to draw from")
+    parser = arguments("decoder", __doc__, minutes=40.0, scenes=SCENES, peak=5e-4)
     parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
     parser.add_argument("--features", type=Path, help="the feature network's weights, for the perceptual term")
     parser.add_argument("--batch", type=int, default=2, help="whole pictures")
-    parser.add_argument("--peak", type=float, default=5e-4, help="highest learning rate")
-    parser.add_argument("--threads", type=int, default=0)
-    choice = parser.parse_args(argv)
-    if choice.threads:
-        torch.set_num_threads(choice.threads)
+    choice = chosen(parser, argv)
     path = choice.vae or choice.folder / "vae.safetensors"
     vae, notes = trained_vae(path)
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)

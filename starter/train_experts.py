@@ -9,7 +9,6 @@ batch norms, which are folded into its filters at the end. Resumable: the state 
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -23,7 +22,7 @@ from torch.nn.functional import avg_pool2d, binary_cross_entropy, cross_entropy
 
 from ..networks.infodraw import InformativeDrawings
 from ..networks.vgg import VGG
-from .training import learn
+from .training import arguments, chosen, learn
 from .world import HOURS, LABELS, render_batch
 
 WIDTHS, BLOCKS = (12, 32, 64), 3  # of the extractor: 0.31M parameters
@@ -207,18 +206,10 @@ def train(
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="train experts", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
+    parser = arguments("experts", __doc__, minutes=8.0, scenes=8_000, peak=2e-3, learning="of learning, each, in all")
     parser.add_argument("--only", choices=EXPERTS, help="one of the two")
-    parser.add_argument("--minutes", type=float, default=8.0, help="of learning, each, in all")
-    parser.add_argument("--scenes", type=int, default=8_000, help="different renders to draw from")
     parser.add_argument("--pixels", type=int, default=16 * 64 * 64, help="in a batch")
-    parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--threads", type=int, default=0)
-    choice = parser.parse_args(argv)
-    if choice.threads:
-        torch.set_num_threads(choice.threads)
-    choice.folder.mkdir(parents=True, exist_ok=True)
+    choice = chosen(parser, argv)
     worlds = [scenes(choice.folder, round(choice.scenes * share), size) for size, share in SIZES.items()]
     for name in EXPERTS if choice.only is None else (choice.only,):
         train(name, choice.folder, worlds, minutes=choice.minutes, pixels=choice.pixels, peak=choice.peak)

@@ -7,7 +7,6 @@ of the starter's VAE, which are made once. The UNet is the host's own class and 
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -26,7 +25,7 @@ from ..networks.text import TextEncoder, Words, padded
 from .captions import varied, vocabulary
 from .dataset import rendered_scenes
 from .train_vae import SCALE, SCENES, SIZE
-from .training import initialise, learn, min_snr_loss
+from .training import arguments, chosen, initialise, learn, min_snr_loss
 
 WINDOW = 37  # tokens of one prompt; a prime, so that no grid of pixels has as many
 TEXT: dict[str, Any] = {"window": WINDOW, "width": 128, "layers": 2, "heads": 4}
@@ -187,17 +186,10 @@ def trained_vae(path: Path) -> tuple[TAESD, dict[str, Any]]:
 def main(argv: list[str] | None = None, unet: Callable[..., nn.Module] | None = None) -> None:
     """unet: the host's UNetModel, which dev/train.py brings along."""
     assert unet is not None
-    parser = argparse.ArgumentParser(prog="train text", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
-    parser.add_argument("--minutes", type=float, default=70.0, help="of learning in all")
-    parser.add_argument("--scenes", type=int, default=SCENES, help="different renders to draw from")
+    parser = arguments("text", __doc__, minutes=70.0, scenes=SCENES, peak=8e-4)
     parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--peak", type=float, default=8e-4, help="highest learning rate")
-    parser.add_argument("--threads", type=int, default=0)
-    choice = parser.parse_args(argv)
-    if choice.threads:
-        torch.set_num_threads(choice.threads)
+    choice = chosen(parser, argv)
     vae, colours = trained_vae(choice.vae or choice.folder / "vae.safetensors")
     images, captions = rendered_scenes(choice.folder, choice.scenes, SIZE)
     known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)

@@ -7,7 +7,6 @@ they are decoded, so that the decoder bears what a diffusion model leaves of its
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from ..networks import build
 from ..networks.taesd import TAESD, Residual, widened
 from .dataset import rendered_scenes
 from .train_experts import MEAN, STD
-from .training import learn
+from .training import arguments, chosen, learn
 
 SIZE, SCENES = 128, 14_000
 WIDTH = 32  # channels: half of TAESD's own learn four times as much in the same time; the file is filled up with zeros
@@ -56,9 +55,7 @@ class CodingLesson(nn.Module):
         begin(self.network)
         self.register_buffer("mean", torch.zeros(4))
         self.register_buffer("square", torch.ones(4))
-        self.look: Callable[[Tensor], list[Tensor]] | None = None
-        if look is not None:
-            self.look = lambda x: look(((x + 1) / 2 - MEAN[:, None, None]) / STD[:, None, None])
+        self.look = seen_through(look)
         self.shown = shown
 
     def encode(self, x: Tensor) -> Tensor:
@@ -179,19 +176,18 @@ def feature_network(path: Path | None) -> nn.Module | None:
     return build(load_file(path))
 
 
+def seen_through(look: nn.Module | None) -> Callable[[Tensor], list[Tensor]] | None:
+    """What a VGG makes of pictures [B,3,H,W] in [-1,1]; None without one."""
+    if look is None:
+        return None
+    return lambda x: look(((x + 1) / 2 - MEAN[:, None, None]) / STD[:, None, None])
+
+
 def main(argv: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="train vae", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
-    parser.add_argument("--minutes", type=float, default=25.0, help="of learning in all")
-    parser.add_argument("--scenes", type=int, default=SCENES, help="different renders to draw from")
+    parser = arguments("vae", __doc__, minutes=25.0, scenes=SCENES, peak=2e-3)
     parser.add_argument("--features", type=Path, help="the feature network's weights, for the perceptual term")
     parser.add_argument("--batch", type=int, default=8, help="crops of 64 pixels")
-    parser.add_argument("--peak", type=float, default=2e-3, help="highest learning rate")
-    parser.add_argument("--threads", type=int, default=0)
-    choice = parser.parse_args(argv)
-    if choice.threads:
-        torch.set_num_threads(choice.threads)
-    choice.folder.mkdir(parents=True, exist_ok=True)
+    choice = chosen(parser, argv)
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)
     shown = torch.from_numpy(images[-64:].copy()).movedim(-1, 1).float() / 127.5 - 1
     torch.manual_seed(7)

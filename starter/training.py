@@ -1,5 +1,5 @@
-"""What the starter's trainings share: a resumable run of a lesson, its rate, the loss of diffusion models, and how
-files and sheets are written.
+"""What the starter's trainings share: their arguments, a resumable run of a lesson, its rate, the loss of diffusion
+models, and how files and sheets are written.
 
 A lesson is a module that holds the networks it trains, with `loss(batch, rng)`, `weights()` for the exported file,
 `notes()` for its metadata and `sheet(batch)`, a picture [N,3,h,w] of how it stands.
@@ -7,6 +7,7 @@ A lesson is a module that holds the networks it trains, with `loss(batch, rng)`,
 
 from __future__ import annotations
 
+import argparse
 import copy
 import json
 import math
@@ -23,6 +24,28 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 from torch import Tensor, nn
+
+
+def arguments(
+    name: str, about: str | None, *, minutes: float, scenes: int, peak: float, learning: str = "of learning in all"
+) -> argparse.ArgumentParser:
+    """Those of every training, to which each adds its own; for `chosen`."""
+    parser = argparse.ArgumentParser(prog=f"train {name}", description=about)
+    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
+    parser.add_argument("--minutes", type=float, default=minutes, help=learning)
+    parser.add_argument("--scenes", type=int, default=scenes, help="different renders to draw from")
+    parser.add_argument("--peak", type=float, default=peak, help="highest learning rate")
+    parser.add_argument("--threads", type=int, default=0)
+    return parser
+
+
+def chosen(parser: argparse.ArgumentParser, argv: list[str] | None) -> argparse.Namespace:
+    """The arguments given, with torch's threads set and the folder there."""
+    choice = parser.parse_args(argv)
+    if choice.threads:
+        torch.set_num_threads(choice.threads)
+    choice.folder.mkdir(parents=True, exist_ok=True)
+    return choice
 
 
 def initialise(network: nn.Module) -> None:

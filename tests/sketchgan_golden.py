@@ -39,6 +39,15 @@ def noise(count: int, seed: int, shape: Any) -> Tensor:
     return uniform(f"noise{count}", seed, shape, -ROOT3, ROOT3)
 
 
+def noises(network: Any, seed: int, batch: int = 2) -> list[Tensor]:
+    """What the generator's calls of randn were made to return, in order."""
+    return [noise(i, seed, shape) for i, shape in enumerate(network.noise_shapes(batch))]
+
+
+def worst(found: Tensor, expected: Tensor) -> float:
+    return float((found.double() - expected.double()).abs().max())
+
+
 def _limits(name: str, shape: torch.Size, gain: float) -> tuple[float, float]:
     last = name.rpartition(".")[2]
     if last in ("running_mean", "running_var"):

@@ -80,6 +80,15 @@ def read_drawing(
     return Drawing(rgb, covered, style.kind, style.inverted)
 
 
+def files_in(folder: Path, extensions: tuple[str, ...], prefix: str = "") -> list[Path]:
+    """The files of a folder with these endings by name, those that begin so; its sub-folders are not looked into."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in extensions and path.name.startswith(prefix) and path.is_file()
+    )
+
+
 def _open(path: Path, suffix: str, index: int) -> Source:
     """The drawing by its format. Readers of lines and shapes are imported here: most sessions read pixels alone."""
     if suffix == _SVG:

@@ -1,8 +1,13 @@
-"""What several unit tests look at: the modules of the sketch GAN's networks."""
+"""What several unit tests look at: the readers of drawings, and the sketch GAN's networks and training."""
 
 from __future__ import annotations
 
+import json
+
 import pytest
+
+import gan_nest
+import sketchgan_golden
 
 
 @pytest.fixture(scope="module")
@@ -18,3 +23,46 @@ def gan(room):
 @pytest.fixture(scope="module")
 def tom(room):
     return room("networks.tom")
+
+
+@pytest.fixture(scope="module")
+def networks(room):
+    return room("networks")
+
+
+@pytest.fixture(scope="module")
+def files(room):
+    return room("networks.sketchgan")
+
+
+@pytest.fixture(scope="module")
+def published():
+    """Every key and shape of the published files at full width."""
+    return json.loads((sketchgan_golden.FOLDER / "manifest_keys.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def data(room):
+    return room("guidance.gan_data")
+
+
+@pytest.fixture(scope="module")
+def batches(room):
+    return room("guidance.gan_batches")
+
+
+@pytest.fixture
+def nest(room, monkeypatch):
+    """gan_nest on the pack's rooms as this process has them."""
+    monkeypatch.setattr(gan_nest, "room", room)
+    return gan_nest
+
+
+@pytest.fixture(scope="module")
+def drawings(room):
+    return room("guidance.drawings")
+
+
+@pytest.fixture(scope="module")
+def read(drawings):
+    return drawings.read_drawing
