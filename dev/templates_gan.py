@@ -214,7 +214,7 @@ def train_your_own() -> Graph:
         "style": node("SketchGANStyle", 4, (300, 0)),
         "decode": decode(4),
         "larger": larger(5),
-        "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/own network"),
+        "painted": node("PreviewImage", 5, (480, 520), named="painted by the new network"),
     }
     links = [
         ("lines", "extractor", "draw", "extractor"),
@@ -231,7 +231,7 @@ def train_your_own() -> Graph:
         ("sketch", "sketch", "decode", "sketch"),
         ("style", "style", "decode", "style"),
         ("decode", "refined", "larger", "image"),
-        ("larger", "IMAGE", "save", "images"),
+        ("larger", "IMAGE", "painted", "images"),
     ]
     return {"nodes": nodes, "links": [list(link) for link in links]}
 

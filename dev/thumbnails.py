@@ -1,7 +1,7 @@
-"""`python3 dev/run.py thumbnails`: templates' .jpg thumbnails and README pictures, from the pictures `demo` has made.
+"""`python3 dev/run.py thumbnails [NAME ...]`: thumbnails of the templates and README's pictures, of what `demo` made.
 
-Run `python3 dev/run.py demo` first. A twin that waits for a model of the user's
-shows the starter's result under its name.
+Run `python3 dev/run.py demo` with the same NAMEs first: all templates, or those whose names contain one. A twin that
+waits for a model of the user's shows the starter's result under its name.
 """
 
 from __future__ import annotations
@@ -40,6 +40,11 @@ TEMPLATES = {
     "GradOP - words in painted regions": (None, ""),
     "GradOP - next to SDEdit (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - next to SDEdit"),
     "GradOP - words in painted regions (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - words in painted regions"),
+    "Sketch GAN - sketch and style": ("SketchLoader", ""),
+    "Sketch GAN - style mixing": (None, ""),
+    "Sketch GAN - matrix": (None, ""),
+    "Sketch GAN - style transfer from a photo": ("SketchLoader", ""),
+    "Sketch GAN - train your own from a folder": (None, ""),
 }
 
 
@@ -117,16 +122,35 @@ def world() -> Image.Image:
     return Image.fromarray(np.concatenate(rows, 0))
 
 
+def matrix() -> Image.Image:
+    """Every sketch in every style, by the sketch GAN."""
+    return load("Sketch GAN - matrix", "SaveImage")[0]
+
+
+# README's pictures, and a template that each is of
+MADE = {
+    "hero": (hero, "SDEdit - strokes to photo"),
+    "inversion": (inversion, BOTH),
+    "gradop": (gradop, "GradOP - words in painted regions"),
+    "sketch_gan": (matrix, "Sketch GAN - matrix"),
+    "world": (world, "world"),
+}
+
+
 def main() -> int:
     PICTURES.mkdir(parents=True, exist_ok=True)
-    for template, settings in TEMPLATES.items():
+    names = sys.argv[1:]
+
+    def wanted(template: str) -> bool:
+        return not names or any(name in template for name in names)
+
+    for template, settings in filter(lambda item: wanted(item[0]), TEMPLATES.items()):
         thumbnail(template, *settings).save(PACK / "workflows" / f"{template}.jpg", quality=88)
         print(f"{template}.jpg")
-    hero().save(PICTURES / "hero.jpg", quality=88)
-    inversion().save(PICTURES / "inversion.jpg", quality=88)
-    gradop().save(PICTURES / "gradop.jpg", quality=88)
-    world().save(PICTURES / "world.jpg", quality=88)
-    print(f"README pictures in {Path('docs/pictures')}")
+    for name, (make, template) in MADE.items():
+        if wanted(template):
+            make().save(PICTURES / f"{name}.jpg", quality=88)
+            print(f"{Path('docs/pictures') / name}.jpg")
     return 0
 
 
