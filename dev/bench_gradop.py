@@ -148,7 +148,7 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
             took = timed(walked)
             if i > 0:
                 seconds[name].append(took)
-                painted = blur(pictures[0].movedim(-1, 1), 1.0).movedim(1, -1)
+                painted = blur(pictures[0].movedim(-1, 1), cell=8.0).movedim(1, -1)  # as the node's own painter sees it
                 losses[name].append((painted - painting).square().mean().item())
     over = {
         name: statistics.median(a / b for a, b in zip(s, seconds["plain"], strict=True)) for name, s in seconds.items()

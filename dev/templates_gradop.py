@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from template_parts import SD15, Graph, drawing, join, node, note
+from template_parts import FIXED, SD15, Graph, drawing, join, node, note
 
 FOUR_SECTIONS = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradOP+"
 
@@ -13,22 +13,33 @@ class Base:
     """The model of a graph: which node gives MODEL, CLIP and VAE, and what suits it."""
 
     def __init__(
-        self, key: str, spec: dict[str, Any], outputs: tuple[str, str, str], side: int, cfg: float, **solve: Any
+        self,
+        key: str,
+        spec: dict[str, Any],
+        outputs: tuple[str, str, str],
+        side: int,
+        cfg: float,
+        words: str,
+        **solve: Any,
     ) -> None:
-        """solve: what GradOpSolve is set to, other than its defaults."""
-        self.key, self.spec, self.side, self.cfg, self.solve = key, spec, side, cfg, solve
+        """words: what to say of prompts. solve: what GradOpSolve is set to, other than its defaults."""
+        self.key, self.spec, self.side, self.cfg, self.words, self.solve = key, spec, side, cfg, words, solve
         self.model, self.clip, self.vae = ((key, output) for output in outputs)
 
 
 def starter() -> Base:
-    return Base(
-        "models", node("SketchStarterModels", 0, (300, 0)), ("model", "clip", "vae"), 128, 4.0, strength=0.7, rounds=5
+    words = (
+        "Words the starter knows: lake, meadow, sand dunes, snowfield, mountains, hills, forest, conifers, cabin, "
+        "path, flowers, sun, moon, clouds; by day, at sunset, at dawn, at night."
     )
+    loader = node("SketchStarterModels", 0, (300, 0))
+    return Base("models", loader, ("model", "clip", "vae"), 128, 4.0, words, strength=0.7, rounds=5)
 
 
 def sd15() -> Base:
     loader = node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"])
-    return Base("checkpoint", loader, ("MODEL", "CLIP", "VAE"), 512, 7.0)
+    words = "Write the prompt as for any picture; the negative prompt keeps the look of a painting away."
+    return Base("checkpoint", loader, ("MODEL", "CLIP", "VAE"), 512, 7.0, words)
 
 
 def prompts(base: Base, prompt: str, without: str) -> Graph:
@@ -49,8 +60,10 @@ def prompts(base: Base, prompt: str, without: str) -> Graph:
 
 
 def walk(base: Base, key: str, column: int, sampler: tuple, sigmas: tuple, latent: tuple, **more: Any) -> Graph:
-    """A SamplerCustom with its VAE Decode, called `key` and `key picture`."""
+    """A SamplerCustom with its VAE Decode, called `key` and `key picture`. shared: its noise is that of `seed`, for
+    pictures that are compared."""
     positive, model = more.get("positive", ("prompt", "CONDITIONING")), more.get("model", base.model)
+    shared = [("seed", "INT", key, "noise_seed")] if more.get("shared", True) else []
     nodes = {
         key: node("SamplerCustom", column, (300, 0), named=key, add_noise=True, noise_seed=1, cfg=base.cfg),
         f"{key} picture": node("VAEDecode", column + 1),
@@ -63,9 +76,15 @@ def walk(base: Base, key: str, column: int, sampler: tuple, sigmas: tuple, laten
         (*sigmas, key, "sigmas"),
         (*latent, key, "latent_image"),
         (key, "output", f"{key} picture", "samples"),
+        *shared,
         (*base.vae, f"{key} picture", "vae"),
     ]
     return {"nodes": nodes, "links": links}
+
+
+def common_seed() -> dict[str, Any]:
+    """One seed for several walks, another in each run."""
+    return node("PrimitiveInt", 1, named="seed of all", value=1, fixed="increment")  # the editor's name of that widget
 
 
 def painting(base: Base, file: str) -> dict[str, Any]:
@@ -84,19 +103,18 @@ def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         "that it would look like your strokes if somebody painted it over.\n\n"
         "- **rounds** (2 to 5) is how closely the painting is followed.\n"
         "- **strength** is when: lower is later and closer to the strokes.\n"
-        "- GradOP+ starts from an *empty* latent and a full schedule."
+        "- GradOP+ starts from an *empty* latent and a full schedule.\n"
+        "- **seed of all** counts on with each Run: three other pictures, of one noise."
     )
+    start = {"meaning": "this model's own time", "steps": 25, "seed": 1, **FIXED}
     nodes = {
         "note": note(text, height=340),
         "painting": painting(base, "mountain lake.png"),
         "encode": node("VAEEncode", 1),
         "euler": node("KSamplerSelect", 1, sampler_name="euler"),
-        "near": node(
-            "NoiseToT0", 2, (300, 0), named="SDEdit 0.4", t0=0.4, meaning="this model's own time", steps=25, seed=1
-        ),
-        "far": node(
-            "NoiseToT0", 2, (300, 0), named="SDEdit 0.7", t0=0.7, meaning="this model's own time", steps=25, seed=1
-        ),
+        "seed": common_seed(),
+        "near": node("NoiseToT0", 2, (300, 0), named="SDEdit 0.4", t0=0.4, **start),
+        "far": node("NoiseToT0", 2, (300, 0), named="SDEdit 0.7", t0=0.7, **start),
         "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
         "words": node("PrimitiveStringMultiline", 4, (300, 110), named="labels", value=FOUR_SECTIONS),
         "all": node("BatchImagesNode", 5),
@@ -128,37 +146,38 @@ def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     )
 
 
-def paint_here(base: Base, prompt: str) -> Graph:
+def paint_here(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     text = (
         "## Paint here, write, press Run\n\n"
         "Broad flat colours in the **Painter**, the scene in words in the **prompt**: GradOP+ makes the prompt's own "
         "picture follow your colours and places.\n\n"
-        "- Words the starter knows: lake, meadow, sand dunes, snowfield, mountains, hills, forest, conifers, cabin, "
-        "path, flowers, sun, moon, clouds; by day, at sunset, at dawn, at night.\n"
-        "- Press Run again for four other pictures of the same strokes.\n"
+        f"- {base.words}\n"
+        "- Press Run again for other pictures of the same strokes.\n"
         "- To start from an empty page, disconnect the image from the Painter."
     )
+    small = base.side < 512
     nodes = {
         "note": note(text, height=340),
         "drawing": drawing("green hills.png", size=512),
         "paint": node("Painter", 1, (480, 560)),
         "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
-        "repeat": node("RepeatLatentBatch", 2, amount=4),
-        "larger": larger(base, 5),
-        "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/GradOP paint here"),
+        "repeat": node("RepeatLatentBatch", 2, amount=4 if small else 2),
+        **({"larger": larger(base, 5)} if small else {}),
+        "save": node("SaveImage", 5, (480, 520), filename_prefix=prefix),
     }
+    last = ("larger", "IMAGE") if small else ("GradOP+ picture", "IMAGE")
     links = [
         ("drawing", "image", "paint", "image"),
         ("paint", "IMAGE", "solve", "painting"),
         (*base.vae, "solve", "vae"),
         ("empty", "LATENT", "repeat", "samples"),
-        ("GradOP+ picture", "IMAGE", "larger", "image"),
-        ("larger", "IMAGE", "save", "images"),
+        *([("GradOP+ picture", "IMAGE", "larger", "image")] if small else []),
+        (*last, "save", "images"),
     ]
     return join(
         {"nodes": nodes, "links": links},
-        prompts(base, prompt, ""),
-        walk(base, "GradOP+", 3, ("solve", "sampler"), ("schedule", "SIGMAS"), ("repeat", "LATENT")),
+        prompts(base, prompt, without),
+        walk(base, "GradOP+", 3, ("solve", "sampler"), ("schedule", "SIGMAS"), ("repeat", "LATENT"), shared=False),
     )
 
 
@@ -177,6 +196,7 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     nodes: dict[str, Any] = {
         "note": note(text, height=360),
         "painting": painting(base, "two shores.png"),
+        "seed": common_seed(),
         "solve": node("GradOpSolve", 3, (320, 0), **base.solve),
         "words": node(
             "PrimitiveStringMultiline",
@@ -228,18 +248,24 @@ WORDS = {
     "prompt": "the sun, clouds, snowy mountains, a lake, conifers, by day",
     "green": "clouds, hills, a meadow, a path, conifers, a cabin, by day",
     "photo": "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light",
+    "valley": "photo of green hills under a cloudy sky, a meadow, a path, conifers, a red cabin, morning light",
     "without": "painting, drawing, blurry, flat colours",
 }
 GRADOP = {
     "GradOP - next to SDEdit": lambda: next_to_sdedit(
         starter(), WORDS["prompt"], "", "SketchSynth/GradOP next to SDEdit"
     ),
-    "GradOP - paint here and press Run": lambda: paint_here(starter(), WORDS["green"]),
+    "GradOP - paint here and press Run": lambda: paint_here(
+        starter(), WORDS["green"], "", "SketchSynth/GradOP paint here"
+    ),
     "GradOP - words in painted regions": lambda: regions(
         starter(), "a clear sky, clouds, hills, a lake, a meadow, by day", "", "SketchSynth/words in regions"
     ),
     "GradOP - next to SDEdit (SD1.5)": lambda: next_to_sdedit(
         sd15(), WORDS["photo"], WORDS["without"], "SketchSynth/GradOP next to SDEdit SD15"
+    ),
+    "GradOP - paint here and press Run (SD1.5)": lambda: paint_here(
+        sd15(), WORDS["valley"], WORDS["without"], "SketchSynth/GradOP paint here SD15"
     ),
     "GradOP - words in painted regions (SD1.5)": lambda: regions(
         sd15(),

@@ -39,6 +39,11 @@ TEMPLATES = {
     "GradOP - paint here and press Run": ("Painter", ""),
     "GradOP - words in painted regions": (None, ""),
     "GradOP - next to SDEdit (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - next to SDEdit"),
+    "GradOP - paint here and press Run (SD1.5)": (
+        "Painter",
+        "on your SD1.5 or SDXL",
+        "GradOP - paint here and press Run",
+    ),
     "GradOP - words in painted regions (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - words in painted regions"),
     "Sketch GAN - sketch and style": ("SketchLoader", ""),
     "Sketch GAN - style mixing": (None, ""),
