@@ -91,8 +91,25 @@ class Colours:
         return land * (first + second) / 2 + (1 - land) * self.mean("sky", case.hour)
 
 
-def paint(lab: TextLab, case: Case, painting: Any, seed: int, how: str | None) -> Any:
-    """GradOP+ of the painting; how: the method that ties the words to their regions, or None."""
+class How(NamedTuple):
+    """What ties the words to their regions, as the nodes are set."""
+
+    method: str
+    weight: float
+    schedule: str
+    last: float  # end of the schedule's window
+
+
+WAYS = {
+    "words alone": None,
+    "CrossAttnRegionMap, GradOP": How("GradOP", WEIGHT, SCHEDULE, 0.5),
+    "the same at its defaults": How("GradOP", 1.0, "t/T", 0.5),
+    "paint with words": How("paint with words", WEIGHT, "window", 1.0),
+}
+
+
+def paint(lab: TextLab, case: Case, painting: Any, seed: int, how: How | None) -> Any:
+    """GradOP+ of the painting; how: what ties the words to their regions, or None."""
     from comfy.samplers import sampler_object
 
     doors = inprocess.room("nodes.regions")
@@ -102,9 +119,8 @@ def paint(lab: TextLab, case: Case, painting: Any, seed: int, how: str | None) -
     if how is not None:
         regions: Any = ()
         for words, mask in zip((case.first, case.second), case.masks(), strict=True):
-            (regions,) = doors.SketchPaintRegion.execute(mask[None], words, WEIGHT, regions).args
-        schedule = (SCHEDULE, 0.0, 0.5) if how == "GradOP" else ("window", 0.0, 1.0)
-        settings = (case.prompt, regions, STRENGTH, *schedule, how)
+            (regions,) = doors.SketchPaintRegion.execute(mask[None], words, how.weight, regions).args
+        settings = (case.prompt, regions, STRENGTH, how.schedule, 0.0, how.last, how.method)
         model, positive = doors.CrossAttnRegionMap.execute(model, lab.clip, *settings).args
     return lab.walk(positive, solver, lab.schedule(), lab.empty(1), seed, model)
 
@@ -124,15 +140,14 @@ def regions(page: Page, count: int, fresh: bool) -> None:
     paintings = torch.stack([colours.painting(case) for case in listed])
     net, right = segmenter.trained(cache_root() / "evidence_segmenter" / store.folder.name, SIDE, lab.vae)
 
-    def all_of(how: str | None) -> Any:
+    def all_of(name: str, how: How | None) -> Any:
         def make(a: int, b: int) -> Any:
             found = [paint(lab, listed[i], paintings[i : i + 1], FIRST + 30_000 + i, how) for i in range(a, b)]
             return torch.cat(found)
 
-        return store.get(str(how), count, make)
+        return store.get(name, count, make)
 
-    ways = {"words alone": None, "CrossAttnRegionMap, GradOP": "GradOP", "paint with words": "paint with words"}
-    results = {name: all_of(how) for name, how in ways.items()}
+    results = {name: all_of(name, how) for name, how in WAYS.items()}
 
     def accuracy(pictures: Any) -> Any:
         """[count, 2]: share of each region's pixels that are its words' ground."""
@@ -152,8 +167,8 @@ def regions(page: Page, count: int, fresh: bool) -> None:
         "meadow, dunes, snowfield; every pair in both orders, side by side and one behind the other, at five hours), "
         f"each with a prompt that names both. GradOP+ ({ROUNDS} rounds, {STEPS} steps) paints them with the words "
         f"alone, and with the words tied to their regions (strength {STRENGTH:g}, schedule {SCHEDULE}, weight "
-        f"{WEIGHT:g}). Label accuracy: the share of a region's pixels that a segmenter calls by its word; it is right "
-        f"on {right:.0%} of the pixels of held-out renders that went through "
+        f"{WEIGHT:g}; the nodes' defaults are t/T and 1). Label accuracy: the share of a region's pixels that a "
+        f"segmenter calls by its word; it is right on {right:.0%} of the pixels of held-out renders that went through "
         "the VAE. No picture that the model was trained on has two kinds of ground.",
     )
     page.table(
@@ -163,10 +178,10 @@ def regions(page: Page, count: int, fresh: bool) -> None:
             for name, s in scores.items()
         ],
     )
-    plain, tied = (scores[name].mean().item() for name in list(ways)[:2])
+    plain, tied = (scores[name].mean().item() for name in list(WAYS)[:2])
     page.text(f"Tied words are {100 * (tied - plain):.1f} points better (aim: 25).")
     shown = [i * count // 8 for i in range(8)] if count >= 8 else list(range(count))
     listed_rows = [paintings, *results.values()]
     pictures = [row[i] for row in listed_rows for i in shown]
-    page.sheet("regions_examples", pictures, columns=len(shown), rows=["painting", *ways])
+    page.sheet("regions_examples", pictures, columns=len(shown), rows=["painting", *WAYS])
     page.text("The prompts, from left to right:", *(f"{k + 1}. {listed[i].prompt}" for k, i in enumerate(shown)))
