@@ -249,6 +249,13 @@ def _text_patchers(text: str, vae: str, disable_dynamic: bool = False) -> list[A
     return [model, clip.patcher, decoder.patcher]
 
 
+def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
+    """The tokens that stand for whatever a CLIP has no words for; byte by byte, Stable Diffusion's can spell all."""
+    parts = [part for part in vars(clip.tokenizer).values() if isinstance(part, comfy.sd1_clip.SDTokenizer)]
+    known = [getattr(part.tokenizer, "unk_token_id", None) for part in parts]
+    return frozenset(token for token in known if token is not None)
+
+
 # --- the noise of any MODEL -------------------------------------------------------------------------------------------
 
 
@@ -357,12 +364,32 @@ def check_image_model(model: Any) -> None:
     dimensions = model.get_model_object("latent_format").latent_dimensions
     if dimensions != 2:
         raise ValueError(
-            f"This MODEL's latents have {dimensions} dimensions (video, audio or 3D). Energies work on image models."
+            f"This MODEL's latents have {dimensions} dimensions (video, audio or 3D). The sketch nodes work on image "
+            "models."
         )
 
 
 _layers = comfy.ldm.modules.diffusionmodules.model
 DECODER_BLOCKS = (_layers.ResnetBlock, _layers.AttnBlock, _layers.Upsample)  # what the VAEs of SD to Flux are made of
+ENCODER_SIDE = {"encoder", "quant_conv", "taesd_encoder"}  # parts of the host's VAEs that no decode touches
+
+
+def decoder_side(vae: Any) -> tuple[str, ...]:
+    """The names of a VAE's parts that a decode may touch: all but ENCODER_SIDE."""
+    return tuple(sorted({_part(name) for name, _ in _weights(vae)} - ENCODER_SIDE))
+
+
+def _weights(vae: Any) -> list[tuple[str, Tensor]]:
+    return [*vae.first_stage_model.named_parameters(), *vae.first_stage_model.named_buffers()]
+
+
+def _part(name: str) -> str:
+    return name.partition(".")[0]
+
+
+def _copied(vaes: list[Any]) -> int:
+    """Bytes of a copy of the decoder side of each."""
+    return sum(value.nbytes for vae in vaes for name, value in _weights(vae) if _part(name) not in ENCODER_SIDE)
 
 
 def decoder_memory(vae: Any, thrifty: bool = False) -> Callable[[list[int]], float]:
@@ -377,22 +404,27 @@ def decoder_memory(vae: Any, thrifty: bool = False) -> Callable[[list[int]], flo
     return lambda shape: times * shape[0] * vae.memory_used_decode(shape, vae.vae_dtype)
 
 
-def load_beside(guider: Any, networks: list[Any], shape: list[int], needed: float) -> None:
-    """Loads the patchers `networks` beside the model that `guider` samples latents of this shape with.
+def load_beside(guider: Any, vaes: list[Any], shape: list[int], needed: float) -> None:
+    """Loads `vaes` beside the model that `guider` samples latents of this shape with.
 
-    Kept free are `needed` bytes, or what the model's own steps need, and room for a copy of each network. One call for
+    Kept free are `needed` bytes, or what the model's own steps need, and room for a copy of each decoder. One call for
     all: one for a VAE alone may unload the model in mid-run.
     """
     own = guider.inner_model.memory_required([2 * shape[0], *shape[1:]])
-    copies = sum(network.model_size() for network in networks)
-    together = [guider.model_patcher, *guider.loaded_models, *networks]
-    comfy.model_management.load_models_gpu(together, memory_required=max(own, needed) + copies)
+    together = _together(guider, vaes)
+    comfy.model_management.load_models_gpu(together, memory_required=max(own, needed) + _copied(vaes))
 
 
-def crowded(guider: Any, needed: float) -> bool:
-    """Whether `needed` bytes do not fit on the device beside the model that `guider` is sampling with."""
-    patcher = guider.model_patcher
-    return needed > comfy.model_management.get_total_memory(patcher.load_device) - 1.1 * patcher.model_size()
+def crowded(guider: Any, vaes: list[Any], needed: float) -> bool:
+    """Whether `needed` bytes do not fit on the device beside what load_beside keeps there: the model of `guider`, its
+    ControlNets and the like, the VAEs and the copies of their decoders."""
+    loaded = sum(patcher.model_size() for patcher in _together(guider, vaes))
+    total = comfy.model_management.get_total_memory(guider.model_patcher.load_device)
+    return needed > total - 1.1 * loaded - _copied(vaes)
+
+
+def _together(guider: Any, vaes: list[Any]) -> list[Any]:
+    return [guider.model_patcher, *guider.loaded_models, *(vae.patcher for vae in vaes)]
 
 
 # --- model files ------------------------------------------------------------------------------------------------------

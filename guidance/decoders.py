@@ -58,8 +58,8 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, thrif
     if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
         if vae is None:
             raise ValueError("Decoder 'vae' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
-        blocks = host.DECODER_BLOCKS if thrifty else ()
-        network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), dtype=None, recompute=blocks)
+        blocks, parts = host.DECODER_BLOCKS if thrifty else (), host.decoder_side(vae)
+        network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), parts, None, blocks)
         return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae, thrifty))
     if form.latent_rgb_factors is None:
         raise ValueError(

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 from comfy.model_management import throw_exception_if_processing_interrupted
-from comfy.samplers import Sampler
+from comfy.samplers import Sampler, ksampler
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -43,6 +43,8 @@ DECODERS = (AUTO, EXACT, FAST, MAP, MIXED)
 EXACT_SHARE = 1 / 3  # of a round's steps, its last ones, that look through the VAE when the decoder is mixed
 AT_ONCE = 2**20  # pixels that are decoded together
 BEGUN = 0.1  # share of signal from which on a start is no pure noise
+# The host's functions that move nothing where SIGMAS hold one step; where they hold one step to 0.
+STILL, STILL_TO_0 = ("sample_unipc", "sample_unipc_bh2"), ("dpm_fast_function", "dpm_adaptive_function")
 
 
 @dataclass(frozen=True, eq=False)
@@ -121,7 +123,7 @@ class GradOpSampler(Sampler):
         canvas = _Canvas(self.task, model_wrap, first, denoise_mask, reel)
         start, fresh, seed = first, noise, extra_args.get("seed") or 0
         for k, (begin, end) in enumerate(parts):
-            guide, given, arguments = start, fresh, dict(extra_args)
+            guide, given, arguments = start, fresh, _with_whole_ladder(extra_args, sigmas)
             if k > 0:
                 arguments["seed"] = round_seed(seed, k)
                 fresh = given = self._noise(k, noise, arguments)
@@ -132,7 +134,7 @@ class GradOpSampler(Sampler):
                 signal, level = signal_and_noise(family, float(sigmas[begin]))
                 guide, given = first, fresh + signal / level * (start - first)
             levels = sigmas[begin : end + 1].clone()  # some samplers write into theirs
-            x = self.inner.sample(
+            x = self._walker(levels).sample(
                 model_wrap, levels, arguments, reel.part(end - begin), given, guide, denoise_mask, True
             )
             if k < len(parts) - 1:
@@ -140,8 +142,17 @@ class GradOpSampler(Sampler):
             if k == len(parts) - 2:
                 canvas.views.clear()  # with the copies of the VAE's weights
         reel.bar.close()
-        self.tell(_describe(self.task, family, sigmas, parts, first, canvas.losses))
+        self.tell(_describe(self.task, family, sigmas, parts, canvas.losses))
         return x
+
+    def _walker(self, levels: Tensor) -> Any:
+        """Who walks a part: `inner`, or euler for the one step in which that would stand still.
+
+        UniPC's and DPM-Solver's steps of order 1 are DDIM's, and those are euler's in the host's coordinates.
+        """
+        name = getattr(getattr(self.inner, "sampler_function", None), "__name__", "")
+        still = name in STILL or (name in STILL_TO_0 and levels[-1] == 0)
+        return ksampler("euler") if still and len(levels) == 2 else self.inner
 
     def _noise(self, k: int, noise: Tensor, arguments: dict[str, Any]) -> Tensor:
         """What part k >= 1 starts from; the MODEL's patches hear of it."""
@@ -165,6 +176,20 @@ class GradOpSampler(Sampler):
         state = model_wrap.inner_model.model_sampling.noise_scaling(sigma, torch.zeros_like(x), x)  # undoes the inverse
         signal, level = signal_and_noise(family, float(sigma))
         return state * (family.sigma_data / ((signal * family.sigma_data) ** 2 + level**2) ** 0.5)
+
+
+def _with_whole_ladder(extra_args: dict[str, Any], sigmas: Tensor) -> dict[str, Any]:
+    """A copy for one part. A denoise_mask_function in it, such as Differential Diffusion's, sees all SIGMAS: it frees a
+    soft mask in step with the whole walk."""
+    options = extra_args["model_options"]
+    soft = options.get("denoise_mask_function")
+    if soft is None:
+        return dict(extra_args)
+
+    def whole(sigma: Tensor, mask: Tensor, extra_options: dict[str, Any]) -> Tensor:
+        return soft(sigma, mask, extra_options={**extra_options, "sigmas": sigmas})
+
+    return {**extra_args, "model_options": {**options, "denoise_mask_function": whole}}
 
 
 class _Reel:
@@ -234,11 +259,10 @@ class _Canvas:
 class _View:
     """A latent's picture through one decoder, painted over, beside the painting."""
 
-    def __init__(self, decoder: Decoder, guider: Any, task: Task, at_once: int, share: float, cell: float) -> None:
-        """at_once: latents decoded together. share: side of the decoded picture over that of the whole picture. cell:
-        side of a latent pixel in the decoded picture."""
+    def __init__(self, decoder: Decoder, guider: Any, task: Task, at_once: int, scale: int) -> None:
+        """at_once: latents decoded together. scale: side of a latent pixel in the whole picture."""
         self.decoder, self.model, self.task = decoder, guider.inner_model, task
-        self.at_once, self.share, self.cell = at_once, share, cell
+        self.at_once, self.scale = at_once, scale
         self.opened: Any = None
         self.goal: Tensor | None = None
 
@@ -271,7 +295,8 @@ class _View:
         picture = (self.opened.image(leaf) + 1) / 2
         if self.task.variant == PLUS:
             picture = picture.clamp(0, 1)  # as released: what is out of range has no slope, and stays there
-        painted = self.task.painter(picture, self.share, self.cell)
+        cell = picture.shape[-1] / leaf.shape[-1]  # side of a latent pixel here: 2, not 1, through Flux.2's linear map
+        painted = self.task.painter(picture, cell / self.scale, cell)
         goal = self.goal
         if goal is None:
             fitted = fit_image(self.task.painting[..., :3].float(), painted.shape[-2], painted.shape[-1])
@@ -285,37 +310,37 @@ def _views(task: Task, guider: Any, latent: Tensor) -> list[_View]:
     form = patcher.get_model_object("latent_format")
     scale = form.spacial_downscale_ratio
     if isinstance(form, host.PixelSpace):
-        vaes = [task.vae]
+        eyes = [(EXACT, task.vae)]
     else:
-        kind = _cheapest(task, form.latent_rgb_factors is not None) if task.decoder == AUTO else task.decoder
-        vaes = {EXACT: [task.vae], FAST: [task.fast_vae], MAP: [None], MIXED: [None, task.vae]}[kind]
+        wanted = _cheapest(task, form.latent_rgb_factors is not None) if task.decoder == AUTO else task.decoder
+        exact, fast, linear = (EXACT, task.vae), (EXACT, task.fast_vae), (MAP, None)
+        eyes = {EXACT: [exact], FAST: [fast], MAP: [linear], MIXED: [linear, exact]}[wanted]
+    vaes = [vae for _, vae in eyes if vae is not None]
     views, needed = [], 0.0
     pixels = latent.shape[-2] * latent.shape[-1]
-    for vae in vaes:
+    for kind, vae in eyes:
         if vae is not None and vae.latent_channels != latent.shape[1]:
             raise ValueError(
                 f"The MODEL's latents have {latent.shape[1]} channels and those of a connected VAE "
                 f"{vae.latent_channels}. Connect this model's own VAE."
             )
-        cell = scale if vae is not None else 1
-        at_once = max(1, min(len(latent), int(AT_ONCE / (pixels * cell**2))))
-        decoder = choose(patcher, vae, EXACT if vae is not None else MAP)
+        decoder = choose(patcher, vae, kind)
+        at_once = max(1, min(len(latent), int(AT_ONCE / (pixels * (1 if vae is None else scale) ** 2))))
         if decoder.memory is not None:
             shape = [at_once, *latent.shape[1:]]
-            if host.crowded(guider, decoder.memory(shape)):
+            if host.crowded(guider, vaes, decoder.memory(shape)):
                 decoder = choose(patcher, vae, EXACT, thrifty=True)
             needed = max(needed, decoder.memory(shape))
-        views.append(_View(decoder, guider, task, at_once, cell / scale, cell))
+        views.append(_View(decoder, guider, task, at_once, scale))
     if needed > 0:
-        host.load_beside(guider, [vae.patcher for vae in vaes if vae is not None], list(latent.shape), needed)
+        host.load_beside(guider, vaes, list(latent.shape), needed)
     return views
 
 
 def _cheapest(task: Task, mapped: bool) -> str:
     """The decoder that auto stands for. mapped: the model's latents have a linear map to colours.
 
-    It is enough for the broad colours of a clean picture: on the text starter the painting loss of the results is 7%
-    above the VAE's, and 50% where the released variant shows it noise.
+    It is enough for the broad colours of a clean picture, not for the noisy state that the released variant shows it.
     """
     if task.fast_vae is not None:
         return FAST
@@ -324,7 +349,7 @@ def _cheapest(task: Task, mapped: bool) -> str:
     return MAP if task.variant != PLUS and task.painter.kind == GAUSSIAN else MIXED
 
 
-def _describe(task: Task, family: Any, sigmas: Tensor, parts: list, first: Tensor, losses: list) -> str:
+def _describe(task: Task, family: Any, sigmas: Tensor, parts: list, losses: list) -> str:
     """What was done, and what the graph may not have meant."""
     steps, rounds = len(sigmas) - 1, len(parts) - 1
     lines = [f"Painting loss {losses[0][0]:.4f} to {losses[-1][1]:.4f}."]
@@ -335,9 +360,10 @@ def _describe(task: Task, family: Any, sigmas: Tensor, parts: list, first: Tenso
         if rounds < task.rounds:
             lines += [f"Only {rounds} of {task.rounds} rounds fit before the last step."]
     share = signal_share(family, float(sigmas[0]))
-    if share > BEGUN and torch.count_nonzero(first) > 0:
+    if share > BEGUN:
         lines += [
-            f"The walk began with {share:.0%} of the latent's signal, not at pure noise: the painting corrected that "
-            "picture, where GradOP shapes one that comes from the prompt alone."
+            f"The walk began with {share:.0%} of the latent's signal, not at pure noise: the painting corrected what "
+            "the latent holds, a picture or, if empty, grey ground. GradOP shapes a picture that comes from the prompt "
+            "alone: set denoise to 1."
         ]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -143,17 +144,52 @@ def test_released_variant_takes_the_state_for_a_clean_latent(room, models, vaes,
     assert torch.allclose(states[i + 1][1], signal * states[i][0] + level * noise, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "inner", ["euler", "dpmpp_2m", "dpmpp_sde", "uni_pc", "dpm_fast", "dpm_adaptive", "lms", "ddpm", "euler_cfg_pp"]
-)
+def always(model, value=0.5):
+    """A clone of the MODEL that predicts this value everywhere."""
+    patched = model.clone()
+    patched.set_model_unet_function_wrapper(lambda apply, arguments: torch.full_like(arguments["input"], value))
+    return patched
+
+
+LONE_LAST_STEPS = [(PREDICTED, 10, 0.3), (PREDICTED, 4, 0.8), (PLUS, 8, 0.3), (GRADOP, 10, 0.1)]
+SAMPLERS = ("euler", "dpmpp_2m", "dpmpp_sde", "uni_pc", "uni_pc_bh2", "dpm_fast", "dpm_adaptive", "lms", "ddpm")
+
+
+@pytest.mark.parametrize("inner", [*SAMPLERS, "sa_solver", "seeds_2", "euler_cfg_pp"])
 def test_any_sampler_inside(room, models, solve, inner):
+    """It ends where the model points to, as the plain walk does; also where the last part is one step long."""
     import comfy.samplers
 
-    model = models["sd15"]
-    sigmas = ladder(room, model)
-    for variant in VARIANTS:
-        out = run(model, solve(sampler=comfy.samplers.sampler_object(inner), variant=variant), sigmas, empty())
-        assert torch.isfinite(out).all()
+    model = always(models["sd15"])
+
+    def error(sampler, steps):
+        result = run(model, sampler, ladder(room, model, steps), empty(height=16, width=16))
+        return float((model.model.process_latent_in(result) - 0.5).square().mean().sqrt())
+
+    for variant, steps, strength in [*((variant, 8, 0.8) for variant in VARIANTS), *LONE_LAST_STEPS]:
+        walker = comfy.samplers.sampler_object(inner)
+        sampler = solve(sampler=walker, variant=variant, strength=strength, rounds=3, gradient_steps=1)
+        plain = error(comfy.samplers.sampler_object(inner), steps)  # dpm_fast and dpm_adaptive leave some noise in
+        assert error(sampler, steps) < 1.2 * plain + 0.002, (variant, steps, strength)
+
+
+@pytest.mark.parametrize("variant", [PLUS, PREDICTED])
+@pytest.mark.parametrize("inner", ["uni_pc", "uni_pc_bh2"])
+def test_each_round_follows_a_step(room, models, solve, inner, variant):
+    """UniPC's steps towards a constant prediction are euler's, those between two rounds too."""
+    import comfy.samplers
+
+    model, found = always(models["sd15"]), []
+    noise = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    for name in ("euler", inner):
+        states = []
+        sampler = solve(sampler=comfy.samplers.sampler_object(name), variant=variant, rounds=3, gradient_steps=1)
+        sampler.round_noise = lambda k: noise
+        watch = lambda i, x0, x, total, states=states: states.append(x0.clone()) if x0 is x else None  # noqa: E731
+        heard(model, sampler, ladder(room, model), empty(), watch)
+        found.append(torch.stack(states))
+    assert len(found[0]) == 3
+    assert torch.allclose(*found, atol=1e-4)
 
 
 @pytest.mark.parametrize("decoder", ["linear", "vae", "fast vae", "auto"])
@@ -217,6 +253,29 @@ def test_masks(room, models, vaes, solve, family, variant):
     soft = run(model, sampler, sigmas, latent, mask=half * 0.5)
     assert torch.allclose(soft[..., :4], latent[..., :4], atol=1e-5)
     assert torch.isfinite(soft).all()
+
+
+@pytest.mark.parametrize("variant", [PLUS, PREDICTED])
+def test_differential_diffusion_frees_a_soft_mask_as_in_the_plain_walk(room, models, solve, variant):
+    from comfy_extras.nodes_differential_diffusion import DifferentialDiffusion
+
+    model = DifferentialDiffusion.execute(models["sd15"]).args[0]
+    freeing, freed = model.model_options["denoise_mask_function"], []
+
+    def note(sigma, mask, extra_options):
+        now = freeing(sigma, mask, extra_options)
+        freed.append((float(sigma[0]), float(now.mean())))
+        return now
+
+    model.set_model_denoise_mask_function(note)
+    latent, mask = tiny.latent(seed=5)["samples"], torch.linspace(0, 1, 8).expand(1, 8, 8).clone()
+    sigmas = ladder(room, model)
+    run(model, None, sigmas, latent, mask=mask)
+    plain = [*freed]
+    freed.clear()
+    run(model, solve(variant=variant, rounds=3), sigmas, latent, mask=mask)
+    assert len({share for _, share in plain}) > 3
+    assert freed == plain
 
 
 def test_kept_latents_are_not_moved(room, models, solve):
@@ -330,9 +389,68 @@ def test_it_says_what_it_did(room, models, solve):
     begun = solve()
     run(model, begun, low, tiny.latent()["samples"])
     assert "not at pure noise" in begun.told[0]
+    grey = solve()
+    run(model, grey, low, empty())
+    assert "not at pure noise" in grey.told[0]
+    assert "grey ground" in grey.told[0]
     finished = solve(variant=GRADOP)
     run(model, finished, ladder(room, model), empty())
     assert "8 steps, 3 gradient steps, 6 steps again" in finished.told[0]
+
+
+def without_vae(sampler):
+    """As from a checkpoint that holds none: its VAE socket gives None."""
+    sampler.task = replace(sampler.task, vae=None)
+    return sampler
+
+
+def test_without_a_vae(room, models, solve, monkeypatch):
+    model = models["sd15"]
+    sigmas = ladder(room, model)
+    needing = ({"decoder": "vae"}, {"decoder": "linear, then vae"}, {"decoder": "auto", "variant": PLUS})
+    for settings in needing:
+        with pytest.raises(ValueError, match=r"needs the model's VAE .* connect vae, or choose 'linear'"):
+            run(model, without_vae(solve(**settings)), sigmas, empty())
+    for decoder in ("auto", "linear"):
+        assert torch.isfinite(run(model, without_vae(solve(decoder=decoder)), sigmas, empty())).all()
+    monkeypatch.setattr(model.model.latent_format, "latent_rgb_factors", None)
+    with pytest.raises(ValueError, match="needs the model's VAE"):
+        run(model, without_vae(solve(decoder="auto")), sigmas, empty())
+
+
+def test_the_brush_fits_what_the_decoder_shows(room, models, solve, monkeypatch):
+    """Flux.2's linear map unfolds each latent pixel of 16 into 2 x 2: a brush of 12 pixels is 1.5 wide there."""
+    model, form, asked = models["sd15"], models["sd15"].model.latent_format, []
+    painter = room("guidance.painters").Painter
+
+    class Noting(painter):
+        def __call__(self, image, share=1.0, cell=1.0):
+            asked.append((tuple(image.shape[-2:]), share, cell))
+            return super().__call__(image, share, cell)
+
+    def cells(decoder):
+        asked.clear()
+        sampler = solve(decoder=decoder)
+        sampler.task = replace(sampler.task, painter=Noting())
+        run(model, sampler, ladder(room, model), empty())
+        return set(asked)
+
+    assert cells("linear") == {((8, 8), 1 / 8, 1)}
+    assert cells("vae") == {((64, 64), 1, 8)}
+    monkeypatch.setattr(form, "latent_rgb_factors", [[1.0, 0.5, 0.2]])
+    monkeypatch.setattr(form, "latent_rgb_factors_bias", None)
+    monkeypatch.setattr(form, "latent_rgb_factors_reshape", lambda t: torch.nn.functional.pixel_shuffle(t, 2))
+    monkeypatch.setattr(form, "spacial_downscale_ratio", 16)
+    assert cells("linear") == {((16, 16), 1 / 8, 2)}
+
+
+def test_a_video_model_is_refused(room, solve):
+    model = tiny.model("sd15")
+    model.model.latent_format = type("Video", (type(model.model.latent_format),), {"latent_dimensions": 3})()
+    with pytest.raises(
+        ValueError, match=r"3 dimensions \(video, audio or 3D\)\. The sketch nodes work on image models"
+    ):
+        run(model, solve(), ladder(room, model), empty())
 
 
 def test_errors(room, models, vaes, solve):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -51,6 +53,42 @@ def test_one_call_loads_everything(room, models, vaes, solve, monkeypatch):
     run(model, solve(decoder="linear, then vae"), sigmas, empty())
     assert len(calls) == 3
     assert calls[-1] == [model.model, vaes[4].patcher.model]
+
+
+def test_what_is_loaded_for_the_run_counts(room, models, vaes, solve, monkeypatch):
+    """Room for a decode is what the model, its ControlNets, the VAE and the copy of its decoder leave."""
+    import comfy.model_management as management
+
+    host, model, vae = room("host"), models["sd15"], vaes[4]
+    beside = tiny.model("sdxl")
+    guider = SimpleNamespace(model_patcher=model, loaded_models=[])
+    network = vae.first_stage_model
+    copy = sum(p.nbytes for p in (*network.taesd_decoder.parameters(), network.vae_scale, network.vae_shift))
+    needed = 10 * copy
+    full = 1.1 * (model.model_size() + vae.patcher.model_size()) + copy + needed
+    monkeypatch.setattr(management, "get_total_memory", lambda *_: full + 1000)
+    assert not host.crowded(guider, [vae], needed)
+    monkeypatch.setattr(management, "get_total_memory", lambda *_: full - 1000)
+    assert host.crowded(guider, [vae], needed)
+    monkeypatch.setattr(management, "get_total_memory", lambda *_: full + 0.9 * beside.model_size())
+    assert not host.crowded(guider, [vae], needed)
+    guider.loaded_models = [beside]
+    assert host.crowded(guider, [vae], needed)
+
+
+def test_encoders_are_not_copied(room, models, host_nodes):
+    """They stand on a device that nothing can be copied from."""
+    choose, gradients = room("guidance.decoders").choose, room("guidance.frozen").gradients
+    model = models["sd15"]
+    for vae, encoders in ((tiny.vae(), ["taesd_encoder"]), (sd_vae(), ["encoder", "quant_conv"])):
+        network = vae.first_stage_model
+        for name in encoders:
+            getattr(network, name).to("meta")
+        opened = choose(model, vae, "vae").open(model.model, torch.device("cpu"))
+        with gradients():
+            latent = torch.randn(1, 4, 8, 8).requires_grad_()
+            (slope,) = torch.autograd.grad(opened.image(latent).square().sum(), latent)
+        assert slope.abs().max() > 0
 
 
 def sd_vae(dtype=torch.float32):
