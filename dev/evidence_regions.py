@@ -25,7 +25,8 @@ DECIDES = (
     *("host.py", "nodes/gradop.py", "nodes/regions.py", "nodes/starter.py", "networks/taesd.py", "networks/text.py"),
     *("samplers/gradop.py", "samplers/window.py", "dev/segmenter.py", "dev/evidence_regions.py"),
     *(f"guidance/{room}.py" for room in ("attention", "checks", "decoders", "frozen", "noise", "painters")),
-    *("guidance/region_patch.py", "guidance/regions.py", "starter/world.py", "starter/noise.py"),
+    *("guidance/region_patch.py", "guidance/region_words.py", "guidance/regions.py"),
+    *("starter/world.py", "starter/noise.py"),
     *("starter/weights/text.safetensors", "starter/weights/vae.safetensors"),
 )
 

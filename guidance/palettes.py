@@ -16,6 +16,8 @@ from torch import Tensor
 Colour = tuple[float, float, float]
 MOST, LEAST = 12, 0.005
 """A proposed palette has at most MOST colours, each of at least LEAST of the pictures."""
+CANDIDATES = 4096
+"""At most so many colours are looked at one by one."""
 
 
 class Entry(NamedTuple):
@@ -54,22 +56,51 @@ def propose(image: Tensor, tolerance: float) -> list[tuple[Colour, float]]:
     """The colours of the pictures [B, H, W, 3] and their shares, the largest first.
 
     The most frequent colour takes everything nearer than `tolerance`, then the most frequent of the rest, and so on.
+    Where there are more than CANDIDATES, the most frequent colour of a small cube of them stands for all in the cube.
+    A share is what is within `tolerance` of its colour and nearer to no other: the part that `masks` would give it.
     """
     values = (image[..., :3].clamp(0, 1) * 255).round().long().flatten(0, -2)
     codes, counts = torch.unique(values[:, 0] << 16 | values[:, 1] << 8 | values[:, 2], return_counts=True)
-    colours = torch.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1).float() / 255
+    colours, least = _split(codes).float() / 255, LEAST * len(values)
+    modes, most, weights = _candidates(codes, counts)
+    rest, chosen = _split(modes).float() / 255, []
+    while len(chosen) < MOST and weights.sum() >= least:
+        first = rest[most.argmax()]
+        near = distance(rest, first) <= tolerance
+        if weights[near].sum() >= least:
+            chosen.append(first)
+        rest, most, weights = rest[~near], most[~near], weights[~near]
+    if not chosen:
+        return []
+    apart, nearest = torch.stack([distance(colours, one) for one in chosen]).min(0)
+    own = torch.zeros(len(chosen), dtype=torch.long, device=counts.device)
+    own.index_add_(0, nearest, counts * (apart <= tolerance))
     found = []
-    while len(found) < MOST and len(counts):
-        chosen = colours[counts.argmax()]
-        near = distance(colours, chosen) <= tolerance
-        share = float(counts[near].sum() / len(values))
-        if share >= LEAST:
-            red, green, blue = chosen.tolist()
-            found.append(((red, green, blue), share))
-        colours, counts = colours[~near], counts[~near]
-        if counts.sum() < LEAST * len(values):
-            break
+    for one, count in zip(chosen, own.tolist(), strict=True):
+        red, green, blue = one.tolist()
+        if count >= least:
+            found.append(((red, green, blue), count / len(values)))
     return sorted(found, key=lambda one: -one[1])
+
+
+def _candidates(codes: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """At most CANDIDATES of the colours 0xrrggbb [N]: (codes, how often each occurs, how often all in its cube do)."""
+    modes, most, weights = codes, counts, counts
+    bits = 8
+    while len(modes) > CANDIDATES:
+        bits -= 1  # of each channel; 4 leave 4096 cubes
+        high = 0x010101 * (0xFF << 8 - bits & 0xFF)
+        cubes, cube = torch.unique(modes & high, return_inverse=True)
+        weights = torch.zeros_like(cubes).index_add_(0, cube, weights)
+        rank = most << 24 | 0xFFFFFF - modes  # the most frequent of a cube; of equal ones the smallest code
+        best = torch.zeros_like(cubes).scatter_reduce_(0, cube, rank, "amax")
+        modes, most = 0xFFFFFF - (best & 0xFFFFFF), best >> 24
+    return modes, most, weights
+
+
+def _split(codes: Tensor) -> Tensor:
+    """0xrrggbb [N] -> [N, 3]"""
+    return torch.stack([codes >> 16, codes >> 8 & 255, codes & 255], 1)
 
 
 def as_legend(palette: list[tuple[Colour, float]]) -> str:

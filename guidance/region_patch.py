@@ -37,6 +37,7 @@ class Record:
     def __init__(self, phrases: Sequence[tuple[int, ...]]) -> None:
         self.phrases = phrases
         self.positions = tuple(sorted({place for phrase in phrases for place in phrase}))
+        self.asked = False  # whether the network has been called with a prompt that carries this
         self._sums: dict[tuple[int, int], Tensor] = {}
         self._counts: dict[tuple[int, int], int] = {}
 
@@ -50,6 +51,11 @@ class Record:
 
     def mean(self) -> Tensor:
         """[phrases, h, w] on the finest grid seen: the mean over all layers, the coarser ones enlarged smoothly."""
+        if not self.asked:
+            raise ValueError(
+                "The network was never called with the conditioning's own words: its timestep range holds none of the "
+                "noise levels, or another pack has exchanged them. Take it from before that, or look at more levels."
+            )
         if not self._sums:
             raise ValueError("No cross-attention was seen: another patch on this MODEL has taken its place.")
         finest = max(self._sums)
@@ -135,6 +141,9 @@ def _correct_network(execute, x, timesteps=None, context=None, y=None, control=N
         noted.get((number, uuid))
         for number, uuid in zip(options.get("cond_or_uncond", ()), options.get("uuids", ()), strict=True)
     ]
+    for row in chunks:
+        if row is not None and row.record is not None:
+            row.record.asked = True
     if any(chunks) and context is not None:
         options = _Call(chunks, x.shape[0] // len(chunks), context.shape[1], options).options
     return execute(x, timesteps, context, y, control, options, **rest)

@@ -120,22 +120,43 @@ def find(prompt: Sequence[Any], phrase: Sequence[Any], special: Iterable[Any]) -
     return tuple(sorted(found))
 
 
-def place(prompt: str, regions: Regions, tokenize: Callable[[str], dict]) -> tuple[str, dict, tuple[Named, ...]]:
-    """The prompt with every region's words in it, its tokens, and where the words stand. tokenize: clip.tokenize.
+class Reader(NamedTuple):
+    """How a CLIP reads. tokenize: clip.tokenize. unknown: tokens that stand for any word that it does not know."""
 
-    A phrase that the prompt lacks is appended after a comma. ValueError: a phrase that has no tokens of its own.
+    tokenize: Callable[[str], dict]
+    unknown: frozenset[Any] = frozenset()
+
+    def special(self) -> frozenset[Any]:
+        """Start, end and padding."""
+        return frozenset(tokens_of(self.tokenize("")))
+
+    def words(self, phrase: str) -> tuple[Any, ...]:
+        """The tokens of a phrase, special ones included. ValueError: it has no others, or words that are not known.
+
+        All unknown words are one token, so a phrase with one would be found at other words.
+        """
+        tokens, special = tokens_of(self.tokenize(phrase)), self.special()
+        if special.issuperset(tokens):
+            raise ValueError(f"The CLIP knows no word of {phrase!r}. Name it in other words.")
+        if not (self.unknown - special).isdisjoint(tokens):
+            raise ValueError(f"The CLIP does not know every word of {phrase!r}. Name it in words that it knows.")
+        return tokens
+
+
+def place(prompt: str, regions: Regions, reader: Reader) -> tuple[str, dict, tuple[Named, ...]]:
+    """The prompt with every region's words in it, its tokens, and where the words stand.
+
+    A phrase that the prompt lacks is appended after a comma. ValueError: a phrase that the CLIP does not know.
     """
-    special = frozenset(tokens_of(tokenize("")))
-    tokens = tokenize(prompt)
-    for region in regions:
-        words = tokens_of(tokenize(region.phrase))
-        if special.issuperset(words):
-            raise ValueError(f"The CLIP knows no word of the region {region.phrase!r}. Name it in other words.")
+    special = reader.special()
+    phrases = [reader.words(region.phrase) for region in regions]
+    tokens = reader.tokenize(prompt)
+    for region, words in zip(regions, phrases, strict=True):
         if not find(tokens_of(tokens), words, special):
             prompt = f"{prompt.rstrip().rstrip(',')}, {region.phrase}" if prompt.strip() else region.phrase
-            tokens = tokenize(prompt)
+            tokens = reader.tokenize(prompt)
     text = tokens_of(tokens)
-    named = tuple(Named(region, find(text, tokens_of(tokenize(region.phrase)), special)) for region in regions)
+    named = tuple(Named(region, find(text, words, special)) for region, words in zip(regions, phrases, strict=True))
     return prompt, tokens, named
 
 

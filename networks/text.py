@@ -22,6 +22,8 @@ class Words:
     told in the log.
     """
 
+    unk_token_id = UNKNOWN
+
     def __init__(self, words: Iterable[str]) -> None:
         self.vocabulary = {word: i for i, word in enumerate((*SPECIAL, *words))}
 

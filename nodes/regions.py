@@ -13,8 +13,9 @@ from torch import Tensor
 from .. import host
 from ..guidance import palettes, region_pictures
 from ..guidance.checks import fit_image
-from ..guidance.region_patch import REGIONS, TOKENS, patch
-from ..guidance.regions import METHODS, SCHEDULES, Placed, Pull, Regions, find, painted, place, tokens_of
+from ..guidance.region_patch import patch
+from ..guidance.region_words import encode, find_phrases
+from ..guidance.regions import METHODS, SCHEDULES, Pull, Regions, painted
 from ..samplers.looking import attention_maps
 
 RegionsSocket = io.Custom("SKETCH_REGIONS")
@@ -123,12 +124,12 @@ class SketchRegionsFromStrokes(io.ComfyNode):
     def execute(
         cls, image: Tensor, legend: str, tolerance: float, soft_edge: float, regions: Any = ()
     ) -> io.NodeOutput:
+        entries = palettes.read_legend(legend)
         found = palettes.propose(image, tolerance)
-        if not found:
+        if not found and not entries:
             raise ValueError(
                 "The painting has no flat colours. Raise the tolerance, or send it through Photo to Strokes."
             )
-        entries = palettes.read_legend(legend)
         proposal = palettes.as_legend(found)
         if not entries:
             colours = [colour for colour, _ in found]
@@ -330,49 +331,11 @@ def read_strokes(
         if share:
             made = painted(mask, one.phrase, 1.0, made)
     if not any(mask.any() for mask in masks):
+        instead = f"take these:\n{proposal}" if proposal else "send the painting through Photo to Strokes."
         raise ValueError(
-            f"The painting has no colour of the legend within tolerance {tolerance:g}. Raise it, or take these:\n"
-            f"{proposal}"
+            f"The painting has no colour of the legend within tolerance {tolerance:g}. Raise it, or {instead}"
         )
     return made, masks, "\n".join(lines)
-
-
-def encode(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, str]:
-    """CONDITIONING of the prompt that carries its regions, and what to say about them."""
-    if clip is None:
-        raise ValueError("No CLIP came: the checkpoint has no text encoder. Load one with Load CLIP.")
-    text, tokens, named = place(prompt, given, clip.tokenize)
-    lines = [f"{one.region.phrase}: token {', '.join(map(str, one.positions))}" for one in named]
-    if text != prompt:
-        lines.append(f"The prompt lacked words of regions, so it is now: {text}")
-    carried: dict[str, Any] = {TOKENS: tokens_of(tokens)}
-    if named:
-        carried[REGIONS] = Placed(named, pull)
-    return clip.encode_from_tokens_scheduled(tokens, add_dict=carried), "\n".join(lines) or "no regions"
-
-
-def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str]) -> list[tuple[int, ...]]:
-    """Where each phrase stands in the CONDITIONING: by the prompt's text, or by the tokens that it carries.
-
-    ValueError: another text than the conditioning's, several prompts in one, or a phrase that it does not have.
-    """
-    text = tokens_of(clip.tokenize(prompt)) if prompt.strip() else None
-    held = {values.get(TOKENS, ()) if text is None else text for _, values in conditioning}
-    counts = sorted({context.shape[1] for context, _ in conditioning})
-    if len(held) > 1 or len(counts) > 1:
-        raise ValueError("The conditioning combines several prompts. Connect one of them alone.")
-    tokens = held.pop()
-    if [len(tokens)] != counts:
-        raise ValueError(
-            f"The conditioning has {counts[0]} tokens and its prompt {len(tokens)}. Write the conditioning's own text "
-            "into prompt, or connect the conditioning of Cross-Attention Region Map, which notes it."
-        )
-    special = frozenset(tokens_of(clip.tokenize("")))
-    places = [find(tokens, tokens_of(clip.tokenize(phrase)), special) for phrase in phrases]
-    absent = [phrase for phrase, found in zip(phrases, places, strict=True) if not found]
-    if absent:
-        raise ValueError(f"The prompt does not have: {', '.join(absent)}. Choose words that stand in it.")
-    return places
 
 
 def _picture(model: Any, samples: Tensor, image: Tensor | None, vae: Any) -> Tensor:

@@ -131,6 +131,46 @@ def test_cancel_is_heard(doors, model, clip):
     maps(doors, model, clip)
 
 
+@pytest.mark.parametrize("encoder", ["sd15", "sdxl", "starter"])
+def test_another_text_of_the_same_length_is_refused(room, encoder):
+    words = room("guidance.region_words")
+    if encoder == "starter":
+        nodes = room("nodes.starter")
+        with torch.inference_mode():
+            clip = nodes.SketchStarterModels.execute(next(iter(nodes.SETS))).result[1]
+    else:
+        clip = tiny.clip(encoder)
+    long = "view of snowy mountains, " * 20 + "a lake"
+
+    def found(made_of, prompt, by=clip):
+        with torch.inference_mode():
+            return words.find_phrases(clip, by.encode_from_tokens_scheduled(by.tokenize(made_of)), prompt, ["lake"])
+
+    assert found(PROMPT, PROMPT) == [(2,)]
+    assert found("a (lake:1.4) and a tree", PROMPT) == [(2,)], "weights are not words"
+    assert found(long, long)
+    for made_of, prompt in (("a hut and a tree", PROMPT), (long.replace("lake", "hut"), long), (long, long[5:])):
+        with pytest.raises(ValueError, match="not made of the text"):
+            found(made_of, prompt)
+    if encoder == "sd15":  # what it has not made itself, it cannot judge
+        skipped, other = clip.clone(), tiny.clip(seed=1)
+        skipped.clip_layer(-2)
+        assert found(PROMPT, PROMPT, skipped) == found(PROMPT, PROMPT, other) == [(2,)]
+    if encoder == "sdxl":  # and two texts are one to each of SDXL's encoders
+        tokens = {"l": clip.tokenize("a hut and a tree")["l"], "g": clip.tokenize(PROMPT)["g"]}
+        with torch.inference_mode():
+            assert words.find_phrases(clip, clip.encode_from_tokens_scheduled(tokens), PROMPT, ["lake"]) == [(2,)]
+
+
+def test_a_conditioning_that_is_switched_off_says_so(doors, model, clip, host_nodes):
+    conditioning = clip.encode_from_tokens_scheduled(clip.tokenize(PROMPT))
+    ranged = host_nodes.ConditioningSetTimestepRange().set_range
+    with pytest.raises(ValueError, match="timestep range"):
+        maps(doors, model, clip, conditioning=ranged(conditioning, 0.95, 1.0)[0])
+    _, masks = maps(doors, model, clip, conditioning=ranged(conditioning, 0.5, 1.0)[0])
+    assert masks.shape == (2, 64, 64), "one of the two levels is within"
+
+
 def test_bad_input(doors, model, clip):
     with pytest.raises(ValueError, match="one phrase a line"):
         maps(doors, model, clip, " \n")

@@ -220,6 +220,31 @@ def test_a_missing_phrase_is_appended_and_said(doors, model, clip):
     assert "a tree, snowy lake" in str(node.ui.as_dict())
 
 
+@pytest.fixture(scope="module")
+def starter(room):
+    nodes = room("nodes.starter")
+    with torch.inference_mode():
+        return nodes.SketchStarterModels.execute(next(iter(nodes.SETS))).result
+
+
+@pytest.mark.parametrize("phrase", ["castle", "snowy castle", "wizard"])
+def test_words_that_the_starter_does_not_know_are_refused(doors, starter, phrase):
+    """To its tokenizer a castle, a dragon and a wizard are one word."""
+    model, clip, _ = starter
+    with pytest.raises(ValueError, match=f"does not know every word of '{phrase}'"):
+        mapped(doors, model, clip, lake(doors, phrase=phrase), "a castle, a dragon by a lake")
+    _, found = mapped(doors, model, clip, lake(doors), "a castle, a dragon by a lake")
+    assert found[0][1]["sketch_regions"].regions[0].positions == (8,)
+
+
+def test_an_empty_mask_is_said(doors, model, clip):
+    regions = lake(doors, torch.zeros(1, 64, 64))  # what Load Image gives for a picture without transparency
+    regions = doors.SketchPaintRegion.execute(left(), "tree", 1.0, regions).args[0]
+    node = doors.CrossAttnRegionMap.execute(model, clip, SHORT, regions, 0.7, "constant", 0.0, 0.5, "GradOP")
+    (text,) = node.ui.as_dict()["text"]
+    assert text.splitlines() == ["lake: token 2, but its mask is empty: no effect", "tree: token 5"]
+
+
 def test_joint_attention_is_refused_by_name(doors, clip):
     for family, name in (("flux", "Flux"), ("sd3", "SD3")):
         with pytest.raises(ValueError, match=name):
@@ -324,6 +349,20 @@ def test_a_colour_that_is_not_there(doors):
     assert "sun: no such colour" in str(made.ui.as_dict())
     with pytest.raises(ValueError, match="#008000"):
         node.execute(strokes(), "red: sun", 0.1, 0.0)
+
+
+def test_a_legend_is_enough_for_a_painting_without_flat_colours(doors):
+    node = doors.SketchRegionsFromStrokes
+    noise = torch.rand(1, 64, 64, 3, generator=torch.Generator().manual_seed(0))
+    regions, _, proposal = node.execute(noise, "gray: lake", 0.05, 0.0).args
+    assert [one.phrase for one in regions] == ["lake"]
+    assert proposal == ""
+    with pytest.raises(ValueError, match="no flat colours"):
+        node.execute(noise, "#fff:", 0.05, 0.0)
+    with pytest.raises(ValueError, match="Photo to Strokes"):
+        node.execute(noise * 0.5, "white: snow", 0.01, 0.0)
+    with pytest.raises(ValueError, match="blurple"):
+        node.execute(noise, "blurple: lake", 0.05, 0.0)
 
 
 def test_bad_input(doors, model, clip):

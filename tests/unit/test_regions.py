@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import torch
 
@@ -64,14 +66,35 @@ def test_learnt_vectors_have_names(regions):
 
 def test_a_missing_phrase_is_appended_once(regions):
     painted = regions.painted(half(), "red lake", 1.0, regions.painted(half(), "lake"))
-    prompt, tokens, named = regions.place("a tree", painted, tokenize)
+    reader = regions.Reader(tokenize)
+    prompt, tokens, named = regions.place("a tree", painted, reader)
     assert prompt == "a tree, lake, red lake"
     assert tokens == tokenize(prompt)
     assert [one.positions for one in named] == [names(regions, prompt, "lake"), names(regions, prompt, "red lake")]
-    assert regions.place("", painted[:1], tokenize)[0] == "lake"
-    assert regions.place("the lake", painted[:1], tokenize)[0] == "the lake"
+    assert regions.place("", painted[:1], reader)[0] == "lake"
+    assert regions.place("the lake", painted[:1], reader)[0] == "the lake"
+    deaf = regions.Reader(lambda text: tokenize("") if "red" in text else tokenize(text))
     with pytest.raises(ValueError, match="knows no word"):
-        regions.place("a tree", painted, lambda text: tokenize("") if "red" in text else tokenize(text))
+        regions.place("a tree", painted, deaf)
+
+
+def test_words_that_the_clip_does_not_know_are_refused(regions):
+    """All of them are one token, so a region of one would take the places of the others."""
+    known, unknown = ["lake", "tree", "a"], 99
+
+    def limited(text):
+        tokens = tokenize(" ".join(word if word in known else "?" for word in text.split()))["l"]
+        return {"l": [[(unknown if token == ord("?") + 100 else token, w) for token, w in chunk] for chunk in tokens]}
+
+    reader = regions.Reader(limited, frozenset({unknown}))
+    for phrase in ("castle", "lake castle"):
+        with pytest.raises(ValueError, match=f"does not know every word of '{phrase}'"):
+            regions.place("a castle dragon lake", regions.painted(half(), phrase), reader)
+    *_, (lake,) = regions.place("a castle dragon lake", regions.painted(half(), "lake"), reader)
+    assert lake.positions == (4,)
+    byte_by_byte = regions.Reader(tokenize, frozenset({END}))  # as CLIP's, where it is the end's token
+    *_, (castle,) = regions.place("a castle", regions.painted(half(), "castle"), byte_by_byte)
+    assert castle.positions == (2,)
 
 
 def test_a_region_is_checked_and_nothing_changes(regions):
@@ -89,7 +112,7 @@ def test_a_region_is_checked_and_nothing_changes(regions):
 
 @pytest.mark.parametrize("grid", [(8, 8), (4, 4), (2, 2), (16, 16)])
 def test_masks_keep_their_area_on_any_grid(regions, grid):
-    soft = torch.rand(2, 8, 8)
+    soft = torch.rand(2, 8, 8, generator=torch.Generator().manual_seed(0))
     cells = regions.on_grid(soft, regions.Spot((8, 8)), grid)
     assert cells.shape == (2, grid[0] * grid[1])
     assert torch.allclose(cells.mean(1), soft.mean((1, 2)), atol=1e-6)
@@ -193,6 +216,31 @@ def test_the_proposal_is_a_legend_that_waits(palettes):
     assert text.splitlines()[0] == "#3b6ea5:  # 50% of the painting"
     assert palettes.read_legend(text) == []
     assert palettes.read_legend(text.replace(":", ": word", 1))[0].phrase == "word"
+
+
+def test_a_proposal_of_anything_is_quick(palettes):
+    """A smooth picture with noise at 1024 px has a million colours; under a second on one core, here with room."""
+    drawn = torch.Generator().manual_seed(0)
+    slope = torch.linspace(0.1, 0.9, 1024)
+    smooth = torch.stack([slope.expand(1024, -1), slope[:, None].expand(-1, 1024), slope.expand(1024, -1) ** 2], -1)
+    noisy = (smooth + 0.08 * torch.randn(1024, 1024, 3, generator=drawn))[None]
+    for image in (noisy, torch.rand(1, 1024, 1024, 3, generator=drawn)):
+        start = time.process_time()
+        palettes.propose(image, 0.02)
+        assert time.process_time() - start < 5
+    noisy[:, 100:300, 100:300] = torch.tensor(BLUE)
+    found = palettes.propose(noisy, 0.02)
+    assert found[0][0] == pytest.approx(BLUE)
+    assert found[0][1] == pytest.approx(200**2 / 1024**2, abs=0.003)
+
+
+def test_shares_of_a_proposal_are_those_of_its_masks(palettes):
+    noisy = (painting(40) + 0.05 * torch.randn(1, 40, 40, 3, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
+    noisy = (noisy * 255).round() / 255
+    found = palettes.propose(noisy, 0.06)
+    assert len(found) > 3
+    masks = palettes.masks(noisy, [colour for colour, _ in found], 0.06)
+    assert [share for _, share in found] == pytest.approx(masks.mean((1, 2, 3)).tolist(), abs=0.005)
 
 
 def test_pixels_go_to_the_nearest_colour_within_reach(palettes):
