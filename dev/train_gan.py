@@ -165,7 +165,10 @@ def gan(argv: list[str]) -> None:
         "of the starter world, at 128 pixels.",
     )
     parser.add_argument(
-        "--sketches", type=Path, nargs="+", help="folders with a sketch of each photo, the cleanest last"
+        "--sketches",
+        type=Path,
+        nargs="+",
+        help="folders with a sketch of each photo, the cleanest last, or one folder of such folders",
     )
     parser.add_argument("--scenes", type=int, default=6000, help="of the starter world")
     parser.add_argument("--renders", type=Path, help="world_128_N.npy of another training, instead of rendering them")
@@ -199,7 +202,8 @@ def gan(argv: list[str]) -> None:
         pictures = world(choice.folder, choice.scenes, choice.size, choice.renders, max(1, choice.threads))
     else:
         data = room("guidance.gan_data")
-        pictures = data.paired(choice.photos, choice.sketches or parser.error("--photos needs --sketches"))
+        given = choice.sketches or parser.error("--photos needs --sketches")
+        pictures = data.paired(choice.photos, [one for folder in given for one in data.set_folders(folder)])
         print("\n".join([f"{pictures.count} photos, {pictures.sets} sketch sets", *pictures.left_out]), flush=True)
     if choice.prepare:
         return
@@ -247,14 +251,17 @@ def tom(argv: list[str]) -> None:
     choice = parser.parse_args(argv)
     if choice.photos is None:
         parser.error("--photos is needed")
-    begin(choice)
     data, drawing, runs, training = (room(f"guidance.gan_{name}") for name in ("data", "drawing", "runs", "training"))
+    file = choice.folder / "extractor.safetensors"
+    if choice.anew:
+        runs.forget_stages(file, choice.folder)
+    begin(choice)
     stores = [data.Store(data.alone(folder), choice.size) for folder in (choice.photos, choice.sketches)]
     own = {name: getattr(choice, name) for name in ("width", "batch", "seed", "half", "device")}
     lesson = drawing.Drawing(*stores, read_features(choice.features), **own)
     files, trained = runs.train_extractor(
         lesson,
-        choice.folder / "extractor.safetensors",
+        file,
         choice.folder,
         training.Goal(choice.steps, choice.minutes),
         keep=choice.keep,
@@ -263,7 +270,7 @@ def tom(argv: list[str]) -> None:
     )
     trained.plot[0].save(choice.folder / "curves.png")
     trained.preview.save(choice.folder / "preview.png")
-    print("\n".join(map(str, files)), flush=True)
+    print("\n".join([*map(str, files), *filter(None, [runs.lacking(files, choice.keep)])]), flush=True)
 
 
 def sketches(argv: list[str]) -> None:
@@ -282,13 +289,13 @@ def sketches(argv: list[str]) -> None:
         torch.set_num_threads(choice.threads)
     sets, extractors = room("guidance.gan_sets"), room("guidance.extractors")
     photos = room("guidance.gan_data").by_name(choice.photos)
-    for name in choice.extractors:
+    for number, name in enumerate(choice.extractors, 1):
         if name == "edges":
             extractor = extractors.EDGES
         else:
             path = WEIGHTS / "extractor.safetensors" if name == "starter" else Path(name)
             extractor = extractors.extractor(name, SimpleNamespace(model=read_network(path)))
-        folder = choice.folder / Path(name).stem
+        folder = choice.folder / f"{number} {Path(name).stem}"  # numbered as the node does: stems may be equal
         own = {"size": choice.size, "inked": not choice.grey, "again": choice.again}
         with room("guidance.frozen").gradients():
             skipped = sets.synthesise(photos, extractor.open("cpu"), folder, **own)

@@ -23,28 +23,39 @@ class Shuffled:
 
     def __init__(self, count: int, *seed: int) -> None:
         self.count, self.seed = count, seed
-        self.round, self.order = -1, np.zeros(0, int)
+        self.held = -1, np.zeros(0, int)  # a round and its order: one value, so that threads may share it
 
     def __call__(self, place: int) -> int:
         number, within = divmod(place, self.count)
-        if number != self.round:
-            self.order = np.random.default_rng([*self.seed, number]).permutation(self.count)
-            self.round = number
-        return int(self.order[within])
+        known, order = self.held
+        if number != known:
+            order = np.random.default_rng([*self.seed, number]).permutation(self.count)
+            self.held = number, order
+        return int(order[within])
+
+
+class NoBatch(ValueError):
+    """The pictures of a step could not be read; the networks are as they were before it."""
 
 
 class Ahead(Generic[Batch]):
-    """make(step), with the next step's batch made by a thread meanwhile. To be closed, as a context."""
+    """make(step), with the next step's batch made by a thread meanwhile. To be closed, as a context: it then lets go of
+    `make`, which may hold its owner. NoBatch: make raised ValueError or OSError."""
 
     def __init__(self, make: Callable[[int], Batch]) -> None:
-        self.make = make
+        self.make: Callable[[int], Batch] = make
         self.pool = ThreadPoolExecutor(1)
         self.next: tuple[int, Future[Batch]] | None = None
 
     def __call__(self, step: int) -> Batch:
         if self.next is None or self.next[0] != step:
             self.next = step, self.pool.submit(self.make, step)
-        batch = self.next[1].result()
+        try:
+            batch = self.next[1].result()
+        except (ValueError, OSError) as error:
+            raise NoBatch(
+                f"{error} Replace or remove that file; the training then goes on where it stopped."
+            ) from error
         self.next = step + 1, self.pool.submit(self.make, step + 1)
         return batch
 
@@ -53,6 +64,8 @@ class Ahead(Generic[Batch]):
 
     def __exit__(self, *_: object) -> None:
         self.pool.shutdown(cancel_futures=True)
+        self.next = None
+        del self.make
 
 
 def set_number(step: int, classes: int, batch: int) -> int:
@@ -61,22 +74,24 @@ def set_number(step: int, classes: int, batch: int) -> int:
 
 
 class SelfBatches:
-    """Self-supervised batches of the set of `classes` pictures whose turn it is; index says which of the set.
+    """Self-supervised batches of the set of `classes` pictures whose turn it is; index says which of the set. If there
+    are fewer pictures (some were removed since the classifier was made), a set holds them all.
 
     A step takes `pieces` batches; the same pictures come, whether in one piece or in several.
     """
 
     def __init__(self, store: Store, classes: int, batch: int, pieces: int, seed: int) -> None:
         self.store, self.classes, self.batch, self.pieces, self.seed = store, classes, batch, pieces, seed
-        self.sets = max(1, store.pictures.count // classes)  # from one shuffling
+        self.held = min(classes, store.pictures.count)  # pictures in a set
+        self.sets = store.pictures.count // self.held  # from one shuffling
 
     def __call__(self, step: int, piece: int = 0) -> SelfBatch:
         side, count = self.store.side, self.store.pictures.count
         number = set_number(step, self.classes, self.batch * self.pieces)
         shuffling, within = divmod(number, self.sets)
         whole = Shuffled(count, self.seed, PHOTO)
-        first = shuffling * count + within * self.classes
-        order = Shuffled(self.classes, self.seed, SELF, number)
+        first = shuffling * count + within * self.held
+        order = Shuffled(self.held, self.seed, SELF, number)
         items, index = [], []
         for place in _places(step, piece, self.batch, self.pieces):
             rng = np.random.default_rng([self.seed, SELF, place])

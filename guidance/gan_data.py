@@ -6,6 +6,8 @@ else is done anew each time a picture is seen, with random numbers that come fro
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
@@ -128,7 +130,7 @@ def alone(folder: Path, prefix: str = "") -> Folders:
 
 
 def paired(photos: Path, sketches: Sequence[Path], prefix: str = "") -> Folders:
-    """Photos that have a sketch of the same name (whatever the ending) in every one of these folders.
+    """Photos that have a sketch of the same name (whatever the ending) in every one of these folders, all whole.
 
     ValueError: no folder, no pictures, two of one name, or no photo that has them all.
     """
@@ -136,37 +138,69 @@ def paired(photos: Path, sketches: Sequence[Path], prefix: str = "") -> Folders:
     good, left_out = _readable(named.values())
     kept: list[Path] = []
     for path in good:
-        lacking = next((f for f, d in zip(sketches, drawn, strict=True) if path.stem not in d), None)
-        if lacking is None:
+        wrong = next(filter(None, (_wrong(path, *of) for of in zip(sketches, drawn, strict=True))), None)
+        if wrong is None:
             kept.append(path)
         else:
-            left_out.append(f"{path.name}: no sketch of this name in {lacking.name}")
+            left_out.append(f"{path.name}: {wrong}")
     if not kept:
         raise ValueError(
             f"No photo of {photos} has a sketch of the same name in {' and '.join(f.name for f in sketches)}. Let "
-            "Synthesize Sketch Sets make them, or rename the files."
+            f"Synthesize Sketch Sets make them, or rename the files. The first photo: {left_out[0]}"
         )
     return Folders(kept, [[found[path.stem] for path in kept] for found in drawn], left_out)
 
 
 def set_folders(folder: Path) -> list[Path]:
-    """The sketch sets in a folder: its sub-folders by name, or itself where it has none."""
+    """The sketch sets in a folder: its sub-folders, or itself where it has none. Those whose names begin with a number
+    go first, by that number; the others by name."""
     if not folder.is_dir():
         raise ValueError(f"There is no folder {folder}. Make it, or choose another.")
-    return sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")) or [folder]
+
+    def place(path: Path) -> tuple[float, Path]:
+        number = re.match(r"\d+", path.name)
+        return int(number[0]) if number else math.inf, path
+
+    return sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=place) or [folder]
 
 
 def _readable(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
-    """Those whose first bytes are those of a picture, and the others with what is wrong with them."""
+    """Those that are whole, and the others with what is wrong with them."""
     good, wrong = [], []
     for path in paths:
         try:
-            open_raster(path)
+            check_whole(path)
         except ValueError as error:
             wrong.append(str(error))
         else:
             good.append(path)
     return good, wrong
+
+
+def _wrong(photo: Path, folder: Path, sketches: dict[str, Path]) -> str | None:
+    """What is wrong with the sketch of a photo in a folder; None: nothing."""
+    path = sketches.get(photo.stem)
+    if path is None:
+        return f"no sketch of this name in {folder.name}"
+    try:
+        check_whole(path)
+    except ValueError as error:
+        return f"its sketch in {folder.name}: {error}"
+    return None
+
+
+def check_whole(path: Path) -> None:
+    """ValueError: no picture, or one that is cut off. A PNG or JPEG with its end mark passes undecoded."""
+    source = open_raster(path)
+    with path.open("rb") as file:
+        first = file.read(8)
+        file.seek(max(0, path.stat().st_size - 64))
+        last = file.read()
+    if first.startswith(b"\xff\xd8") and last.rstrip(b"\0").endswith(b"\xff\xd9"):
+        return
+    if first == b"\x89PNG\r\n\x1a\n" and b"IEND" in last:
+        return
+    source.load((0, 0, *source.size), (1, 1))
 
 
 def read(path: Path, mode: str) -> Image.Image:

@@ -51,7 +51,8 @@ class Settings:
     """kind, size, width: of the networks (see networks.sketchgan); judge: width of the discriminator.
 
     batch: pictures at once, 2 or more; a step takes `pieces` batches (gradient accumulation). classes: pictures in a
-    set that the style encoder learns to tell apart. half: bfloat16 where it is safe. leak: weight of the
+    set that the style encoder learns to tell apart, all of them if there are fewer; a run that goes on keeps the number
+    that it began with. half: bfloat16 where it is safe. leak: weight of the
     mutual-information term, our formulation; 0 leaves it out. rate, gan_rate: factors on the learning rates of the
     autoencoder and of the generator; rest: the share of each one's run at its end in which they fall to nothing.
     """
@@ -73,6 +74,11 @@ class Settings:
     def pace(self, share: float) -> float:
         """How much of the learning rates is left at this share of the run."""
         return min(1.0, (1 - share) / self.rest) if self.rest else 1.0
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What a run cannot change once it has begun."""
+        return {"kind": self.kind, "size": self.size, "width": self.width}
 
     @property
     def dtype(self) -> torch.dtype | None:
@@ -141,14 +147,18 @@ class Drafting:
 
     def __init__(self, store: Store, features: Features, settings: Settings, device: torch.device | str) -> None:
         check_batch(settings.batch)
-        own, self.device, self.sets = settings, device, store.pictures.sets
-        self.settings, self.percept = own, compare(features, own.size, device)
-        self.classes = min(own.classes, store.pictures.count)
+        own, self.device, self.store, self.sets = settings, device, store, store.pictures.sets
+        self.settings, self.percept, self.identity = own, compare(features, own.size, device), own.identity
+        self.pairs = PairBatches(store, own.batch, own.pieces, own.seed)
+        self._build(min(own.classes, store.pictures.count))
+
+    def _build(self, classes: int) -> None:
+        """Networks with a classifier of so many pictures, what trains them, and their batches."""
+        own, device = self.settings, self.device
         side, width = draft_size(own.size), own.width
-        self.identity = {"kind": own.kind, "size": own.size, "width": width, "classes": self.classes}
         parts = made(
             own.seed,
-            lambda: StyleEncoder(width=width, classes=self.classes, spectral=True),
+            lambda: StyleEncoder(width=width, classes=classes, spectral=True),
             lambda: ContentEncoder(width=width, spectral=True),
             lambda: Decoder(width=width, size=side, least=LEAST, spectral=True),
             lambda: StyleGuess(width=width),
@@ -159,9 +169,8 @@ class Drafting:
         self.leak: Leak | None = None
         if own.leak:
             self.leak = Leak(guess, adam(guess.parameters()), copy.deepcopy(self.nets.style).eval(), own.leak)
-        self.number = 0  # of the set of pictures whose classifier this is
-        selves = SelfBatches(store, self.classes, own.batch, own.pieces, own.seed)
-        self.pairs = PairBatches(store, own.batch, own.pieces, own.seed)
+        self.classes, self.number = classes, 0  # which set of pictures this classifier tells apart
+        selves = SelfBatches(self.store, classes, own.batch, own.pieces, own.seed)
         self.ahead = Ahead(lambda step: self._draw(selves, step))
 
     def _draw(self, selves: SelfBatches, step: int) -> list[tuple]:
@@ -174,7 +183,7 @@ class Drafting:
         return drawn
 
     def step(self, step: int, share: float) -> tuple[Losses, list[Tensor]]:
-        own = self.settings
+        own, drawn = self.settings, self.ahead(step)  # first: without pictures nothing has changed yet
         number = set_number(step, self.classes, own.batch * own.pieces)
         if number != self.number:
             self.optimisers = next_pictures(self.nets, self.optimisers, generator_of(own.seed, AE_SET, number))
@@ -185,7 +194,7 @@ class Drafting:
         set_rates((optimiser, pace * rate) for optimiser, rate in rates)
         pieces = [
             (to_device(batch, self.device), draws, to_device(pair, self.device), order)
-            for batch, draws, pair, order in self.ahead(step)
+            for batch, draws, pair, order in drawn
         ]
         leak = self.leak and self.leak._replace(weight=self.leak.weight * min(1.0, (step + 1) / RAMP))
         first, _ = ae_self_step(
@@ -227,12 +236,19 @@ class Drafting:
         return held
 
     def load(self, state: dict[str, Any]) -> None:
+        classes = len(state["networks"][0]["final_cls.1.bias"])
+        if classes != self.classes:
+            self._build(classes)
         for net, weights in zip(self.nets, state["networks"], strict=True):
             net.load_state_dict(weights)
         for optimiser, held in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(held)
         self.number = state["number"]
-        if self.leak is not None and "leak" in state:
+        if self.leak is None:
+            return
+        if "leak" not in state:  # the term is new to this run
+            self.leak.style.load_state_dict(self.nets.style.state_dict())
+        else:
             parts = (self.leak.guess, self.leak.optimiser, self.leak.style)
             for part, held in zip(parts, state["leak"], strict=True):
                 part.load_state_dict(held)
@@ -301,7 +317,7 @@ class Refining:
         check_batch(settings.batch)
         own, self.device, self.sets, self.drafts = settings, device, store.pictures.sets, drafts
         self.settings, self.percept = own, compare(features, own.size, device)
-        self.identity = {"kind": own.kind, "size": own.size, "width": own.width, "judge": own.judge}
+        self.identity = {**own.identity, "judge": own.judge}
         self.generator, self.judge = (
             net.to(device, memory_format=torch.channels_last)
             for net in made(

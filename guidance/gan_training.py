@@ -7,24 +7,32 @@ one does, to the bit. Inside ComfyUI, call `learn` within frozen.gradients().
 
 from __future__ import annotations
 
+import glob
 import json
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import IO, Any, NamedTuple, Protocol
 
 import torch
 from PIL import Image
-from safetensors.torch import save
+from safetensors.torch import load, save
 from torch import Tensor
 
 from .gan_ae_steps import Losses
+from .gan_batches import NoBatch
 
 ROW = 20  # steps that one row of the log is the mean of
 POINTS = 200  # of a curve in a chart
 SHOWN = 5  # pictures on a sheet
+WORDS = {
+    "judge": "a discriminator of width {}",
+    "channels": "features of {} channels",
+}  # settings no widget is named so
 
 
 class Lesson(Protocol):
@@ -100,10 +108,11 @@ def learn(
 ) -> Course:
     """Trains a lesson to its goal, going on from the state in the folder `place` if there is one.
 
-    watch: may raise to stop the run; the state is saved then. saved: called after each save on the way and at the end.
-    save_every: seconds. The folder takes <name>.state and <name>.jsonl, both always whole.
+    watch: may raise to stop the run; the state is saved then. saved: called after each save, but not where pictures
+    cannot be read. save_every: seconds. The folder takes <name>.state and <name>.jsonl, both always whole.
 
-    ValueError: a state of other settings, or one that cannot be read; losses or weights that are no numbers any more.
+    ValueError: a state of other settings, or one that cannot be read; losses or weights that are no numbers any more;
+    pictures that cannot be read (NoBatch): the state is saved then.
     """
     path = place / f"{lesson.name}.state"
     course = resume(lesson, path)
@@ -135,7 +144,12 @@ def learn(
         counted = 0
 
     while (share := goal.share(course)) < 1:
-        losses, shown = lesson.step(course.steps, share)
+        try:
+            losses, shown = lesson.step(course.steps, share)
+        except NoBatch:
+            if course.steps != kept:
+                keep()
+            raise
         for name, value in losses.items():
             window[name] = window.get(name, torch.zeros_like(value)) + value
         course.steps, counted = course.steps + 1, counted + 1
@@ -146,6 +160,7 @@ def learn(
             watch(Moment(lesson, course, goal.share(course), shown))
         except BaseException:  # Cancel: between two steps all is well
             keep()
+            saved(course)
             raise
         if clock() - last_save > save_every and goal.share(course) < 1:
             keep()
@@ -162,24 +177,71 @@ def resume(lesson: Lesson, path: Path) -> Course:
     if not path.is_file():
         return Course()
     state = read_state(path)
-    known, asked = state["identity"], lesson.identity
-    differing = [
-        f"{name} {known.get(name)} instead of {asked[name]}" for name in asked if known.get(name) != asked[name]
-    ]
-    if differing:
-        raise ValueError(
-            f"The training kept in {path.parent} was begun with {', '.join(differing)}. Set that back to go on, choose "
-            "another name, or start anew."
-        )
+    check_identity(state["identity"], lesson.identity, path.parent)
     lesson.load(state["lesson"])
     return Course(state["steps"], state["minutes"], state["rows"])
 
 
+def check_identity(known: Mapping[str, Any], asked: Mapping[str, Any], place: Path) -> None:
+    """ValueError: the training kept in this folder was begun with other settings than are asked for now."""
+    differing = [
+        f"{WORDS.get(name, name + ' {}').format(known.get(name))} instead of {asked[name]}"
+        for name in asked
+        if known.get(name) != asked[name]
+    ]
+    if differing:
+        raise ValueError(
+            f"The training kept in {place} was begun with {', '.join(differing)}. Set that back to go on, choose "
+            "another name, or start anew."
+        )
+
+
 def forget(place: Path) -> None:
-    """Deletes what a training kept in its folder; nothing else in it."""
-    for path in place.glob("*"):
-        if path.suffix in (".state", ".jsonl", ".part", ".finished"):
-            path.unlink()
+    """Deletes what a training kept in its folder; nothing else in it. ValueError: see `locked`."""
+    if not place.is_dir():
+        return
+    with locked(place):
+        for path in list(place.iterdir()):
+            if path.suffix in (".state", ".jsonl", ".part", ".finished"):
+                path.unlink()
+
+
+@contextmanager
+def locked(place: Path, file: Path | None = None) -> Iterator[None]:
+    """Keeps the folder of a training, and its model file, for this process alone. The system lifts the lock when the
+    process ends, however it ends; parts of files that a killed one left are deleted first.
+
+    ValueError: another process has it."""
+    place.mkdir(parents=True, exist_ok=True)
+    with (place / "lock").open("ab") as lock:
+        try:
+            _lock(lock)
+        except (BlockingIOError, PermissionError) as error:
+            raise ValueError(
+                f"Another process is training in {place} just now. Wait until it is done, or choose another name."
+            ) from error
+        except OSError:  # some network drives know no locks
+            pass
+        left = list(place.glob("*.part"))
+        if file is not None:
+            left += file.parent.glob(f"{glob.escape(file.stem)}*.part")
+        for path in left:
+            if path.suffixes[-2:-1] and path.suffixes[-2][1:].isdecimal():  # as _put names them
+                path.unlink(missing_ok=True)
+        yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    """OSError: it is another's, or cannot be."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 # --- files that are whole or not there --------------------------------------------------------------------------------
@@ -187,33 +249,48 @@ def forget(place: Path) -> None:
 
 def replace(path: Path, content: bytes) -> None:
     """Writes a file so that whoever is stopped in between, by a kill or a power cut, leaves the old one whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with part_of(path).open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part_of(path), path)
+    _put(path, lambda file: file.write(content))
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:
     """As `replace`, of what torch.load reads with weights_only."""
+    _put(path, lambda file: torch.save(dict(state), file))
+
+
+def _put(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Through a part of this process's own, which is gone if it could not be written."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with part_of(path).open("wb") as file:
-        torch.save(dict(state), file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part_of(path), path)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
 
 
 def write_weights(path: Path, weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool = False) -> None:
-    """As `replace`, a .safetensors file; half: in fp16. notes: for its metadata."""
+    """As `replace`, what `packed` gives."""
+    replace(path, packed(weights, notes, half))
+
+
+def packed(weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool = False) -> bytes:
+    """The content of a .safetensors file; half: in fp16. notes: for its metadata."""
     told = {"format": "pt", **{key: note if isinstance(note, str) else json.dumps(note) for key, note in notes.items()}}
 
     def plain(value: Tensor) -> Tensor:
         value = value.detach().cpu()
         return (value.half() if half and value.is_floating_point() else value).contiguous().clone()
 
-    replace(path, save({key: plain(value) for key, value in weights.items()}, told))
+    return save({key: plain(value) for key, value in weights.items()}, told)
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """Those of a .safetensors file, in memory: a mapped file could not be replaced on Windows."""
+    return load(path.read_bytes())
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -225,10 +302,6 @@ def read_state(path: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path} is not the state of a training, or damaged ({type(error).__name__}). Start anew, or delete it."
         ) from error
-
-
-def part_of(path: Path) -> Path:
-    return path.with_name(path.name + ".part")
 
 
 def _tensors(content: Any) -> Iterator[Tensor]:
@@ -249,14 +322,14 @@ def _is_number(value: float) -> bool:
 def _astray(course: Course) -> ValueError:
     return ValueError(
         f"The training went astray before step {course.steps}: its losses or weights are no numbers any more. The last "
-        "saved state is kept. Go on from there with bf16 off or a larger batch, or start anew."
+        "saved state is kept. Go on from there in float32 precision or with a larger batch, or start anew."
     )
 
 
 # --- what it looks like -----------------------------------------------------------------------------------------------
 
 
-def curves(lesson: Lesson, rows: Sequence[Mapping[str, float]]) -> Image.Image:
+def curves(lesson: Lesson | type[Lesson], rows: Sequence[Mapping[str, float]]) -> Image.Image:
     """The losses of a lesson as charts side by side."""
     from . import charts  # here: only who asks for a picture needs it
 

@@ -38,11 +38,13 @@ def settings(**own):
     return room("guidance.gan_lessons").Settings(**{**small, **own})
 
 
-def train(folder: Path, ae_steps: int, gan_steps: int, watch=lambda moment: None, save_every: float = 0.0, **own):
-    """As the node and the command line train. Saves after every step."""
+def train(
+    folder: Path, ae_steps: int, gan_steps: int, watch=lambda moment: None, save_every: float = 0.0, seen=None, **own
+):
+    """As the node and the command line train, on `seen` (None: `pictures`). Saves after every step."""
     goal = room("guidance.gan_training").Goal
     return room("guidance.gan_runs").train_gan(
-        pictures(),
+        seen or pictures(),
         features(),
         settings(**own),
         folder / "gan.safetensors",

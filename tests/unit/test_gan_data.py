@@ -122,6 +122,34 @@ def test_sets_of_pictures_take_turns(data, batches):
     assert len({*seen[0].values(), *seen[1].values()}) == 6, "two sets of three of seven pictures"
 
 
+def test_a_set_of_more_pictures_than_there_are(data, batches):
+    """Some were removed since the classifier was made: every picture still has one label."""
+    photos = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 20, 3), np.uint8) * 30
+    made = batches.SelfBatches(data.Store(data.Arrays(photos, [photos[..., 0]]), 8), 6, 2, 1, seed=0)
+    labels: dict[int, set[int]] = {}
+    for step in range(12):
+        batch = made(step)
+        which = ((batch.original[:, 0, 0, 0] + 1) * 127.5 / 30).round().long().tolist()
+        for index, picture in zip(batch.index.tolist(), which, strict=True):
+            labels.setdefault(picture, set()).add(index)
+    assert sorted(labels) == [0, 1, 2, 3]
+    assert all(len(found) == 1 for found in labels.values())
+
+
+def test_batches_that_cannot_be_read(batches):
+    def make(step):
+        if step == 2:
+            raise ValueError("a.png is damaged.")
+        return step
+
+    with batches.Ahead(make) as ahead:
+        assert [ahead(0), ahead(1)] == [0, 1]
+        for _ in range(2):
+            with pytest.raises(batches.NoBatch, match=r"a\.png is damaged\. Replace or remove that file"):
+                ahead(2)
+        assert ahead(3) == 3
+
+
 def test_pieces_see_what_one_batch_sees(data, batches, nest):
     store = data.Store(nest.pictures(), 128)
     for one, two in (
@@ -167,6 +195,37 @@ def test_names_pair_whatever_their_ending(data, tmp_path):
         data.alone(tmp_path / "nowhere")
     assert data.set_folders(tmp_path / "s") == [tmp_path / "s"]
     assert data.set_folders(tmp_path) == [tmp_path / name for name in "eps"]
+
+
+def test_cut_off_pictures_are_left_out(data, tmp_path):
+    """Photos and sketches, in whichever format; whole ones pass, with something behind their end, too."""
+    noise = Image.fromarray(np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8))
+    for folder in ("p", "1 s", "10 s", "2 s"):
+        (tmp_path / folder).mkdir()
+    for name in ("a.jpg", "b.png", "c.webp", "d.bmp", "e.jpg", "f.png", "g.png", "h.png"):
+        noise.save(tmp_path / "p" / name)
+        for sketches in ("1 s", "10 s", "2 s"):
+            noise.convert("L").save(tmp_path / sketches / f"{name[0]}.png")
+    for name in ("a.jpg", "b.png", "c.webp", "d.bmp"):
+        path = tmp_path / "p" / name
+        path.write_bytes(path.read_bytes()[:-500])
+    with (tmp_path / "p" / "e.jpg").open("ab") as file:
+        file.write(b"and a note")
+    (tmp_path / "1 s" / "f.png").write_bytes(b"")
+    cut = (tmp_path / "10 s" / "g.png").read_bytes()[:-500]
+    (tmp_path / "10 s" / "g.png").write_bytes(cut + bytes(500))
+    found = data.paired(tmp_path / "p", [tmp_path / name for name in ("1 s", "10 s", "2 s")])
+    assert [path.name for path in found.photos] == ["e.jpg", "h.png"]
+    assert sorted(reason[0] for reason in found.left_out) == list("abcdfg")
+    assert any(reason.startswith("g.png: its sketch in 10 s: g.png is damaged") for reason in found.left_out)
+    assert [path.name for path in data.alone(tmp_path / "p").photos] == ["e.jpg", "f.png", "g.png", "h.png"]
+
+
+def test_sets_by_their_numbers(data, tmp_path):
+    """The tenth is the cleanest, not the second; without a number by name, behind those."""
+    for name in ("10 m", "2 m", "clean", "1 m"):
+        (tmp_path / name).mkdir()
+    assert [path.name for path in data.set_folders(tmp_path)] == ["1 m", "2 m", "10 m", "clean"]
 
 
 def test_transparent_and_grey_pictures(data, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +50,7 @@ def test_a_whole_run_and_what_it_leaves(nest, training, room, tmp_path):
     assert (network.size, network.width, network.kind) == (128, 8, "art")
     kept = {path.name for path in (tmp_path / "gan.training").iterdir()}
     states = {"autoencoder.state", "gan.state"}
-    assert kept == {*states, "autoencoder.jsonl", "gan.jsonl", "autoencoder.finished"}
+    assert kept == {*states, "autoencoder.jsonl", "gan.jsonl", "autoencoder.finished", "lock"}
     assert trained.courses["gan"].steps == trained.courses["autoencoder"].steps == 2
     lines = (tmp_path / "gan.training" / "gan.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 2
@@ -60,6 +62,40 @@ def test_a_whole_run_and_what_it_leaves(nest, training, room, tmp_path):
     assert again.courses["gan"].steps == 2
     assert file.stat().st_mtime_ns >= before
     all_equal(again.weights, trained.weights)
+    assert len(again.plot) == 2, "the autoencoder's curves from what is kept"
+    assert again.courses["autoencoder"] == trained.courses["autoencoder"]
+
+
+def test_between_the_stages(nest, tmp_path):
+    """The generator learns without the autoencoder's networks in memory, and no file that is replaced is mapped, which
+    Windows refuses. Then other settings are refused, with or without a state of the generator."""
+    drafting, seen = [], []
+    maps = Path("/proc/self/maps")
+
+    def watch(moment):
+        if moment.lesson.name == "autoencoder":
+            drafting.append(weakref.ref(moment.lesson.nets.decoder))
+        else:
+            seen.append([there() is None for there in drafting])
+            mapped = maps.read_text() if maps.is_file() else ""
+            assert not [name for name in ("gan.safetensors", "autoencoder.finished") if name in mapped]
+
+    gc.disable()
+    try:
+        nest.train(tmp_path, 1, 1, watch)
+    finally:
+        gc.enable()
+    assert seen == [[True]]
+    others = (
+        ({"width": 16}, "width 8 instead of 16"),
+        ({"size": 256}, "size 128 instead of 256"),
+        ({"kind": "shoe"}, "kind art instead of shoe"),
+    )
+    for _ in range(2):
+        for own, words in others:
+            with pytest.raises(ValueError, match=words):
+                nest.train(tmp_path, 1, 2, **own)
+        (tmp_path / "gan.training" / "gan.state").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("own", [{}, {"kind": "shoe"}, {"leak": 0.5, "pieces": 2}], ids=["art", "shoe", "leak, pieces"])
@@ -188,6 +224,73 @@ class Counting:
         self.total = state["total"]
 
 
+def test_pictures_that_cannot_be_read_lose_nothing(training, batches, tmp_path):
+    class Torn(Counting):
+        def step(self, step, share):
+            if step == 7:
+                raise batches.NoBatch("a.png is damaged")
+            return super().step(step, share)
+
+    with pytest.raises(ValueError, match=r"a\.png is damaged"):
+        training.learn(Torn(), tmp_path, training.Goal(10))
+    assert training.read_state(tmp_path / "counting.state")["steps"] == 7
+    assert training.learn(Counting(), tmp_path, training.Goal(10)).steps == 10
+
+
+def test_cancel_renews_the_model_file(training, tmp_path):
+    def watch(moment):
+        if moment.course.steps == 3:
+            raise KeyboardInterrupt
+
+    seen = []
+    with pytest.raises(KeyboardInterrupt):
+        training.learn(
+            Counting(), tmp_path, training.Goal(9), watch=watch, saved=lambda course: seen.append(course.steps)
+        )
+    assert seen == [3]
+
+
+def test_one_process_at_a_time(training, tmp_path):
+    (tmp_path / "lock").write_text("of a process that crashed")
+    left = [tmp_path / "gan.state.123.part", tmp_path / "a.safetensors.45.part"]
+    foreign = tmp_path / "lines.part"
+    for path in (*left, foreign):
+        path.touch()
+    with training.locked(tmp_path, tmp_path / "a.safetensors"):
+        assert not any(path.exists() for path in left)
+        assert foreign.exists()
+        with pytest.raises(ValueError, match="Another process is training"), training.locked(tmp_path):
+            pass
+        with pytest.raises(ValueError, match="Another process is training"):
+            training.forget(tmp_path)
+    with training.locked(tmp_path):
+        pass
+
+
+def test_parts_are_a_process_own_and_never_stay(training, tmp_path, monkeypatch):
+    seen = []
+
+    def full(part, path):
+        seen.append(Path(part).name)
+        raise OSError("no space left")
+
+    monkeypatch.setattr(training.os, "replace", full)
+    with pytest.raises(OSError, match="no space"):
+        training.replace(tmp_path / "a.safetensors", b"x")
+    with pytest.raises(OSError, match="no space"):
+        training.write_state(tmp_path / "a.state", {})
+    assert seen == [f"a.{kind}.{os.getpid()}.part" for kind in ("safetensors", "state")]
+    assert not list(tmp_path.iterdir())
+
+
+def test_refusals_speak_of_what_can_be_set(training, tmp_path):
+    known, asked = {"channels": 8, "judge": 16}, {"channels": 256, "judge": 32}
+    with pytest.raises(ValueError, match="features of 8 channels instead of 256, a discriminator of width 16 instead"):
+        training.check_identity(known, asked, tmp_path)
+    with pytest.raises(ValueError, match="float32 precision"):
+        training.learn(Counting(bad=0), tmp_path, training.Goal(1))
+
+
 def test_numbers_that_are_none_are_never_saved(training, tmp_path):
     with pytest.raises(ValueError, match="astray"):
         training.learn(Counting(bad=6), tmp_path, training.Goal(10), save_every=-1)
@@ -232,16 +335,27 @@ def test_batches_of_one_are_refused_before_anything_starts(nest, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_another_number_of_pictures_in_a_set(nest, lessons, data, room, tmp_path):
-    """6: the release could not load a checkpoint of another NBR_CLS. Here it is told; in use it does not matter."""
-    nest.train(tmp_path, 1, 0)
-    with pytest.raises(ValueError, match="classes 4 instead of 5"):
-        nest.train(tmp_path, 2, 0, classes=5)
+def test_another_number_of_pictures_in_a_set(nest, training, tmp_path):
+    """6: the release could not load a checkpoint of another NBR_CLS. Here a run keeps the number it began with, at most
+    as many as there were, whether photos are added or removed; in use it does not matter."""
+    nest.train(tmp_path, 1, 0, classes=500)
+    for steps, count in ((2, 5), (3, 8)):
+        trained = nest.train(tmp_path, steps, 0, classes=7, seen=nest.pictures(count))
+        assert trained.courses["autoencoder"].steps == steps
+        state = training.read_state(tmp_path / "gan.training" / "autoencoder.state")
+        assert len(state["lesson"]["networks"][0]["final_cls.1.bias"]) == 6
     assert not any("final_cls" in key for key in load_file(tmp_path / "gan.safetensors"))
 
 
-def test_more_pictures_in_a_set_than_there_are(nest, tmp_path):
-    assert nest.train(tmp_path, 1, 0, classes=500).courses["autoencoder"].steps == 1
+def test_information_turned_on_later(nest, lessons, data):
+    """What follows the style encoder begins as it is then, not as random first weights."""
+    store = data.Store(nest.pictures(), 128)
+    with lessons.Drafting(store, nest.features(), nest.settings(), "cpu") as lesson:
+        lesson.step(0, 0.0)
+        state = lesson.state()
+    with lessons.Drafting(store, nest.features(), nest.settings(leak=0.5), "cpu") as lesson:
+        lesson.load(state)
+        all_equal(lesson.leak.style.state_dict(), lesson.nets.style.state_dict())
 
 
 def test_faces(nest, room, tmp_path):
@@ -328,6 +442,27 @@ def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
     assert network.in_channels == 3
     assert network(torch.rand(1, 3, 37, 50)).shape == (1, 1, 37, 50)
     assert trained.preview.size == (2 * 128, 5 * 128)
+    assert runs.lacking(paths, 3) == ""
+
+    def again(keep):
+        return runs.train_extractor(lesson(), tmp_path / "t.safetensors", tmp_path / "t", training.Goal(4), keep=keep)[
+            0
+        ]
+
+    kept = [path.read_bytes() for path in paths]
+    assert again(3) == paths
+    assert [path.read_bytes() for path in paths[:2]] == kept[:2]
+    foreign = tmp_path / "t-3.safetensors"
+    foreign.write_bytes(b"another extractor")
+    with pytest.raises(ValueError, match=r"t-3\.safetensors is there already and is no stage of this training"):
+        again(4)
+    paths[1].write_bytes(b"trained anew under the name t-2")
+    runs.forget_stages(tmp_path / "t.safetensors", tmp_path / "t")
+    assert {path.name for path in tmp_path.glob("*.safetensors")} == {f"t{i}.safetensors" for i in ("", "-2", "-3")}
+    paths[1].unlink()
+    late = again(3)
+    assert late == [tmp_path / "t.safetensors"]
+    assert "1 of 3 stages were kept" in runs.lacking(late, 3)
     with pytest.raises(ValueError, match="batch size must be 2 or more"):
         drawing.Drawing(data.Store(pictures, 128), data.Store(sketches, 128), nest.features(), batch=1)
 
@@ -362,3 +497,15 @@ def test_sets_are_drawn_and_trained_on(room, data, training, tmp_path):
     assert drawn.max() == 1
     assert drawn.median() > 0.9
     assert sets.sheet_of(pictures.photos, [tmp_path / "sets" / "1 edges"], 48).size == (96, 144)
+
+
+def test_the_command_line_numbers_the_sets(room, tmp_path, capsys):
+    """Two extractors of one name are two sets, and the tenth is the last."""
+    import train_gan
+
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (40, 32), "white").save(tmp_path / "photos" / "a.png")
+    folders = ["--photos", str(tmp_path / "photos"), "--folder", str(tmp_path / "sets")]
+    train_gan.sketches([*folders, "--extractors", "edges", "edges", "--size", "32"])
+    assert capsys.readouterr().out.count("1 sketches") == 2
+    assert all((tmp_path / "sets" / name / "a.png").is_file() for name in ("1 edges", "2 edges"))
