@@ -1,8 +1,8 @@
 """`python3 dev/run.py metrics RESULTS REFERENCES [--features FILE]`: FID, KID and LPIPS of two folders of pictures.
 
 What SketchImageMetrics does, with folders and weights from anywhere. Without --features the built-in network looks,
-which needs no download; FID proper is seen by pt_inception-2015-12-05-6726825d.pth. Folders of as many pictures are
-paired by name for LPIPS, unless --unpaired. What a network saw of a set is kept in the launcher's cache folder.
+which needs no download; FID proper is seen by pt_inception-2015-12-05-6726825d.pth. Folders with the same file names
+are paired by them for LPIPS, unless --unpaired. What a network saw of a set is kept in the launcher's cache folder.
 """
 
 from __future__ import annotations

@@ -206,6 +206,7 @@ def train_your_own() -> Graph:
             batch=4,
             rate=5.0,
             gan_rate=3.0,
+            sketches=BUILT_IN,
         ),
         "plot": node("PreviewImage", 3, (420, 300), named="losses"),
         "preview": node("SaveImage", 3, (420, 320), filename_prefix="SketchSynth/train your own"),

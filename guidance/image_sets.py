@@ -19,16 +19,23 @@ from .features import Features
 class Pictures(Protocol):
     """A set of pictures in order, each made or read when its turn comes."""
 
+    whole: int  # pictures before the limit cut them
+    names: list[str] | None  # of all their files, without endings
+
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Tensor]: ...  # [1,H,W,3] in [0,1]
     def digest(self) -> str: ...  # of what is in the pictures, in their order
 
 
 class Connected:
-    """The pictures of IMAGEs, at most `limit`."""
+    """The pictures of IMAGEs, at most `limit`; those of one channel are grey."""
+
+    names: list[str] | None = None
 
     def __init__(self, batches: Sequence[Tensor], limit: int) -> None:
-        self.pictures = [picture[None, ..., :3] for batch in batches for picture in batch][:limit]
+        found = [picture[None, ..., :3].expand(-1, -1, -1, 3) for batch in batches for picture in batch]
+        self.whole = len(found)
+        self.pictures = found[:limit]
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -46,8 +53,12 @@ class Connected:
 class Folder:
     """The picture files of a folder by name, at most `limit`; transparent ones lie on white."""
 
+    names: list[str] | None
+
     def __init__(self, path: Path, limit: int) -> None:
-        self.files = files_in(path, raster.EXTENSIONS)[:limit]
+        found = files_in(path, raster.EXTENSIONS)
+        self.whole, self.names = len(found), [file.stem for file in found]
+        self.files = found[:limit]
 
     def __len__(self) -> int:
         return len(self.files)
@@ -61,6 +72,18 @@ class Folder:
         for path in self.files:
             found.update(hashlib.sha256(path.read_bytes()).digest())
         return found.hexdigest()
+
+
+def why_unpaired(results: Pictures, references: Pictures) -> str:
+    """Why results have no partners, "" where they have: the reference at the same place, which in two folders has to be
+    of the same name. The limit does not count."""
+    if results.whole != references.whole:
+        return f"there are {results.whole} results and {references.whole} references"
+    if results.names is not None and references.names is not None:
+        for mine, theirs in zip(results.names, references.names, strict=True):
+            if mine != theirs:
+                return f"the files of the two folders have other names, first '{mine}' beside '{theirs}'"
+    return ""
 
 
 class Found(NamedTuple):
@@ -82,9 +105,17 @@ class Found(NamedTuple):
 
 
 def report(
-    found: Found, mine: Tensor, theirs: Tensor, features: Features, perceptual: Features, size: int, smooth: bool
+    found: Found,
+    mine: Tensor,
+    theirs: Tensor,
+    features: Features,
+    perceptual: Features,
+    size: int,
+    smooth: bool,
+    unpaired: str,
 ) -> str:
-    """The numbers as a table, and under it what they were measured with and how far they can be trusted."""
+    """The numbers as a table, and under it what they were measured with and how far they can be trusted. unpaired: why
+    there is no LPIPS."""
     true_fid = features.kind == "inception" and bool(features.network.patcher.model.fid)
     spread = f" ± {found.spread:.2g} over subsets of 1000" if found.spread else ""
     rows = [
@@ -109,8 +140,8 @@ def report(
             f"{' and '.join(short)} for {depth} features: the covariance has not full rank, so the Frechet distance "
             "comes out too large. Compare it only with that of sets of as many pictures, or trust KID."
         )
-    if not found.each:
-        lines.append("No LPIPS: it compares pairs, and there are not as many references as results, or none was asked.")
+    if unpaired:
+        lines.append(f"No LPIPS, which compares pairs: {unpaired}.")
     return "\n".join(lines)
 
 

@@ -15,6 +15,7 @@ from .. import host, networks
 from ..guidance.extractors import EDGES, Extractor, extractor
 from ..guidance.features import TAPS, Domain, Features, clip_vision_features, features
 from ..guidance.frozen import gradients, ordinary
+from .folders import model_state
 from .model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 
 EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
@@ -71,6 +72,10 @@ class SketchExtractorLoader(io.ComfyNode):
         return extractor == EDGES.name or is_there(
             "sketch extractor", EXTRACTORS, extractor, STARTER, STARTER_EXTRACTOR
         )
+
+    @classmethod
+    def fingerprint_inputs(cls, extractor: str | None, **_: Any) -> str:
+        return model_state(EXTRACTORS, extractor)
 
     @classmethod
     def execute(cls, extractor: str, features: Features | Domain | None = None) -> io.NodeOutput:
@@ -136,6 +141,10 @@ class SketchFeatureLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, features: str | None = None) -> bool | str:
         return features == CONNECTED or is_there("feature network", FEATURES, features, STARTER, STARTER_FEATURES)
+
+    @classmethod
+    def fingerprint_inputs(cls, features: str | None, **_: Any) -> str:
+        return model_state(FEATURES, features)
 
     @classmethod
     def execute(cls, features: str, taps: str, feeding: str, size: int, clip_vision: Any = None) -> io.NodeOutput:
@@ -214,7 +223,7 @@ def load_extractor(name: str, features: Features | Domain | None = None) -> Extr
     if name == EDGES.name:
         return EDGES
     path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
-    network: Any = read_network(path, ("extractor",), {})[0]
+    network: Any = read_network(path, ("extractor",), {}, copied=True)[0]
     if getattr(network, "vgg", True) is None:
         network = _with_features(os.path.basename(path), network, features)
     if network.in_channels != 3:
@@ -260,6 +269,31 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
     network, stated = read_network(path, ("features", "domain"), {"num_head_channels": 64})
     patcher = host.network_patcher(network)
     return features(name, patcher, taps=taps, published=published, size=size or stated.get("image_size", 0))
+
+
+def usable(network: Features | Domain) -> Features:
+    """ValueError: a network that does not see pictures as they are."""
+    if isinstance(network, Domain):
+        raise ValueError(
+            f"'{network.name}' is a domain extractor, which sees noised pictures only. Load other features here."
+        )
+    if network.published:
+        raise ValueError(
+            f"'{network.name}' is fed as published by Inversion-by-Inversion, which is not how it was trained. Set "
+            "feeding to 'as trained' in Load Sketch Features."
+        )
+    return network
+
+
+def comparing(network: Features | Domain) -> Features:
+    """ValueError: as above, or a network that LPIPS cannot compare pictures by."""
+    network = usable(network)
+    if network.kind not in ("vgg", "clip"):
+        raise ValueError(
+            f"LPIPS compares maps of several layers, and '{network.name}' ({network.kind}) does not give them. Load an "
+            "LPIPS file, a VGG or the built-in features."
+        )
+    return network
 
 
 def _built_in(file: Path) -> list[str]:

@@ -54,3 +54,10 @@ def state_of(paths: Iterable[Path]) -> str:
         state = path.stat()
         digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def model_state(folder: str, *names: str | None) -> str:
+    """Changes when one of these options of a loader gets another file, see state_of. What is built in or missing does
+    not count. None: a link."""
+    paths = (folder_paths.get_full_path(folder, name) for name in names if name is not None)
+    return state_of(Path(path) for path in paths if path is not None)

@@ -16,7 +16,7 @@ from .. import host
 from ..guidance.drawings import files_in, raster
 from ..guidance.features import Domain, Features
 from ..guidance.frozen import gradients
-from .experts import FeaturesSocket, load_features
+from .experts import FeaturesSocket, comparing, load_features, usable
 from .folders import ITSELF, are_there, input_folder, state_of
 from .model_files import STARTER
 
@@ -50,7 +50,7 @@ class SketchImageMetrics(io.ComfyNode):
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="Real pictures of the same kind, 2 or more. As many as results: LPIPS pairs them in order.",
+                    tooltip="Real pictures of the same kind, 2 or more. As many as results: LPIPS pairs them.",
                 ),
                 io.Combo.Input("results_folder", options=folders, tooltip=folder_tip.format("results")),
                 io.Combo.Input("references_folder", options=folders, tooltip=folder_tip.format("references")),
@@ -101,7 +101,8 @@ class SketchImageMetrics(io.ComfyNode):
                 io.Float.Output(
                     "lpips",
                     display_name="lpips",
-                    tooltip="Mean distance of the pairs, 0 is equal. Not a number (nan) where there are no pairs.",
+                    tooltip="Mean distance of the pairs, 0 is equal. Sets of as many are paired in order; two folders "
+                    "only if their files have the same names. Not a number (nan) without pairs.",
                 ),
                 io.String.Output(
                     "report", display_name="report", tooltip="All of it with its conditions, as markdown."
@@ -174,10 +175,11 @@ def compare(
     smooth: bool = False,
     paired: bool = True,
 ) -> image_sets.Found:
-    """All three measures. size, smooth: see features.Summary. paired: whether equally long sets are pairs.
+    """All three measures. size, smooth: see features.Summary. paired: whether sets that can be paired are, see
+    image_sets.why_unpaired.
 
     What the network saw of a set is kept in `folder` under a hash of the pictures, the network's weights and the
-    settings. ValueError: too few pictures, or a network that cannot serve.
+    settings. ValueError: too few pictures, or a network that cannot serve, values that are no numbers.
     """
     from ..guidance import image_metrics as metrics
     from ..guidance import image_sets
@@ -188,19 +190,14 @@ def compare(
                 f"{len(pictures)} {what} came, and a set to compare needs 2 pictures or more, better hundreds. Connect "
                 "more, or choose another folder."
             )
-    features, perceptual = _usable(features), _usable(perceptual)
-    if perceptual.kind not in ("vgg", "clip"):
-        raise ValueError(
-            f"LPIPS compares maps of several layers, and '{perceptual.name}' ({perceptual.kind}) does not give them. "
-            "Load an LPIPS file or a VGG, or leave perceptual open."
-        )
-    paired &= len(results) == len(references)
-    progress = ProgressBar(len(results) + len(references) + paired * len(results))  # updates hear Cancel
+    features, perceptual = usable(features), comparing(perceptual)
+    alone = image_sets.why_unpaired(results, references) if paired else "none was asked for"
+    progress = ProgressBar(len(results) + len(references) + (0 if alone else len(results)))  # updates hear Cancel
     device = features.network.patcher.load_device
     host.make_room(device, BYTES_A_PIXEL * metrics.AT_ONCE)
     summary, network = features.summary(smooth), image_sets.network_digest(features)
 
-    def seen_in(pictures: image_sets.Pictures) -> Tensor:
+    def seen_in(what: str, pictures: image_sets.Pictures) -> Tensor:
         settings = f"1 {network} {size} {smooth} {features.kind} {features.size} {features.taps}"
         key = hashlib.sha256(f"{settings} {pictures.digest()}".encode()).hexdigest()
         made = []
@@ -208,36 +205,29 @@ def compare(
         def make() -> Tensor:
             made.append(True)
             with gradients():
-                return metrics.vectors(pictures, summary.open(device, size), device, progress.update)
+                found = metrics.vectors(pictures, summary.open(device, size), device, progress.update)
+            bad = (~found.isfinite().all(1)).nonzero()
+            if len(bad):
+                raise ValueError(
+                    f"Of the {what}, picture {int(bad[0]) + 1} holds values that are no numbers (nan or infinite). "
+                    "Take it out, or look into what made it."
+                )
+            return found
 
         found = metrics.kept(folder, key, make)
         if not made:
             progress.update(len(pictures))
         return found
 
-    mine, theirs = seen_in(results), seen_in(references)
+    mine, theirs = seen_in("results", results), seen_in("references", references)
     each: list[float] = []
-    if paired:
+    if not alone:
         look = perceptual.perceptual().open(perceptual.network.patcher.load_device)
-        pairs = zip(results, references, strict=True)
+        pairs = zip(results, references, strict=False)  # the limit leaves more references
         each = metrics.pair_distances(pairs, look, perceptual.network.patcher.load_device, progress.update).tolist()
     fid, kid = metrics.frechet(mine, theirs), metrics.kernel_distance(mine, theirs)
     found = image_sets.Found(fid, kid.value, kid.spread, each, "")
-    return found._replace(report=image_sets.report(found, mine, theirs, features, perceptual, size, smooth))
-
-
-def _usable(network: Features | Domain) -> Features:
-    """ValueError: a network that does not see pictures as they are."""
-    if isinstance(network, Domain):
-        raise ValueError(
-            f"'{network.name}' is a domain extractor, which sees noised pictures only. Load other features here."
-        )
-    if network.published:
-        raise ValueError(
-            f"'{network.name}' is fed as published by Inversion-by-Inversion, which is not how it was trained. Set "
-            "feeding to 'as trained' in Load Sketch Features."
-        )
-    return network
+    return found._replace(report=image_sets.report(found, mine, theirs, features, perceptual, size, smooth, alone))
 
 
 NODES = [SketchImageMetrics]

@@ -76,8 +76,12 @@ def is_there(role: str, folder: str, name: str | None, starter: str, weights: Pa
     return True
 
 
-def read_network(path: str, roles: tuple[str, ...], hints: Mapping[str, Any]) -> tuple[torch.nn.Module, dict[str, Any]]:
+def read_network(
+    path: str, roles: tuple[str, ...], hints: Mapping[str, Any], *, copied: bool = False
+) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network in a file, of one of these roles, and what the file states about itself.
+
+    copied: the weights do not stay tied to the file. Otherwise it is mapped, and Windows lets no training replace it.
 
     ValueError: it holds something else, or a variant that cannot be run here.
     """
@@ -91,6 +95,8 @@ def read_network(path: str, roles: tuple[str, ...], hints: Mapping[str, Any]) ->
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
     if weights is None:
         raise ValueError(_what_it_is(name, found, roles))
+    if copied:
+        weights = {key: value.clone() for key, value in weights.items()}
     stated = stated_settings(metadata)
     return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
 

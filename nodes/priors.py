@@ -11,6 +11,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host, networks
+from .folders import model_state
 from .model_files import RELATIVES, WEIGHTS, is_there, read_groups, starter_or_file, stated_settings
 
 FOLDER = "sketch_priors"
@@ -105,6 +106,10 @@ class SketchPriorLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, prior: str | None = None) -> bool | str:
         return is_there("pixel prior", FOLDER, prior, STARTER, STARTER_FILE)
+
+    @classmethod
+    def fingerprint_inputs(cls, prior: str | None, **_: Any) -> str:
+        return model_state(FOLDER, prior)
 
     @classmethod
     def execute(

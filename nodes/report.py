@@ -284,7 +284,9 @@ def _row(numbers: dict[str, list[float]], i: int) -> dict[str, Any]:
 
 
 def to_pil(batch: Tensor) -> list[Image.Image]:
-    return [Image.fromarray(p) for p in (batch[..., :3].clamp(0, 1) * 255).round().byte().cpu().numpy()]
+    """[N,H,W,C]: colours alone of 4 channels, grey of 1."""
+    colours = batch[..., :3].expand(-1, -1, -1, 3)
+    return [Image.fromarray(p) for p in (colours.clamp(0, 1) * 255).round().byte().cpu().numpy()]
 
 
 def to_image(picture: Image.Image) -> Tensor:

@@ -12,6 +12,7 @@ from .. import host
 from ..guidance import gan_pictures
 from ..guidance.checks import pair_batches
 from ..guidance.gan_pictures import COLLAGES, FRAMES, GAN, STATISTICS, Style
+from .folders import model_state
 from .model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 from .report import cell_input, to_image, to_pil
 
@@ -83,6 +84,10 @@ class SketchGANLoader(io.ComfyNode):
     @classmethod
     def validate_inputs(cls, gan: str | None = None) -> bool | str:
         return is_there("sketch GAN", FOLDER, gan, STARTER, STARTER_GAN)
+
+    @classmethod
+    def fingerprint_inputs(cls, gan: str | None) -> str:
+        return model_state(FOLDER, gan)
 
     @classmethod
     def execute(cls, gan: str) -> io.NodeOutput:
@@ -287,7 +292,7 @@ class SketchGANMatrix(io.ComfyNode):
 def load_gan(name: str) -> GAN:
     """The sketch GAN behind one option of the loader."""
     path = starter_or_file("sketch GAN", FOLDER, name, STARTER, STARTER_GAN)
-    network = read_network(path, ("gan",), {})[0]
+    network = read_network(path, ("gan",), {}, copied=True)[0]
     return GAN(name, host.network_patcher(network))
 
 

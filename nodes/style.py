@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import comfy.model_management
 from comfy_api.latest import io
 from torch import Tensor
@@ -10,6 +12,7 @@ from .. import host
 from ..guidance.checks import pair_batches
 from ..guidance.style import DECODER, ENCODER, Coder, coder, recode, restyle
 from .experts import FEATURES
+from .folders import model_state
 from .model_files import read_network
 
 NO_NETWORK = "no network"
@@ -77,6 +80,10 @@ class SketchAdaINStyle(io.ComfyNode):
         except ValueError as error:
             return str(error)
         return True
+
+    @classmethod
+    def fingerprint_inputs(cls, encoder: str | None, decoder: str | None, **_: Any) -> str:
+        return model_state(FEATURES, encoder, decoder)
 
     @classmethod
     def execute(

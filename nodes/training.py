@@ -9,6 +9,7 @@ from comfy_api.latest import io
 from .. import host
 from ..guidance.features import Features
 from ..guidance.frozen import gradients
+from .experts import comparing
 from .folders import input_folder, prefix_of
 from .report import to_image
 from .sketchgan import FOLDER, PAPER, GANSocket, load_gan
@@ -16,12 +17,12 @@ from .training_parts import (
     ANEW,
     PRECISIONS,
     Watch,
-    check_features,
     common_inputs,
     features_input,
     folder_input,
     gan_goals,
     judge_width,
+    left_out,
     make_room,
     minutes_input,
     model_and_state,
@@ -136,7 +137,7 @@ class SketchTrainGAN(io.ComfyNode):
                     tooltip="Weight of the mutual-information term, which keeps style out of the content encoder, 0 to "
                     "1. The release has none (0); this is our formulation of the paper's idea.",
                 ),
-                *common_inputs(),
+                *common_inputs("the kept state (<name>.training), and the first save replaces <name>.safetensors"),
                 io.String.Input(
                     "sets",
                     optional=True,
@@ -166,12 +167,14 @@ class SketchTrainGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str | None, photos: str | None, sketches: str | None) -> bool | str:
-        return valid(name, photos, sketches)
+    def validate_inputs(
+        cls, name: str | None, photos: str | None, sketches: str | None, sets: str | None = ""
+    ) -> bool | str:
+        return valid(name, photos, sketches if sets == "" else sets)  # sets: None where it is linked
 
     @classmethod
-    def fingerprint_inputs(cls, photos: str | None, sketches: str | None, sets: str | None = None, **_: Any) -> str:
-        return state_below(photos, sets or sketches)
+    def fingerprint_inputs(cls, photos: str | None, sketches: str | None, sets: str | None = "", **_: Any) -> str:
+        return state_below(photos, sketches if sets == "" else sets)
 
     @classmethod
     def execute(
@@ -204,7 +207,7 @@ class SketchTrainGAN(io.ComfyNode):
         from ..guidance.gan_losses import check_batch
 
         check_batch(batch)
-        check_features(features)
+        features = comparing(features)
         file, place = model_and_state(FOLDER, name)
         goals = gan_goals(draft_steps, gan_steps, minutes)
         pictures = gan_data.paired(
@@ -249,9 +252,7 @@ class SketchTrainGAN(io.ComfyNode):
                 save_every=60 * save_minutes,
                 notes={"features": features.name, "pictures": pictures.count, "sketch_sets": pictures.sets},
             )
-        text = summary(trained.courses, file)
-        if pictures.left_out:
-            text += "\nLeft out:\n" + "\n".join(pictures.left_out[:20])
+        text = summary(trained.courses, file) + left_out(pictures.left_out)
         plot = to_image(gan_training.under_one_another(trained.plot))
         return io.NodeOutput(load_gan(file.name), plot, to_image(trained.preview), ui=host.text_on_node(cls, text))
 

@@ -6,7 +6,7 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,6 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 
 from .. import host
-from ..guidance.features import Features
 from .experts import FeaturesSocket
 from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
 
@@ -27,6 +26,7 @@ GO_ON, ANEW = "go on where it stopped", "start anew"
 PRECISIONS = ("float32", "bfloat16")
 SIZES = ("128", "256", "512", "1024")
 DRAFT_SHARE = 0.4  # of a time budget, for the autoencoder
+TOLD = 20  # pictures that were left out
 SAY_EVERY, SHOW_EVERY = 2.0, 15.0  # seconds between two texts and between two previews
 
 
@@ -93,6 +93,14 @@ def summary(courses: dict[str, Any], file: Path) -> str:
     return text
 
 
+def left_out(reasons: Sequence[str]) -> str:
+    """What a node's text ends with: the pictures that were not taken, the first TOLD of them; nothing if all were."""
+    if not reasons:
+        return ""
+    more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
+    return "\n".join(["", "Left out:", *reasons[:TOLD], *more])
+
+
 def goal_of(steps: int, minutes: float) -> Goal:
     """ValueError: nothing to do."""
     from ..guidance.gan_training import Goal
@@ -106,14 +114,6 @@ def gan_goals(draft_steps: int, gan_steps: int, minutes: float) -> tuple[Goal, G
     from ..guidance.gan_training import Goal
 
     return goal_of(draft_steps, DRAFT_SHARE * minutes), Goal(gan_steps, (1 - DRAFT_SHARE) * minutes)
-
-
-def check_features(features: Any) -> None:
-    """ValueError: a domain extractor, which shares the socket."""
-    if not isinstance(features, Features):
-        raise ValueError(
-            "Pictures cannot be compared by a domain extractor: load the built-in features, LPIPS or a VGG."
-        )
 
 
 def make_room() -> Any:
@@ -198,7 +198,8 @@ def minutes_input(tip: str) -> io.Float.Input:
     )
 
 
-def common_inputs() -> list[io.Input]:
+def common_inputs(deleted: str) -> list[io.Input]:
+    """deleted: what `start anew` takes away, in words."""
     return [
         io.Combo.Input(
             "precision",
@@ -211,6 +212,7 @@ def common_inputs() -> list[io.Input]:
             default=0,
             min=0,
             max=2**31 - 1,
+            control_after_generate=False,  # another seed is another training: the editor would begin one at each Run
             tooltip="Of the first weights and of everything random, 0 to 2147483647. The same seed and photos give the "
             "same network on the same machine.",
         ),
@@ -227,7 +229,8 @@ def common_inputs() -> list[io.Input]:
         io.Combo.Input(
             "begin",
             options=[GO_ON, ANEW],
-            tooltip="go on: from the kept state of this name, if there is one. start anew: the kept state is deleted.",
+            tooltip="go on: from the kept state of this name, if there is one. start anew: deletes "
+            f"{deleted}. Set it back to go on with the next run.",
         ),
     ]
 

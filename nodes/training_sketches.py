@@ -14,8 +14,8 @@ from .. import host
 from ..guidance.extractors import Extractor
 from ..guidance.features import Features
 from ..guidance.frozen import gradients
-from .experts import EXTRACTORS, ExtractorSocket, load_extractor, room_to_draw
-from .folders import input_folder, prefix_of
+from .experts import EXTRACTORS, ExtractorSocket, comparing, load_extractor, room_to_draw
+from .folders import input_folder, model_state, prefix_of
 from .report import to_image
 from .sketchgan import PAPER
 from .training_parts import (
@@ -23,12 +23,12 @@ from .training_parts import (
     PRECISIONS,
     Teller,
     Watch,
-    check_features,
     common_inputs,
     features_input,
     first,
     folder_input,
     goal_of,
+    left_out,
     make_room,
     minutes_input,
     model_and_state,
@@ -93,7 +93,10 @@ class SketchTrainExtractor(io.ComfyNode):
                     tooltip="How many stages of the run become files, 1 to 10: each draws in its own manner, name-1, "
                     "name-2 ... and name. For Synthesize Sketch Sets; the paper trains on ten sets.",
                 ),
-                *common_inputs(),
+                *common_inputs(
+                    "the kept state (<name>.training) and all stages it wrote, and the first save replaces "
+                    "<name>.safetensors"
+                ),
             ],
             outputs=[
                 ExtractorSocket.Output(
@@ -141,17 +144,17 @@ class SketchTrainExtractor(io.ComfyNode):
         from ..guidance.gan_losses import check_batch
 
         check_batch(batch)
-        check_features(features)
+        features = comparing(features)
         file, place = model_and_state(EXTRACTORS, name)
         goal = goal_of(steps, minutes)
-        seen, wanted = (
-            gan_data.Store(gan_data.alone(input_folder(folder), prefix_of(role, folder)), int(size))
+        found = [
+            gan_data.alone(input_folder(folder), prefix_of(role, folder))
             for role, folder in (("exemplars", photos), ("sketches", sketches))
-        )
+        ]
+        seen, wanted = (gan_data.Store(pictures, int(size)) for pictures in found)
         if begin == ANEW:
+            gan_runs.forget_stages(file, place)
             gan_training.forget(place)
-            for path in gan_runs.stage_files(file, 10):
-                path.unlink(missing_ok=True)
         device = make_room()
         watch = Watch(cls.hidden and cls.hidden.unique_id, {"extractor": (0.0, 1.0)})
         with gradients():
@@ -161,9 +164,10 @@ class SketchTrainExtractor(io.ComfyNode):
             paths, trained = gan_runs.train_extractor(
                 lesson, file, place, goal, keep=keep, watch=watch, save_every=60 * save_minutes
             )
-        stages = [load_extractor(path.name) for path in paths if path.is_file()]
+        stages = [load_extractor(path.name) for path in paths]
         plot = to_image(gan_training.under_one_another(trained.plot))
-        text = summary(trained.courses, file)
+        told = [summary(trained.courses, file), *filter(None, [gan_runs.lacking(paths, keep)])]
+        text = "\n".join(told) + left_out([reason for part in found for reason in part.left_out])
         return io.NodeOutput(stages[-1], stages, plot, to_image(trained.preview), ui=host.text_on_node(cls, text))
 
 
@@ -216,7 +220,8 @@ class SketchSynthesizeSets(io.ComfyNode):
                 io.Boolean.Input(
                     "again",
                     default=False,
-                    tooltip="Off: what is there already stays, so a stopped run goes on. On: all is drawn again.",
+                    tooltip="Off: what is there already stays, however it was drawn, so a stopped run goes on. On: all "
+                    "is drawn again, as after a change of lines, size or an extractor.",
                 ),
             ],
             outputs=[
@@ -233,8 +238,8 @@ class SketchSynthesizeSets(io.ComfyNode):
         return valid(first(name), first(photos))
 
     @classmethod
-    def fingerprint_inputs(cls, photos: Any, **_: Any) -> str:
-        return state_below(first(photos))
+    def fingerprint_inputs(cls, photos: Any, more: Any, **_: Any) -> str:
+        return state_below(first(photos)) + model_state(EXTRACTORS, *_lines(first(more) or ""))
 
     @classmethod
     def execute(
@@ -251,12 +256,12 @@ class SketchSynthesizeSets(io.ComfyNode):
 
         source = input_folder(photos[0])
         named = gan_data.by_name(source, prefix_of("exemplars", photos[0]))
-        wanted = [line.strip() for line in more[0].splitlines() if line.strip()]
-        drawers = [*(extractor or []), *(load_extractor(line) for line in wanted)]
+        drawers = [*(extractor or []), *(load_extractor(line) for line in _lines(more[0]))]
         if not 1 <= len(drawers) <= 10:
             raise ValueError(f"One to ten extractors make sketch sets; {len(drawers)} came. Connect one, or name some.")
         home = Path(folder_paths.get_input_directory()) / plain_name(name[0])
         folders = [home / f"{i} {tidy(drawer.name)}" for i, drawer in enumerate(drawers, 1)]
+        there = 0 if again[0] else sum((f / f"{stem}.png").is_file() for f in folders for stem in named)
         tell = Teller(cls.hidden and cls.hidden.unique_id, len(named) * len(drawers))
 
         def watch(number: int, done: int) -> None:
@@ -276,9 +281,23 @@ class SketchSynthesizeSets(io.ComfyNode):
             raise ValueError(f"No photo of {source} could be drawn. The first: {skipped[0]}")
         sheet = to_image(gan_sets.sheet_of(drawn[:5], folders))
         text = f"{len(drawn)} photos, {len(folders)} sketch sets in input/{name[0]}."
-        if skipped:
-            text += "\nLeft out, because they cannot be read:\n" + "\n".join(skipped)
+        if there:
+            text += (
+                f"\n{there} of {len(named) * len(folders)} sketches were there already and stayed as they were. Choose "
+                "again to draw them anew."
+            )
+        others = [folder.name for folder in gan_data.set_folders(home) if folder not in folders]
+        if others:
+            text += (
+                f"\nA training takes these sets of the same folder too, though not of this run: {', '.join(others)}. "
+                "Delete them, or choose another name."
+            )
+        text += left_out(skipped)
         return io.NodeOutput(plain_name(name[0]), sheet, ui=host.text_on_node(cls, text))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
 
 
 NODES = [SketchTrainExtractor, SketchSynthesizeSets]

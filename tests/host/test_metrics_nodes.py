@@ -146,6 +146,54 @@ def test_another_network_sees_another_thing(doors, room, renders, folders):
         judge(doors, results, references, features=[fed])
 
 
+def save(folder, renders, names):
+    folder.mkdir()
+    for name, picture in zip(names, renders, strict=False):
+        Image.fromarray(picture).save(folder / name)
+
+
+def test_folders_are_paired_by_name(doors, renders, folders):
+    save(folders / "input" / "one", renders, ["a.png", "b.png", "c.png"])
+    save(folders / "input" / "other", renders, ["b.png", "c.png", "d.png"])
+    _, _, lpips, report, _ = judge(doors, folders=("one", "other"))
+    assert math.isnan(lpips)
+    assert "No LPIPS, which compares pairs: the files of the two folders have other names" in report
+    assert "first 'a' beside 'b'" in report
+    save(folders / "input" / "same", renders, ["a.bmp", "b.webp", "c.png"])
+    assert judge(doors, folders=("one", "same"))[2] < 0.1, "endings do not count"
+    by_place = judge(doors, [tensor(renders[:3])], folders=(NO_FOLDER, "other"))
+    assert by_place[2] == pytest.approx(0, abs=1e-6), "images have no names"
+    fewer = judge(doors, [tensor(renders[:4])], folders=(NO_FOLDER, "other"))
+    assert "compares pairs: there are 4 results and 3 references." in fewer[3]
+
+
+def test_pairs_beyond_the_limit(doors, renders, folders):
+    """The limit cuts results and references differently; the first results keep their partners."""
+    names = [f"{i:02}.png" for i in range(9)]
+    save(folders / "input" / "one", renders, names)
+    save(folders / "input" / "other", renders[:9], names)
+    for given in (judge(doors, folders=("one", "other"), limit=4), judge(doors, *2 * [[tensor(renders[:9])]], limit=4)):
+        assert "4 results, 8 references" in given[3]
+        assert given[4]["lpips_of_each"] == pytest.approx([0] * 4, abs=1e-6)
+        assert "No LPIPS" not in given[3]
+
+
+def test_one_channel_is_grey(room):
+    """Not every network makes three of it by itself."""
+    grey = torch.rand(2, 8, 8, 1)
+    seen = torch.cat(list(room("guidance.image_sets").Connected([grey], 4)))
+    assert torch.equal(seen, grey.expand(-1, -1, -1, 3))
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_values_that_are_no_numbers(doors, renders, folders, value):
+    broken = tensor(renders[4:9])
+    broken[3, 5, 5] = value
+    with pytest.raises(ValueError, match="Of the references, picture 4 holds values that are no numbers"):
+        judge(doors, [tensor(renders[:4])], [broken])
+    assert len(kept(folders)) == 1, "the sound set alone"
+
+
 def test_cancel_keeps_nothing_half_done(doors, renders, folders, monkeypatch):
     class Stop(Exception):
         pass

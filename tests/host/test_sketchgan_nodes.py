@@ -272,6 +272,15 @@ def test_matrix(doors, small_gan, pictures):
     assert 2 <= rows < 3, "two more rows of half a cell's height, with gaps"
 
 
+def test_matrix_of_grey_pictures(doors, small_gan, pictures):
+    """One channel, as masks turned into images have."""
+    sketches, exemplars = image(1, 64, seed=1).mean(-1, keepdim=True), image(1, 64, seed=2).mean(-1, keepdim=True)
+    ways = "drafts", 64, 7, pictures.RUNNING, pictures.STRETCHED
+    grey = doors.SketchGANMatrix.execute(small_gan, sketches, exemplars, *ways).result
+    colours = [x.expand(-1, -1, -1, 3) for x in (sketches, exemplars)]
+    assert all(map(torch.equal, grey, doors.SketchGANMatrix.execute(small_gan, *colours, *ways).result))
+
+
 # --- Cancel -----------------------------------------------------------------------------------------------------------
 
 

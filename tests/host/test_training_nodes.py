@@ -214,7 +214,6 @@ def test_bad_settings_are_told_before_anything_starts(room, features, folders):
         ({"draft_steps": 0}, "nothing to learn"),
         ({"name": "../x"}, "cannot be the name of a file"),
         ({"photos": "nowhere"}, "There is no folder 'nowhere'"),
-        ({"features": object()}, "domain extractor"),
         ({"width": 12}, "multiple of 8"),
     ):
         with pytest.raises(ValueError, match=words):
@@ -224,6 +223,100 @@ def test_bad_settings_are_told_before_anything_starts(room, features, folders):
         train_extractor(room, features, batch=1)
     with pytest.raises(ValueError, match="One to ten extractors"):
         draw_sets(room, more="")
+
+
+def said(room, monkeypatch):
+    """What the training nodes write on themselves."""
+    told = []
+    monkeypatch.setattr(room("host"), "text_on_node", lambda cls, text: told.append(text))
+    return told
+
+
+def test_what_was_left_out_is_told(room, features, folders, monkeypatch):
+    told = said(room, monkeypatch)
+    for name in ("photos", "drawings"):
+        (folders / "input" / name / "broken.png").write_bytes(b"nothing")
+    train_extractor(room, features, steps=1, keep=1)
+    assert told[-1].count("broken.png") == 2
+    assert "Left out:" in told[-1]
+    many = room("nodes.training_parts").left_out([f"{i}.png" for i in range(23)])
+    assert many.endswith("19.png\nand 3 more")
+
+
+def test_sets_that_were_there_are_told(room, folders, monkeypatch):
+    told = said(room, monkeypatch)
+    edges = "edges (no weights)"
+    draw_sets(room, more=f"{edges}\n{edges}")
+    assert told[-1] == "5 photos, 2 sketch sets in input/sketch sets."
+    draw_sets(room, lines="as drawn, with greys")
+    assert "5 of 5 sketches were there already and stayed as they were" in told[-1]
+    assert f"not of this run: 2 {edges}. Delete them" in told[-1]
+    (folders / "input" / "sketch sets" / f"1 {edges}" / "photos 3.png").unlink()
+    draw_sets(room)
+    assert "4 of 5 sketches were there" in told[-1]
+    draw_sets(room, again=True)
+    assert "there already" not in told[-1]
+
+
+def test_a_run_repeats_no_training(room):
+    """The editor changes every number named seed at each Run, unless the input says no; begin tells what it costs."""
+    for node, gone in (
+        (room("nodes.training").SketchTrainGAN, "<name>.training"),
+        (room("nodes.training_sketches").SketchTrainExtractor, "all stages"),
+    ):
+        node.GET_SCHEMA()
+        required = node.INPUT_TYPES()["required"]
+        assert required["seed"][1]["control_after_generate"] is False
+        tip = required["begin"][1]["tooltip"]
+        assert gone in tip
+        assert "set it back to go on" in tip
+
+
+def test_loaders_see_a_file_that_was_replaced(room, folders):
+    """After training on under the same name they load anew; files that are built in or missing are no fault."""
+    for module, door, folder in (
+        ("nodes.sketchgan", "SketchGANLoader", "sketch_gan"),
+        ("nodes.experts", "SketchExtractorLoader", "sketch_extractors"),
+    ):
+        look = getattr(room(module), door).fingerprint_inputs
+        for name in (None, "starter (built in)", "edges (no weights)", "gone.safetensors", "../gone.pth"):
+            assert look(name) == look(None)
+        (folders / folder).mkdir()
+        file = folders / folder / "mine.safetensors"
+        file.write_bytes(b"one")
+        before = look("mine.safetensors")
+        assert before == look("mine.safetensors") != look(None)
+        file.write_bytes(b"another")
+        assert look("mine.safetensors") != before
+    sets = room("nodes.training_sketches").SketchSynthesizeSets.fingerprint_inputs
+    before = sets(["photos"], ["mine.safetensors"])
+    file.write_bytes(b"the third")
+    assert sets(["photos"], ["mine.safetensors"]) != before
+
+
+def test_a_loaded_gan_does_not_need_its_file(room, features, folders):
+    """It may be replaced: on Windows a file that is mapped cannot be."""
+    draw_sets(room)
+    gan = train_gan(room, features, gan_steps=0, draft_steps=1)[0]
+    before = {key: value.clone() for key, value in gan.network.state_dict().items()}
+    file = folders / "sketch_gan" / "mine.safetensors"
+    with file.open("r+b") as content:  # the very file, not a new one of its name
+        content.write(bytes(file.stat().st_size))
+    assert all(torch.equal(value, before[key]) for key, value in gan.network.state_dict().items())
+
+
+def test_features_that_compare_no_pictures_are_refused(room, features, folders):
+    """The same ones as Image Metrics refuses."""
+    from dataclasses import replace
+
+    draw_sets(room)
+    for train in (train_gan, train_extractor):
+        with pytest.raises(ValueError, match=r"LPIPS compares maps of several layers, and 'tiny' \(inception\)"):
+            train(room, replace(features, kind="inception"))
+        with pytest.raises(ValueError, match="Set feeding to 'as trained'"):
+            train(room, replace(features, published=True))
+        with pytest.raises(ValueError, match="domain extractor"):
+            train(room, room("guidance.features").Domain("dse.pt", None))
 
 
 def test_validation_and_fingerprints(room, folders):
@@ -237,6 +330,10 @@ def test_validation_and_fingerprints(room, folders):
     before = node.fingerprint_inputs("photos", "drawings")
     Image.new("L", (8, 8)).save(folders / "input" / "drawings" / "new.png")
     assert node.fingerprint_inputs("photos", "drawings") != before
+    assert node.validate_inputs("a", "photos", "gone", sets=None) is True, "a link goes before sketches"
+    assert node.validate_inputs("a", "photos", "gone", sets="drawings") is True
+    assert "no folder 'gone'" in node.validate_inputs("a", "photos", "photos", sets="gone")
+    assert node.fingerprint_inputs("photos", "gone", sets=None) == node.fingerprint_inputs("photos", None)
     folders_offered = next(i for i in node.define_schema().inputs if i.id == "photos").options
     assert {"photos", "drawings", "."} <= set(folders_offered)
 
