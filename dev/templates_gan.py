@@ -42,7 +42,7 @@ def sketch_and_style() -> Graph:
     nodes = {
         "note": note(text, height=360),
         "gan": loader(),
-        "sketch": sketch_at(LINES[0], named="sketch"),
+        "sketch": sketch_at(LINES[1], named="sketch"),
         "photo": sketch_at(PHOTOS[0], 1, named="style"),
         "style": node("SketchGANStyle", 2, (300, 0)),
         "decode": decode(2),
@@ -75,7 +75,7 @@ def style_mixing() -> Graph:
     nodes = {
         "note": note(text, height=320),
         "gan": loader(),
-        "sketch": sketch_at(LINES[0], named="sketch"),
+        "sketch": sketch_at(LINES[1], named="sketch"),
         "photo a": sketch_at(PHOTOS[0], 1, named="style a"),
         "photo b": sketch_at(PHOTOS[2], 1, named="style b"),
         "style a": node("SketchGANStyle", 2, (300, 0)),
