@@ -66,7 +66,7 @@ def sketch_and_style() -> Graph:
 def style_mixing() -> Graph:
     text = (
         "## Styles between two pictures\n\n"
-        "*Mix Sketch GAN Styles* goes from one style to another in seven **steps**, and the same sketch is painted in "
+        "*Mix Sketch GAN Styles* goes from one style to another in eight **steps**, and the same sketch is painted in "
         "each. Below, a collage of both pictures is read as one style, which is the published way to mix.\n\n"
         "- **level_8** is the broad part of a style, **level_32** its fine texture. Shares of 1, 0, 0 take only the "
         "broad part of the second picture.\n"
@@ -82,12 +82,12 @@ def style_mixing() -> Graph:
         "style b": node("SketchGANStyle", 2, (300, 0)),
         "both": node("BatchImagesNode", 2),
         "collage": node("SketchGANStyle", 3, (300, 0), collage="collage: strips, left to right"),
-        "mix": node("SketchGANMixStyles", 3, (300, 0), level_8=1.0, level_16=1.0, level_32=1.0, steps=7),
+        "mix": node("SketchGANMixStyles", 3, (300, 0), level_8=1.0, level_16=1.0, level_32=1.0, steps=8),
         "decode": decode(4),
         "decode collage": decode(4),
-        "sheet": node("SketchContactSheet", 5, columns=7, cell=256),
+        "sheet": node("SketchContactSheet", 5, columns=4, cell=256),
         "larger": larger(5),
-        "save": node("SaveImage", 6, (900, 320), filename_prefix="SketchSynth/style mixing"),
+        "save": node("SaveImage", 6, (700, 420), filename_prefix="SketchSynth/style mixing"),
         "show": node("PreviewImage", 6, (300, 300), named="the collage's style"),
     }
     links = [
