@@ -269,7 +269,7 @@ def test_a_run_repeats_no_training(room):
         assert required["seed"][1]["control_after_generate"] is False
         tip = required["begin"][1]["tooltip"]
         assert gone in tip
-        assert "set it back to go on" in tip
+        assert "Set it back to go on" in tip
 
 
 def test_loaders_see_a_file_that_was_replaced(room, folders):
