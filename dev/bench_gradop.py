@@ -142,8 +142,9 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
         for name in names[i % 3 :] + names[: i % 3]:
             pictures: list = []
 
-            def walked(name: str = name, pictures: list = pictures, run: Callable = run) -> None:
+            def walked(name: str = name, pictures: list = pictures, run: Callable = run) -> Any:
                 pictures.append(run(name))
+                return pictures[0]
 
             took = timed(walked)
             if i > 0:
@@ -184,8 +185,9 @@ def main() -> int:
 
     def work() -> bool:
         whole, reached = starter_section(options.starter_rounds)
+        renew(options.output, {STARTER: whole})
         lines, fine = section(sd15(), vaes(), options)
-        renew(options.output, {HEADING: lines, STARTER: whole})
+        renew(options.output, {HEADING: lines})
         return fine and reached
 
     return 0 if in_host(work) else 1
