@@ -18,6 +18,7 @@ def folders(tmp_path, monkeypatch):
     import folder_paths
 
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
+    monkeypatch.setattr(folder_paths, "filename_list_cache", {})  # or later tests would find these folders' files
     for key in ("sketch_gan", "sketch_extractors"):
         known = folder_paths.folder_names_and_paths[key][1]
         monkeypatch.setitem(folder_paths.folder_names_and_paths, key, ([str(tmp_path / key)], known))
