@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from template_parts import STARTER_LINES, Graph, drawing, node, note
+from template_parts import STARTER_LINES, Graph, drawing, join, node, note
 
 LINES = ("line drawing - lake and peaks.png", "line drawing - three conifers.png", "mountains and cabin.svg")
 BUILT_IN = "samples (built in)"
@@ -60,7 +60,7 @@ def sketch_and_style() -> Graph:
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def style_mixing() -> Graph:
@@ -106,7 +106,7 @@ def style_mixing() -> Graph:
         ("decode collage", "refined", "larger", "image"),
         ("larger", "IMAGE", "show", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def matrix() -> Graph:
@@ -135,7 +135,7 @@ def matrix() -> Graph:
         ("exemplars", "IMAGE", "matrix", "exemplars"),
         ("matrix", "sheet", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def style_transfer() -> Graph:
@@ -172,7 +172,7 @@ def style_transfer() -> Graph:
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def train_your_own() -> Graph:
@@ -234,7 +234,7 @@ def train_your_own() -> Graph:
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "painted", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 SKETCH_GAN = {

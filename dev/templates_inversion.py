@@ -260,7 +260,7 @@ def energies_on_a_ksampler() -> Graph:
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def energies_sd15() -> Graph:
@@ -302,7 +302,7 @@ def energies_sd15() -> Graph:
         ("checkpoint", "VAE", "decode", "vae"),
         ("decode", "IMAGE", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 INVERSION = {

@@ -180,7 +180,7 @@ def sweep() -> Graph:
         ("sweep", "labels", "sheet", "labels"),
         ("sheet", "sheet", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def twin_sd15() -> Graph:
@@ -226,7 +226,7 @@ def twin_sd15() -> Graph:
         ("checkpoint", "VAE", "decode", "vae"),
         ("decode", "IMAGE", "save", "images"),
     ]
-    return {"nodes": nodes, "links": [list(link) for link in links]}
+    return join({"nodes": nodes, "links": links})
 
 
 def twin_church() -> Graph:

@@ -8,7 +8,6 @@ of equally many pictures only.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -140,7 +139,9 @@ def kept(folder: Path, key: str, make: Callable[[], Tensor]) -> Tensor:
     The folder holds KEPT files at most: those used longest ago go first. A file that cannot be read is made again.
     """
     from safetensors import SafetensorError
-    from safetensors.torch import load_file, save_file
+    from safetensors.torch import load_file, save
+
+    from .gan_training import replace
 
     path = folder / f"{key}.safetensors"
     try:
@@ -150,10 +151,7 @@ def kept(folder: Path, key: str, make: Callable[[], Tensor]) -> Tensor:
     except (OSError, SafetensorError, KeyError):
         pass
     found = make()
-    folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{key}.{os.getpid()}.part"
-    save_file({"vectors": found.contiguous()}, part)
-    os.replace(part, path)
+    replace(path, save({"vectors": found.contiguous()}))
     files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
     for old in files[:-KEPT]:
         old.unlink(missing_ok=True)
