@@ -25,11 +25,10 @@ from provision import say
 
 PAINTED = 25  # pictures at once
 TIMED = 9  # rounds, each with one picture of every way
-WEIGHTS = inprocess.PACK / "starter" / "weights" / "gan.safetensors"
 DECIDES = (
     *("host.py", "nodes/sketchgan.py", "networks/sketchgan*.py"),
     *(f"guidance/{room}.py" for room in ("checks", "gan_pictures", "gan_steps")),
-    *("starter/world.py", "starter/noise.py", WEIGHTS.relative_to(inprocess.PACK).as_posix()),
+    *("starter/world.py", "starter/noise.py", "starter/weights/gan.safetensors"),
 )
 SDEDIT, INVERSION = "SDEdit from the sketch", "Inversion-by-Inversion"
 DRAFT, WHOLE, BATCH = "draft alone", "whole GAN, running statistics", "whole GAN, batch statistics"
