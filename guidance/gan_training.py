@@ -150,6 +150,11 @@ def learn(
             if course.steps != kept:
                 keep()
             raise
+        except BaseException as stop:  # Cancel, which the host's layers hear inside a step: it will be done once more
+            if course.steps != kept and not isinstance(stop, Exception):
+                keep()
+                saved(course)
+            raise
         for name, value in losses.items():
             window[name] = window.get(name, torch.zeros_like(value)) + value
         course.steps, counted = course.steps + 1, counted + 1
