@@ -164,17 +164,23 @@ def test_from_photos_to_a_gan(room, features, folders, bar, monkeypatch):
     assert listed == ["mine.safetensors"], "states are no models"
 
 
-def test_cancel_keeps_everything_and_the_next_run_goes_on(room, features, folders, bar):
+@pytest.mark.parametrize("inside", [False, True], ids=["between steps", "inside a step, by the host's layers"])
+def test_cancel_keeps_everything_and_the_next_run_goes_on(room, features, folders, bar, inside):
     import comfy.model_management as management
 
     draw_sets(room)
+    if inside:
+        features = room("nodes.experts").load_features(room("nodes.experts").STARTER)
     parts = room("nodes.training_parts")
     told = parts.Watch.__call__
 
     def cancel_after_the_first(self, moment):
+        if inside:
+            told(self, moment)
         if moment.course.steps == 1:
             management.interrupt_current_processing(True)
-        return told(self, moment)
+        if not inside:
+            told(self, moment)
 
     parts.Watch.__call__ = cancel_after_the_first
     try:
@@ -185,6 +191,7 @@ def test_cancel_keeps_everything_and_the_next_run_goes_on(room, features, folder
         management.interrupt_current_processing(False)
     state = folders / "sketch_gan" / "mine.training" / "autoencoder.state"
     assert room("guidance.gan_training").read_state(state)["steps"] == 1
+    assert (folders / "sketch_gan" / "mine.safetensors").is_file(), "the model file is renewed"
     gan = train_gan(room, features)[0]
     assert room("guidance.gan_training").read_state(state)["steps"] == 2
     assert gan.network.kind == "art"
