@@ -152,6 +152,25 @@ def test_whole_loops(room, golden, model, vae, name):
     near(unit(final, sigmas[-1]), case.final_latents)
 
 
+def test_its_image_to_image_baseline(room, golden, model):
+    """Strength .8 of 50 steps, from a recorded latent of the painting: NoiseToT0 cuts the published ladder there."""
+    from comfy.samplers import sampler_object
+
+    case = Recorded(golden, "sdedit_baseline_small")
+    table = model.model.model_sampling.sigmas
+    ladder = table[[*range(981, 0, -20), 0]]
+    guide = model.model.process_latent_out(case.init_latents)
+    settings = ((case.t_enc.item() + 1) / 1000, "this model's own time", 0, 0, ladder)
+    sigmas = room("nodes.sdedit").NoiseToT0.execute(model, {"samples": guide}, *settings).args[0]
+    assert torch.equal(sigmas, table[[*case.timesteps.tolist(), 0]])
+    final, watch = run(
+        model, sampler_object("euler"), sigmas, case.noises[1], guide, embeds=case.prompt_embeds, cfg=7.5
+    )
+    for i, state in enumerate(watch.states):
+        near(unit(state, sigmas[i]), case.step_in[i])
+    near(unit(final, sigmas[-1]), case.final_latents)
+
+
 def test_ddim_uniform_is_the_published_ladder(golden, model):
     import comfy.samplers
 
