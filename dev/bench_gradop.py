@@ -118,6 +118,7 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
     """Whole walks on the starter: plain, through the linear map and through the VAE; and their final painting loss."""
     import torch
     from evidence_gradop import CFG, SIDE, TextLab
+    from evidence_gradop import STEPS as FEW
 
     lab = TextLab()
     world = inprocess.room("starter.world").World(SIDE)
@@ -157,9 +158,9 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
     loss = {name: statistics.mean(found) for name, found in losses.items()}
     share = loss["linear"] / loss["vae"]
     lines = [
-        f"Whole walks with their VAE decode, {SIDE} px, batch 1, 25 steps of euler, cfg {CFG}, 3 rounds of 12 gradient "
-        f"steps on the predicted image; {rounds} interleaved rounds, each another painting and prompt. Painting loss: "
-        "mean squared difference of the finished picture, blurred, from the painting.",
+        f"Whole walks with their VAE decode, {SIDE} px, batch 1, {FEW} steps of euler, cfg {CFG}, 3 rounds of 12 "
+        f"gradient steps on the predicted image; {rounds} interleaved rounds, each another painting and prompt. "
+        "Painting loss: mean squared difference of the finished picture, blurred, from the painting.",
         "",
         "| decoder | walk, s | over plain | painting loss |",
         "| --- | --- | --- | --- |",

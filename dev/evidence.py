@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import evidence_colours
 import evidence_gan
 import evidence_gradop
 import evidence_inversion
@@ -457,12 +458,24 @@ def regions(_: Lab, plan: Plan, page: Page, fresh: bool) -> None:
     evidence_regions.regions(page, plan.cases, fresh)
 
 
+def colours(_: Lab, plan: Plan, page: Page, fresh: bool) -> None:
+    """Words in regions of ambiguous colours."""
+    evidence_colours.colours(page, plan.cases, fresh)
+
+
 def gan(lab: Lab, plan: Plan, page: Page, fresh: bool) -> None:
     """The sketch GAN's part."""
     evidence_gan.pairs(lab, page, plan.strokes, plan.samples, fresh)
 
 
-PARTS = {"sdedit": sdedit, "inversion": inversion, "gradop": gradop, "regions": regions, "gan": gan}
+PARTS = {
+    "sdedit": sdedit,
+    "inversion": inversion,
+    "gradop": gradop,
+    "regions": regions,
+    "colours": colours,
+    "gan": gan,
+}
 
 
 def main() -> int:

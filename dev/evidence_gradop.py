@@ -22,6 +22,8 @@ ROUNDS = (1, 2, 3, 4, 5)
 LATER = ((0.7, 5), (0.6, 5))  # strength, rounds
 FINE = 7 * SIDE / 512  # sigma in pixels of the published painter in proportion; the node's own is a latent pixel's size
 OWN = "the same, strength 0.7, the node's own painter"
+FASTER = "and learning rate 0.2"
+MANY = 8  # rounds
 AGAIN = (0.5, 0.7)  # GradOP's strength: how much of the walk is done again
 ALONE = 3  # pictures of the words alone for every caption
 FEW = 4  # every so many pictures are painted over with strokes, which takes half a second each
@@ -107,10 +109,18 @@ class Ways(NamedTuple):
         return lab.walk(lab.prompts(self.captions[a:b]), sampler, sigmas, guide, FIRST + a)
 
     def gradop(
-        self, a: int, b: int, variant: str, rounds: int = 3, strength: float = 0.8, steps: int = 12, blur: float = FINE
+        self,
+        a: int,
+        b: int,
+        variant: str,
+        rounds: int = 3,
+        strength: float = 0.8,
+        steps: int = 12,
+        blur: float = FINE,
+        rate: float = 0.1,
     ) -> Any:
         lab = self.lab
-        settings = (variant, strength, rounds, steps, 0.1, "gaussian", blur, "auto", 0.001, 6)
+        settings = (variant, strength, rounds, steps, rate, "gaussian", blur, "auto", 0.001, 6)
         (solver,) = lab.gradop.GradOpSolve.execute(lab.vae, self.paintings[a:b], *settings).args
         return lab.walk(lab.prompts(self.captions[a:b]), solver, lab.schedule(), lab.empty(b - a), FIRST + a)
 
@@ -151,6 +161,12 @@ def everything(ways: Ways, store: Store, count: int) -> dict[str, dict[str, Any]
         },
         OWN: {
             f"rounds {k}": made(f"broad {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k, 0.7, blur=0.0))
+            for k in (*ROUNDS, MANY)
+        },
+        FASTER: {
+            f"rounds {k}": made(
+                f"faster {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k, 0.7, blur=0.0, rate=0.2)
+            )
             for k in ROUNDS
         },
     }
@@ -170,7 +186,7 @@ def chart(rows: dict[str, dict[str, Result]]) -> Any:
     """Every family of ways as a line; repeated SDEdit lies on SDEdit's own and is left out."""
     charts = inprocess.room("guidance.charts")
     shown = {family: found for family, found in rows.items() if family != "SDEdit repeated"}
-    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "later", "own painter")
+    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "later", "own painter", "rate 0.2")
     series = [
         charts.Series(name, [(row.blurred, row.alone) for row in sorted(found.values())])
         for name, found in zip(names, shown.values(), strict=True)
@@ -272,6 +288,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
         "the same, 0.7, 5": results["the same, later"]["strength 0.7, rounds 5"],
         "own painter, 5": results[OWN]["rounds 5"],
+        "and rate 0.2, 3": results[FASTER]["rounds 3"],
     }
     pictures = [*paintings[:shown], *[p for found in listed.values() for p in found[:shown]]]
     page.sheet("gradop_examples", pictures, columns=shown, rows=["painting", *listed])

@@ -14,7 +14,6 @@ from evidence_gradop import FIRST, SIDE, STEPS, TextLab
 
 import inprocess
 from keeping import Page, Store
-from provision import cache_root
 
 CASES = 120
 ROUNDS, STRENGTH, WEIGHT, SCHEDULE = 3, 1.0, 2.0, "constant"
@@ -109,8 +108,9 @@ WAYS = {
 }
 
 
-def paint(lab: TextLab, case: Case, painting: Any, seed: int, how: How | None) -> Any:
-    """GradOP+ of the painting; how: what ties the words to their regions, or None."""
+def paint(lab: TextLab, case: Any, painting: Any, seed: int, how: How | None) -> Any:
+    """GradOP+ of the painting; case: its prompt, first, second and masks(); how: what ties the words to their regions,
+    or None."""
     from comfy.samplers import sampler_object
 
     doors = inprocess.room("nodes.regions")
@@ -139,7 +139,7 @@ def regions(page: Page, count: int, fresh: bool) -> None:
     colours = Colours([place.render(FIRST + 20_000 + i) for i in range(400)])
     listed = cases(count)
     paintings = torch.stack([colours.painting(case) for case in listed])
-    net, right = segmenter.trained(cache_root() / "evidence_segmenter" / store.folder.name, SIDE, lab.vae)
+    net, right = segmenter.trained(SIDE, lab.vae)
 
     def all_of(name: str, how: How | None) -> Any:
         def make(a: int, b: int) -> Any:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import inprocess
+from keeping import Store
 from provision import say
 
 SCENES, HELD_OUT, STEPS, BATCH = 1200, 100, 900, 8
 FIRST = 12_000_000  # seeds, of no scene that anything else was trained on or is measured on
+DECIDES = ("dev/segmenter.py", "starter/world.py", "starter/noise.py", "starter/weights/vae.safetensors")
 
 
 def network(classes: int) -> Any:
@@ -47,8 +48,8 @@ def network(classes: int) -> Any:
     return Segmenter()
 
 
-def trained(folder: Path, side: int, vae: Any) -> tuple[Any, float]:
-    """The network in eval mode, and the share of pixels of held-out scenes that it names rightly; kept in `folder`.
+def trained(side: int, vae: Any) -> tuple[Any, float]:
+    """The network in eval mode, and the share of pixels of held-out scenes that it names rightly; trained once.
 
     Every scene is seen as it was rendered and as `vae` gives it back: results come out of that VAE.
     """
@@ -57,6 +58,7 @@ def trained(folder: Path, side: int, vae: Any) -> tuple[Any, float]:
     from torch.nn.functional import cross_entropy
 
     world = inprocess.room("starter.world")
+    folder = Store("evidence_segmenter", side, DECIDES).folder
     path = folder / "segmenter.pt"
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)

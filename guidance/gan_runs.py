@@ -122,8 +122,8 @@ def course_of(path: Path, settings: Settings) -> Course:
 
 
 def samples(weights: dict[str, Tensor], store: Store, device: torch.device | str, seed: int = 0) -> Image.Image:
-    """Rows of a sketch, its photo, the draft and the refined picture in the photo's own style, and the refined one in
-    the next photo's style."""
+    """From top to bottom sketches, their photos, drafts and refined pictures in the photos' own style, and refined ones
+    in the next photo's style."""
     network: Any = build({key: value.float() for key, value in weights.items()}, device=device)
     chosen = [Shuffled(store.pictures.count, seed, 99)(i) for i in range(min(5, store.pictures.count))]
     last = store.pictures.sets - 1
@@ -135,8 +135,8 @@ def samples(weights: dict[str, Tensor], store: Store, device: torch.device | str
     sketch = torch.stack([middle(store.sketch(last, i)) for i in chosen])
     photo = torch.stack([middle(store.photo(i)) for i in chosen])
     own, other = (paint(network, sketch, style, device) for style in (photo, photo.roll(1, 0)))
-    columns = [sketch, photo, *own, other[-1]]
-    return sheet([torch.nn.functional.interpolate(x, (store.side, store.side)) for x in columns])
+    kinds = [sketch, photo, *own, other[-1]]
+    return sheet([torch.nn.functional.interpolate(x, (store.side, store.side)) for x in kinds])
 
 
 def paint(network: SketchGAN, sketch: Tensor, photo: Tensor, device: torch.device | str) -> list[Tensor]:

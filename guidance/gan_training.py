@@ -358,12 +358,12 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     return [(part[-1][0], sum(y for _, y in part) / len(part)) for part in parts]
 
 
-def sheet(columns: Sequence[Tensor], count: int = SHOWN) -> Image.Image:
-    """Rows of pictures [B,1 or 3,S,S] in [-1,1], each column one kind."""
-    shown = [column[:count].detach().float().cpu().expand(-1, 3, -1, -1) for column in columns]
+def sheet(kinds: Sequence[Tensor], count: int = SHOWN) -> Image.Image:
+    """`count` pictures beside each other, each kind [B,1 or 3,S,S] in [-1,1] a row."""
+    shown = [kind[:count].detach().float().cpu().expand(-1, 3, -1, -1) for kind in kinds]
     side = min(256, shown[0].shape[-1])
     shown = [torch.nn.functional.interpolate(x, (side, side), mode="area") for x in shown]
-    whole = torch.cat([torch.cat(list(row), 2) for row in zip(*shown, strict=True)], 1)
+    whole = torch.cat([torch.cat(list(row), 2) for row in shown], 1)
     return Image.fromarray((whole * 127.5 + 127.5).round().clamp(0, 255).byte().movedim(0, -1).numpy())
 
 

@@ -56,7 +56,7 @@ def test_a_whole_run_and_what_it_leaves(nest, training, room, tmp_path):
     assert json.loads(lines[-1])["step"] == 2
     assert "perceptual" in json.loads(lines[-1])
     assert len(trained.plot) == 2
-    assert trained.preview.width == 5 * 128
+    assert trained.preview.height == 5 * 128
     before = file.stat().st_mtime_ns
     again = nest.train(tmp_path, 2, 2)
     assert again.courses["gan"].steps == 2
@@ -441,7 +441,7 @@ def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
     network = room("networks").build(last)
     assert network.in_channels == 3
     assert network(torch.rand(1, 3, 37, 50)).shape == (1, 1, 37, 50)
-    assert trained.preview.size == (2 * 128, 5 * 128)
+    assert trained.preview.size == (5 * 128, 2 * 128)
     assert runs.lacking(paths, 3) == ""
 
     def again(keep):
