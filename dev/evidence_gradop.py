@@ -22,6 +22,7 @@ ROUNDS = (1, 2, 3, 4, 5)
 LATER = ((0.7, 5), (0.6, 5))  # strength, rounds
 FINE = 7 * SIDE / 512  # sigma in pixels of the published painter in proportion; the node's own is a latent pixel's size
 OWN = "the same, strength 0.7, the node's own painter"
+LATE = "the same, later"
 FASTER = "and learning rate 0.2"
 MANY = 8  # rounds
 AGAIN = (0.5, 0.7)  # GradOP's strength: how much of the walk is done again
@@ -153,7 +154,7 @@ def everything(ways: Ways, store: Store, count: int) -> dict[str, dict[str, Any]
             f"rounds {k}": made(f"predicted {k}", lambda a, b, k=k: ways.gradop(a, b, gradop.PREDICTED, k))
             for k in ROUNDS
         },
-        "the same, later": {
+        LATE: {
             f"strength {s}, rounds {k}": made(
                 f"predicted {s} {k}", lambda a, b, s=s, k=k: ways.gradop(a, b, gradop.PREDICTED, k, s)
             )
@@ -183,10 +184,10 @@ def above(row: Result, curve: list[Result]) -> float | None:
 
 
 def chart(rows: dict[str, dict[str, Result]]) -> Any:
-    """Every family of ways as a line; repeated SDEdit lies on SDEdit's own and is left out."""
+    """Families of ways as lines. Left out: repeated SDEdit, which lies on SDEdit's own, and two rows off the others."""
     charts = inprocess.room("guidance.charts")
-    shown = {family: found for family, found in rows.items() if family != "SDEdit repeated"}
-    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "later", "own painter", "rate 0.2")
+    shown = {family: found for family, found in rows.items() if family not in ("SDEdit repeated", LATE)}
+    names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "own painter", "rate 0.2")
     series = [
         charts.Series(name, [(row.blurred, row.alone) for row in sorted(found.values())])
         for name, found in zip(names, shown.values(), strict=True)
@@ -286,7 +287,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "GradOP 0.7": results["GradOP"]["strength 0.7"],
         "GradOP+ released, 3": results["GradOP+ as released"]["rounds 3"],
         "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
-        "the same, 0.7, 5": results["the same, later"]["strength 0.7, rounds 5"],
+        "the same, 0.7, 5": results[LATE]["strength 0.7, rounds 5"],
         "own painter, 5": results[OWN]["rounds 5"],
         "and rate 0.2, 3": results[FASTER]["rounds 3"],
     }
