@@ -33,7 +33,7 @@ def starter() -> Base:
         "path, flowers, sun, moon, clouds; by day, at sunset, at dawn, at night."
     )
     loader = node("SketchStarterModels", 0, (300, 0))
-    return Base("models", loader, ("model", "clip", "vae"), 128, 4.0, words, strength=0.7, rounds=5, learning_rate=0.2)
+    return Base("models", loader, ("model", "clip", "vae"), 128, 4.0, words, strength=0.7, rounds=5)
 
 
 def sd15() -> Base:
