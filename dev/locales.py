@@ -12,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from inprocess import find_host, load_pack, prepare_host, room
+from snapshot import FOLDERS
 
 LOCALES = Path(__file__).resolve().parent.parent / "locales"
 SPECIAL = set("@{}$|")
-# Combos that list files: of every node, and of one.
-FILES = ("file", "prior", "extractor", "features", "encoder", "sketches", "exemplars")
-FILES_OF = {"SketchAdaINStyle": ("decoder",), "SketchImageMetrics": ("results_folder", "references_folder")}
+# Combos that list files or folders: of every node, and of one.
+FILES = ("file", "prior", "extractor", "features", "encoder", *FOLDERS)
+FILES_OF = {"SketchAdaINStyle": ("decoder",)}
 
 
 def english(node_class: Any) -> dict[str, Any]:
