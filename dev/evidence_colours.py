@@ -7,11 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import segmenter
-from evidence_gradop import FIRST, SIDE, STEPS, TextLab
-from evidence_regions import DECIDES, HORIZON, ROUNDS, SCHEDULE, STRENGTH, WAYS, WEIGHT, Colours, paint
+from evidence_gradop import FIRST, SIDE, STEPS
+from evidence_regions import DECIDES, HORIZON, ROUNDS, SCHEDULE, STRENGTH, WEIGHT, Colours, judged
 
-import inprocess
 from keeping import Page, Store
 
 SEEDS = 4
@@ -100,33 +98,9 @@ def colours(page: Page, count: int, fresh: bool) -> None:
     store = Store("evidence_colours", (count, STEPS, ROUNDS, STRENGTH, WEIGHT, SCHEDULE, 1), files)
     if fresh:
         store.forget()
-    lab = TextLab()
-    world = inprocess.room("starter.world")
-    place = world.World(SIDE)
-    seen = Colours([place.render(FIRST + 20_000 + i) for i in range(400)])
     listed = cases(count)
-    paintings = torch.stack([case.painting(seen) for case in listed])
-    net, _ = segmenter.trained(SIDE, lab.vae)
-
-    def all_of(name: str, how: Any) -> Any:
-        def make(a: int, b: int) -> Any:
-            found = [paint(lab, listed[i], paintings[i : i + 1], FIRST + 40_000 + i, how) for i in range(a, b)]
-            return torch.cat(found)
-
-        return store.get(name, len(listed), make)
-
-    results = {name: all_of(name, how) for name, how in WAYS.items()}
-
-    def accuracy(pictures: Any) -> Any:
-        """[cases, 2]: share of each region's pixels that are what its words say."""
-        rows = []
-        for case, found in zip(listed, segmenter.named(net, pictures), strict=True):
-            regions = zip((case.first, case.second), case.masks(), strict=True)
-            wanted = [(torch.tensor([world.LABELS.index(n) for n in NAMES[words]]), mask) for words, mask in regions]
-            rows.append([(torch.isin(found, labels) * mask).sum() / mask.sum() for labels, mask in wanted])
-        return torch.tensor(rows)
-
-    scores = {name: accuracy(pictures) for name, pictures in results.items()}
+    found = judged(store, listed, NAMES, FIRST + 40_000)
+    scores = found.scores
     kinds = {case._replace(round=0): i for i, case in reversed(list(enumerate(listed)))}
     groups = {
         "all": [True] * len(listed),
@@ -151,11 +125,9 @@ def colours(page: Page, count: int, fresh: bool) -> None:
             for name, score in scores.items()
         ],
     )
-    plain, tied = (scores[name].mean().item() for name in list(WAYS)[:2])
-    page.text(f"Tied words are {100 * (tied - plain):.1f} points better (aim: 25).")
+    page.text(found.gain())
     shown = sorted(kinds.values(), key=lambda i: listed[i].hour == "at night")[:12]  # there is little to see at night
-    pictures = [row[i] for row in (paintings, *results.values()) for i in shown]
-    page.sheet("colours_examples", pictures, columns=len(shown), rows=["painting", *WAYS])
+    found.sheet(page, "colours_examples", shown)
     page.text(
         "Tied words and prompts, from left to right:",
         *(f"{k + 1}. {listed[i].first} / {listed[i].second}: {listed[i].prompt}" for k, i in enumerate(shown)),

@@ -52,6 +52,14 @@ class Case(NamedTuple):
         first = x < 0.5 if self.beside else y < (1 + HORIZON) / 2
         return [(land & first).float(), (land & ~first).float()]
 
+    def painting(self, colours: Colours) -> Any:
+        """[SIDE,SIDE,3]: the hour's sky above one colour, halfway between those of the two grounds."""
+        import torch
+
+        first, second = (colours.mean(GROUNDS[name], self.hour) for name in (self.first, self.second))
+        land = torch.stack(self.masks()).sum(0)[..., None]
+        return land * (first + second) / 2 + (1 - land) * colours.mean("sky", self.hour)
+
 
 def cases(count: int) -> list[Case]:
     """Every order of two grounds, side by side and one behind the other, at every hour; `count` of them, spread out."""
@@ -81,14 +89,6 @@ class Colours:
         import torch
 
         return torch.stack(self.seen[name, hour]).mean(0)
-
-    def painting(self, case: Case) -> Any:
-        """[SIDE,SIDE,3]: the hour's sky above one colour, halfway between those of the two grounds."""
-        import torch
-
-        first, second = (self.mean(GROUNDS[name], case.hour) for name in (case.first, case.second))
-        land = torch.stack(case.masks()).sum(0)[..., None]
-        return land * (first + second) / 2 + (1 - land) * self.mean("sky", case.hour)
 
 
 class How(NamedTuple):
@@ -126,6 +126,54 @@ def paint(lab: TextLab, case: Any, painting: Any, seed: int, how: How | None) ->
     return lab.walk(positive, solver, lab.schedule(), lab.empty(1), seed, model)
 
 
+class Judged(NamedTuple):
+    """pictures [cases,SIDE,SIDE,3] of each of WAYS; scores [cases,2] of each, the share of a region's pixels that are
+    what its words say; right: the segmenter's own share on held-out renders."""
+
+    paintings: Any
+    pictures: dict[str, Any]
+    scores: dict[str, Any]
+    right: float
+
+    def gain(self) -> str:
+        plain, tied = (self.scores[name].mean().item() for name in list(WAYS)[:2])
+        return f"Tied words are {100 * (tied - plain):.1f} points better (aim: 25)."
+
+    def sheet(self, page: Page, name: str, shown: list[int]) -> None:
+        pictures = [row[i] for row in (self.paintings, *self.pictures.values()) for i in shown]
+        page.sheet(name, pictures, columns=len(shown), rows=["painting", *WAYS])
+
+
+def judged(store: Store, listed: list, names: dict[str, tuple[str, ...]], seed: int) -> Judged:
+    """Paints every case in each of WAYS. names: what the segmenter may call a region of these words."""
+    import torch
+
+    lab = TextLab()
+    world = inprocess.room("starter.world")
+    place = world.World(SIDE)
+    colours = Colours([place.render(FIRST + 20_000 + i) for i in range(400)])
+    paintings = torch.stack([case.painting(colours) for case in listed])
+    net, right = segmenter.trained(SIDE, lab.vae)
+
+    def all_of(name: str, how: How | None) -> Any:
+        def make(a: int, b: int) -> Any:
+            return torch.cat([paint(lab, listed[i], paintings[i : i + 1], seed + i, how) for i in range(a, b)])
+
+        return store.get(name, len(listed), make)
+
+    pictures = {name: all_of(name, how) for name, how in WAYS.items()}
+
+    def accuracy(pictures: Any) -> Any:
+        rows = []
+        for case, found in zip(listed, segmenter.named(net, pictures), strict=True):
+            regions = zip((case.first, case.second), case.masks(), strict=True)
+            wanted = [(torch.tensor([world.LABELS.index(n) for n in names[words]]), mask) for words, mask in regions]
+            rows.append([(torch.isin(found, labels) * mask).sum() / mask.sum() for labels, mask in wanted])
+        return torch.tensor(rows)
+
+    return Judged(paintings, pictures, {name: accuracy(found) for name, found in pictures.items()}, right)
+
+
 def regions(page: Page, count: int, fresh: bool) -> None:
     """The table: label accuracy inside the painted regions, without and with their words tied to them."""
     import torch
@@ -133,33 +181,9 @@ def regions(page: Page, count: int, fresh: bool) -> None:
     store = Store("evidence_regions", (count, STEPS, ROUNDS, STRENGTH, WEIGHT, SCHEDULE, 1), DECIDES)
     if fresh:
         store.forget()
-    lab = TextLab()
-    world = inprocess.room("starter.world")
-    place = world.World(SIDE)
-    colours = Colours([place.render(FIRST + 20_000 + i) for i in range(400)])
     listed = cases(count)
-    paintings = torch.stack([colours.painting(case) for case in listed])
-    net, right = segmenter.trained(SIDE, lab.vae)
-
-    def all_of(name: str, how: How | None) -> Any:
-        def make(a: int, b: int) -> Any:
-            found = [paint(lab, listed[i], paintings[i : i + 1], FIRST + 30_000 + i, how) for i in range(a, b)]
-            return torch.cat(found)
-
-        return store.get(name, count, make)
-
-    results = {name: all_of(name, how) for name, how in WAYS.items()}
-
-    def accuracy(pictures: Any) -> Any:
-        """[count, 2]: share of each region's pixels that are its words' ground."""
-        labels = segmenter.named(net, pictures)
-        rows = []
-        for case, found in zip(listed, labels, strict=True):
-            wanted = [world.LABELS.index(GROUNDS[name]) for name in (case.first, case.second)]
-            rows.append([((found == w) * m).sum() / m.sum() for w, m in zip(wanted, case.masks(), strict=True)])
-        return torch.tensor(rows)
-
-    scores = {name: accuracy(pictures) for name, pictures in results.items()}
+    found = judged(store, listed, {words: (ground,) for words, ground in GROUNDS.items()}, FIRST + 30_000)
+    scores, right = found.scores, found.right
     beside = torch.tensor([case.beside for case in listed])
     page.numbers |= {name: score.mean().item() for name, score in scores.items()} | {"segmenter": right}
     page.text(
@@ -179,10 +203,7 @@ def regions(page: Page, count: int, fresh: bool) -> None:
             for name, s in scores.items()
         ],
     )
-    plain, tied = (scores[name].mean().item() for name in list(WAYS)[:2])
-    page.text(f"Tied words are {100 * (tied - plain):.1f} points better (aim: 25).")
+    page.text(found.gain())
     shown = [i * count // 8 for i in range(8)] if count >= 8 else list(range(count))
-    listed_rows = [paintings, *results.values()]
-    pictures = [row[i] for row in listed_rows for i in shown]
-    page.sheet("regions_examples", pictures, columns=len(shown), rows=["painting", *WAYS])
+    found.sheet(page, "regions_examples", shown)
     page.text("The prompts, from left to right:", *(f"{k + 1}. {listed[i].prompt}" for k, i in enumerate(shown)))
