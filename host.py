@@ -209,7 +209,7 @@ class TextConfig(comfy.supported_models_base.BASE):
 
 
 def text_models(text: str, vae: str, disable_dynamic: bool = False) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
-    """MODEL, CLIP and VAE from the files that starter/train_text.py and starter/train_vae.py write."""
+    """MODEL, CLIP and VAE from the files that starter/training/text.py and starter/training/vae.py write."""
     from .networks.text import END, PAD, START, TextEncoder, Words
 
     weights, metadata = read_weights(text)

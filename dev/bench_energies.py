@@ -199,16 +199,16 @@ def table(found: dict[Case, Found]) -> list[str]:
 
 def built_in() -> tuple[Any, Any]:
     """The starter's extractor and feature network."""
-    experts = inprocess.room("nodes.experts")
+    experts = inprocess.room("nodes.extractors")
     return experts.load_extractor(experts.STARTER), experts.load_features(experts.STARTER)
 
 
 def extractor_of(name: str, patcher: Any) -> Any:
-    return inprocess.room("guidance.extractors").extractor(name, patcher)
+    return inprocess.room("pictures.extractors").extractor(name, patcher)
 
 
 def features_of(name: str, patcher: Any) -> Any:
-    return inprocess.room("guidance.features").features(name, patcher)
+    return inprocess.room("pictures.features").features(name, patcher)
 
 
 def load_starter() -> tuple[Any, Any, Any]:

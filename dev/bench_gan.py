@@ -69,16 +69,16 @@ def mib(found: Found) -> str:
 def random_gan(width: int, size: int) -> Any:
     """A SKETCH_GAN of random weights, with the host's layers and behind a host ModelPatcher."""
     host = inprocess.room("host")
-    network = inprocess.room("networks.sketchgan").SketchGAN(width=width, size=size, ops=host.NETWORK_OPS).eval()
-    return inprocess.room("guidance.gan_pictures").GAN("random", host.network_patcher(randomise(network)))
+    network = inprocess.room("networks.sketchgan.whole").SketchGAN(width=width, size=size, ops=host.NETWORK_OPS).eval()
+    return inprocess.room("pipelines.sketchgan").GAN("random", host.network_patcher(randomise(network)))
 
 
 def decoded(gan: Any, refine: bool, rounds: int) -> dict[str, Found]:
     """The node, and a copy of its networks in torch's own layers, from one sketch and one style."""
     import torch
 
-    doors, pictures = inprocess.room("nodes.sketchgan"), inprocess.room("guidance.gan_pictures")
-    noise = inprocess.room("guidance.gan_steps").draw_noise
+    doors, pictures = inprocess.room("nodes.sketchgan"), inprocess.room("pipelines.sketchgan")
+    noise = inprocess.room("pipelines.sketchgan").draw_noise
     size, draft = gan.network.size, gan.network.draft
     device = gan.patcher.load_device
     sketch = torch.from_numpy(inprocess.room("starter.world").World(draft).render(10_700_000).sketch).float() / 255
@@ -136,7 +136,7 @@ def files(folder: Path) -> Any:
     """Photos (JPEG) and their sketches (PNG), as a user brings them."""
     from PIL import Image
 
-    world, data = inprocess.room("starter.world").World(256), inprocess.room("guidance.gan_data")
+    world, data = inprocess.room("starter.world").World(256), inprocess.room("training.photos")
     places = {"photos": folder / "photos", "sketches": folder / "sketches"}
     for place in places.values():
         place.mkdir()
@@ -150,7 +150,7 @@ def files(folder: Path) -> Any:
 
 def filled(store: Any) -> Any:
     """The store once every picture was read at every size that training wants."""
-    wide = int(inprocess.room("guidance.gan_data").WIDE * store.side)
+    wide = int(inprocess.room("training.photos").WIDE * store.side)
     for i in range(store.pictures.count):
         for read in (store.photo, lambda i: store.photo(i, wide), lambda i: store.sketch(0, i)):
             read(i)
@@ -170,8 +170,11 @@ def plain(batch: Any) -> Any:
 
 def plain_step(lesson: Any, step: int) -> Any:
     """A lesson's step from its parts, without channels_last; its networks are in torch's first order of channels."""
-    steps, draft_steps = inprocess.room("guidance.gan_steps"), inprocess.room("guidance.gan_ae_steps")
-    to_device = inprocess.room("guidance.gan_lessons").to_device
+    steps, draft_steps = (
+        inprocess.room("training.sketchgan.generator"),
+        inprocess.room("training.sketchgan.autoencoder"),
+    )
+    to_device = inprocess.room("training.sketchgan.lessons").to_device
     if lesson.name == "gan":
         pieces = [(plain(to_device(batch, lesson.device)), draws) for batch, draws in lesson.ahead(step)]
         nets = (lesson.ae, lesson.generator, lesson.judge, lesson.optimisers)
@@ -229,8 +232,8 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     """Steps of both stages with and without each thing that is to make them faster or smaller."""
     import comfy.model_management as management
 
-    experts, frozen = inprocess.room("nodes.experts"), inprocess.room("guidance.frozen")
-    data, lessons = inprocess.room("guidance.gan_data"), inprocess.room("guidance.gan_lessons")
+    experts, frozen = inprocess.room("nodes.extractors"), inprocess.room("networks.frozen")
+    data, lessons = inprocess.room("training.photos"), inprocess.room("training.sketchgan.lessons")
     side, width, judge = (128, 8, 8) if options.small else (256, options.width, 32)
     settings = lessons.Settings(size=side, width=width, judge=judge, batch=options.batch)
     changed = {HALF: replace(settings, half=True), PIECES: replace(settings, batch=options.batch // 2, pieces=2)}

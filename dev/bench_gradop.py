@@ -122,7 +122,7 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
 
     lab = TextLab()
     world = inprocess.room("starter.world").World(SIDE)
-    painters = inprocess.room("guidance.painters")
+    painters = inprocess.room("pictures.painters")
     blur = painters.Painter()
     seconds: dict[str, list[float]] = {"plain": [], "linear": [], "vae": []}
     losses: dict[str, list[float]] = {name: [] for name in seconds}

@@ -30,7 +30,7 @@ def prompts(width: int, side: int) -> dict[str, list]:
     """CONDITIONING of 77 random tokens: plain, and with three soft regions for each method."""
     import torch
 
-    regions, patch = inprocess.room("guidance.regions"), inprocess.room("guidance.region_patch")
+    regions, patch = inprocess.room("guidance.regions.regions"), inprocess.room("guidance.regions.patch")
     generator = torch.Generator().manual_seed(3)
     context = torch.randn(1, 77, width, generator=generator)
     named = tuple(
@@ -77,7 +77,7 @@ def measure(model: Any, width: int, side: int, rounds: int, cfg: float) -> tuple
     cases = prompts(width, side)
     found: dict[str, list[float]] = {name: [] for name in cases}
     memory: dict[str, Any] = {}
-    patched = inprocess.room("guidance.region_patch").patch(model)
+    patched = inprocess.room("guidance.regions.patch").patch(model)
     positive = [entry for one in cases.values() for entry in one]
     latent = torch.zeros(1, 4, side // 8, side // 8)
     noise, sigmas = torch.randn(latent.shape, generator=torch.Generator().manual_seed(2)), torch.tensor([2.03, 0.0])

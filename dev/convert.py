@@ -26,7 +26,7 @@ def convert(path: Path, output: Path, training: bool = False) -> Path:
     """
     from safetensors.torch import save_file
 
-    files, networks = inprocess.room("nodes.model_files"), inprocess.room("networks")
+    files, networks = inprocess.room("nodes.parts.model_files"), inprocess.room("networks")
     if output.exists():
         raise ValueError(f"'{output}' is there already. Remove it, or choose another folder with --output.")
     found, metadata = files.read_groups(str(path))

@@ -40,7 +40,7 @@ SET_START = 0.85  # as t0: half a percent of signal. Higher up an eps network's 
 WALK_SAMPLER = "ddpm"  # SDEdit's own steps
 WEIGHTS = PACK / "starter" / "weights" / "prior.safetensors"
 DECIDES = ("host.py", "nodes/sdedit.py", "nodes/priors.py", "networks/*.py", "samplers/*.py", "starter/world.py")
-DECIDES += ("starter/noise.py", "guidance/painters.py", WEIGHTS.relative_to(PACK).as_posix())
+DECIDES += ("starter/noise.py", "pictures/painters.py", WEIGHTS.relative_to(PACK).as_posix())
 
 
 class Plan(NamedTuple):
@@ -159,7 +159,7 @@ def prior_quality(lab: Lab, store: Store, plan: Plan, page: Page) -> Any:
     """(a) Distance of samples to renders over the distance of renders to renders. Returns the first set of renders."""
     import torch
 
-    measures = inprocess.room("guidance.measures")
+    measures = inprocess.room("pictures.measures")
     n = plan.samples
     sets = [render(store, f"renders {i}", HELD_OUT + i * n, n) for i in range(plan.sets)]
     samples = store.get("samples", n, lambda a, b: lab.from_noise(b - a, a), batch=2 * BATCH)
@@ -179,7 +179,7 @@ def prior_quality(lab: Lab, store: Store, plan: Plan, page: Page) -> Any:
         f"{plan.sets} disjoint sets of {n:,} held-out renders: mean over the sets, divided by the mean over the "
         f"{len(pairs)} pairs of render sets (single pairings give {min(single):.2f} to {max(single):.2f}).",
         "The distance is the sliced Wasserstein distance of 7x7 patches on a Laplacian pyramid (Karras et al. 2018), "
-        "standardised by the renders, with a level for the whole layout: `guidance/measures.py`. Unit: standard "
+        "standardised by the renders, with a level for the whole layout: `pictures/measures.py`. Unit: standard "
         "deviations of the renders.",
     )
     rows = {"samples to renders": ours, "renders to renders": theirs}
@@ -291,7 +291,7 @@ def published_steps(lab: Lab, store: Store, plan: Plan, page: Page, known: Scene
         f"{n} of the strokes at t0 {T0_OF_K} with every level of the model's own 1000 below it, as published, beside "
         f"{STEPS} steps. Too few pictures for a distance of sets; the single numbers are means.",
     )
-    measures = inprocess.room("guidance.measures")
+    measures = inprocess.room("pictures.measures")
     page.table(
         ["", "L2 to strokes", "realism", "seconds a picture"],
         [
@@ -329,7 +329,7 @@ def editing(lab: Lab, store: Store, plan: Plan, page: Page, known: Scenes) -> No
         results[name] = result = store.get(f"edit {number}", n, make)
         kept = sky == 0
         different = ((result * 255).round() != (photos * 255).round()).any(-1)
-        inside = inprocess.room("guidance.measures").faithfulness(result, photos, sky).rms.mean().item()
+        inside = inprocess.room("pictures.measures").faithfulness(result, photos, sky).rms.mean().item()
         rows.append([name, f"{int(kept.sum()):,}", f"{int((different & kept).sum()):,}", inside])
         page.numbers.setdefault("kept pixels changed", {})[name] = int((different & kept).sum())
     page.text(
@@ -362,7 +362,7 @@ HEADS = ("L2 to strokes", "rms", "palette", "distance to renders", "realism")
 
 
 def judge(pictures: Any, strokes: Any, references: Any) -> Row:
-    measures = inprocess.room("guidance.measures")
+    measures = inprocess.room("pictures.measures")
     faithful = measures.faithfulness(pictures, strokes)
     return Row(
         faithful.l2.mean().item(),

@@ -26,8 +26,7 @@ from provision import say
 PAINTED = 25  # pictures at once
 TIMED = 9  # rounds, each with one picture of every way
 DECIDES = (
-    *("host.py", "nodes/sketchgan.py", "networks/sketchgan*.py"),
-    *(f"guidance/{room}.py" for room in ("checks", "gan_pictures", "gan_steps")),
+    *("host.py", "nodes/sketchgan.py", "networks/sketchgan/*.py", "pictures/fit.py", "pipelines/sketchgan.py"),
     *("starter/world.py", "starter/noise.py", "starter/weights/gan.safetensors"),
 )
 SDEDIT, INVERSION = "SDEdit from the sketch", "Inversion-by-Inversion"
@@ -51,7 +50,7 @@ class Gan:
     """The built-in sketch GAN behind its nodes, on sketches and exemplars of its own size."""
 
     def __init__(self, count: int) -> None:
-        self.doors, self.pictures = inprocess.room("nodes.sketchgan"), inprocess.room("guidance.gan_pictures")
+        self.doors, self.pictures = inprocess.room("nodes.sketchgan"), inprocess.room("pipelines.sketchgan")
         self.gan, self.size = self.doors.SketchGANLoader.execute(self.doors.STARTER).args
         self.sketches = rendered(FIRST, "sketch", count, self.size)
         self.exemplars = rendered(FIRST + EXEMPLARS, "image", count, self.size)
@@ -104,7 +103,7 @@ def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     """The table: every way over `count` pairs of a sketch and an exemplar, measured against `samples` renders."""
     import torch
 
-    scale = inprocess.room("guidance.checks").scale_image
+    scale = inprocess.room("pictures.fit").scale_image
     store, theirs = Store("evidence_gan", (count, PAINTED), DECIDES), evidence_inversion.kept(count)
     if fresh:
         store.forget()

@@ -31,7 +31,7 @@ FEW = 4  # every so many pictures are painted over with strokes, which takes hal
 DECIDES = (
     *("host.py", "nodes/gradop.py", "nodes/starter.py", "nodes/sdedit.py", "networks/taesd.py", "networks/text.py"),
     *("samplers/gradop.py", "samplers/window.py", "samplers/levels.py", "samplers/repeat.py"),
-    *(f"guidance/{room}.py" for room in ("checks", "decoders", "frozen", "noise", "painters")),
+    *("guidance/decoders.py", "guidance/noise.py", "networks/frozen.py", "pictures/fit.py", "pictures/painters.py"),
     *("starter/world.py", "starter/noise.py", "starter/weights/text.safetensors", "starter/weights/vae.safetensors"),
 )
 
@@ -185,7 +185,7 @@ def above(row: Result, curve: list[Result]) -> float | None:
 
 def chart(rows: dict[str, dict[str, Result]]) -> Any:
     """Families of ways as lines. Left out: repeated SDEdit, which lies on SDEdit's own, and two rows off the others."""
-    charts = inprocess.room("guidance.charts")
+    charts = inprocess.room("pictures.charts")
     shown = {family: found for family, found in rows.items() if family not in ("SDEdit repeated", LATE)}
     names = ("SDEdit", "GradOP", "GradOP+ released", "predicted", "own painter", "rate 0.2")
     series = [
@@ -222,7 +222,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
     alone = store.get("alone", (ALONE + 1) * count, ways.alone)
     alone, other = alone[: ALONE * count], alone[ALONE * count :]
     results = everything(ways, store, count)
-    measures, painters = inprocess.room("guidance.measures"), inprocess.room("guidance.painters")
+    measures, painters = inprocess.room("pictures.measures"), inprocess.room("pictures.painters")
     blur = painters.Painter()
 
     def blurred(pictures: Any) -> Any:

@@ -22,8 +22,9 @@ ILVR_GRID, EGSDE_GRID = 8, 8
 ILVR_LEVEL = "matched"
 DECIDES = (
     *("host.py", "nodes/inversion.py", "nodes/walks.py", "networks/adm.py", "networks/infodraw.py"),
-    *(f"guidance/{room}.py" for room in ("checks", "decoders", "edges", "energy", "extractors", "frozen", "lowpass")),
-    *(f"guidance/{room}.py" for room in ("noise", "run", "terms")),
+    *(f"guidance/{room}.py" for room in ("decoders", "energy", "noise", "run", "terms")),
+    *(f"pictures/{room}.py" for room in ("edges", "extractors", "fit", "lowpass")),
+    "networks/frozen.py",
     *(f"samplers/{room}.py" for room in ("ilvr", "levels", "repeat", "sde")),
     *("starter/world.py", "starter/noise.py", "starter/weights/prior.safetensors"),
     "starter/weights/extractor.safetensors",
@@ -75,7 +76,7 @@ class Pairs(NamedTuple):
 
     def judge(self, pictures: Any) -> Result:
         """Pictures [N,SIDE,SIDE,3] made of these sketches and exemplars."""
-        measures, lowpass = inprocess.room("guidance.measures"), inprocess.room("guidance.lowpass")
+        measures, lowpass = inprocess.room("pictures.measures"), inprocess.room("pictures.lowpass")
         low, wanted = (lowpass.low_pass(p.movedim(-1, 1), grid=GRID) for p in (pictures, self.exemplars))
         return Result(
             contour_agreement(pictures, self.sketches).mean().item(),
@@ -113,7 +114,7 @@ class Ways:
     def __init__(self, lab: Any, sketches: Any, exemplars: Any) -> None:
         self.lab, self.sketches, self.exemplars = lab, sketches, exemplars
         self.inversion, self.walks = inprocess.room("nodes.inversion"), inprocess.room("nodes.walks")
-        self.extractor = inprocess.room("nodes.experts").load_extractor(EXTRACTOR)
+        self.extractor = inprocess.room("nodes.extractors").load_extractor(EXTRACTOR)
 
     def _stage(
         self, a: int, b: int, seed: int, latent: Any, shape: float, colour: float, repeats: int

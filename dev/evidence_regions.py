@@ -23,8 +23,9 @@ HORIZON = 0.55
 DECIDES = (
     *("host.py", "nodes/gradop.py", "nodes/regions.py", "nodes/starter.py", "networks/taesd.py", "networks/text.py"),
     *("samplers/gradop.py", "samplers/window.py", "dev/segmenter.py", "dev/evidence_regions.py"),
-    *(f"guidance/{room}.py" for room in ("attention", "checks", "decoders", "frozen", "noise", "painters")),
-    *("guidance/region_patch.py", "guidance/region_words.py", "guidance/regions.py"),
+    *("guidance/decoders.py", "guidance/noise.py", "networks/frozen.py", "pictures/fit.py", "pictures/painters.py"),
+    "guidance/regions/attention.py",
+    *("guidance/regions/patch.py", "guidance/regions/words.py", "guidance/regions/regions.py"),
     *("starter/world.py", "starter/noise.py"),
     *("starter/weights/text.safetensors", "starter/weights/vae.safetensors"),
 )

@@ -96,7 +96,7 @@ class Page:
         self.text(f"![{name}](evidence/{name}.png)")
 
     def sheet(self, name: str, pictures: list, columns: int, rows: list[str]) -> None:
-        charts = inprocess.room("guidance.charts")
+        charts = inprocess.room("pictures.charts")
         from PIL import Image
 
         images = [Image.fromarray((p * 255).round().byte().numpy()) for p in pictures]
@@ -106,7 +106,7 @@ class Page:
         self, name: str, x_label: str, panels: list[tuple[str, str, list, list]], x_names: tuple[str, ...] = ()
     ) -> None:
         """Charts in a row: (title, unit, points, levels to compare with) each; x_names as for charts.line_chart."""
-        charts = inprocess.room("guidance.charts")
+        charts = inprocess.room("pictures.charts")
         drawn = []
         for title, unit, points, floors in panels:
             xs = [x for x, _ in points]

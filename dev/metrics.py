@@ -20,17 +20,17 @@ from provision import cache_root, say
 
 def network(path: Path | None) -> Any:
     """The feature network in a file, or the built-in one. ValueError: it holds none."""
-    experts = inprocess.room("nodes.experts")
+    experts = inprocess.room("nodes.extractors")
     if path is None:
         return experts.load_features(experts.STARTER)
-    built, stated = inprocess.room("nodes.model_files").read_network(str(path), ("features",), {})
+    built, stated = inprocess.room("nodes.parts.model_files").read_network(str(path), ("features",), {})
     patcher = inprocess.room("host").network_patcher(built)
-    return inprocess.room("guidance.features").features(path.name, patcher, size=stated.get("image_size", 0))
+    return inprocess.room("pictures.features").features(path.name, patcher, size=stated.get("image_size", 0))
 
 
 def measure(options: argparse.Namespace) -> Any:
     """SketchImageMetrics on the chosen folders. ValueError: what the node would say."""
-    metrics, sets = inprocess.room("nodes.metrics"), inprocess.room("guidance.image_sets")
+    metrics, sets = inprocess.room("nodes.metrics"), inprocess.room("pictures.sets")
     for folder in (options.results, options.references):
         if not folder.is_dir():
             raise ValueError(f"'{folder}' is not a folder. Give two folders of pictures.")

@@ -10,11 +10,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # renders go to processes; n
 from rooms import room
 
 TRAININGS = {
-    "prior": "starter.train_prior",
-    "experts": "starter.train_experts",
-    "vae": "starter.train_vae",
-    "decoder": "starter.train_decoder",
-    "text": "starter.train_text",
+    "prior": "starter.training.prior",
+    "experts": "starter.training.experts",
+    "vae": "starter.training.vae",
+    "decoder": "starter.training.decoder",
+    "text": "starter.training.text",
 }
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 

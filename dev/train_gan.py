@@ -49,12 +49,12 @@ def world(folder: Path, count: int, size: int, renders: Path | None, workers: in
     if renders is not None:
         photos = np.load(renders, mmap_mode="r")[:count]
     else:
-        photos = room("starter.dataset").rendered_images(folder, count, size, workers)
+        photos = room("starter.training.dataset").rendered_images(folder, count, size, workers)
     if photos.shape != (count, size, size, 3):
         raise SystemExit(f"{renders} holds {list(photos.shape)}; {count} renders of {size} pixels are needed.")
     network = read_network(WEIGHTS / "extractor.safetensors")
-    extractor = room("guidance.extractors").extractor("starter", SimpleNamespace(model=network)).open("cpu")
-    edges = room("guidance.edges").draw_edges
+    extractor = room("pictures.extractors").extractor("starter", SimpleNamespace(model=network)).open("cpu")
+    edges = room("pictures.edges").draw_edges
 
     def kept(name: str, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
         return _kept(folder / f"{name}_{size}_{count}.npy", (count, size, size), make)
@@ -62,7 +62,7 @@ def world(folder: Path, count: int, size: int, renders: Path | None, workers: in
     with ProcessPoolExecutor(workers) as pool:
         lines = kept("lines", lambda: pool.map(_lines, [(first, size) for first in range(0, count, CHUNK)]))
     drawn = [kept(name, partial(_drawn, photos, draw)) for name, draw in (("extractor", extractor), ("edges", edges))]
-    return room("guidance.gan_data").Arrays(photos, [*drawn, lines])
+    return room("training.photos").Arrays(photos, [*drawn, lines])
 
 
 def _kept(path: Path, shape: tuple[int, ...], make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
@@ -90,12 +90,12 @@ def read_network(path: Path) -> Any:
     from safetensors.torch import load_file
 
     content = load_file(path) if path.suffix in (".safetensors", ".sft") else torch.load(path, weights_only=True)
-    return room("networks").build(room("networks.sketchgan").flat(content))
+    return room("networks").build(room("networks.sketchgan.whole").flat(content))
 
 
 def read_features(path: Path | None) -> Any:
     path = path or WEIGHTS / "features.safetensors"
-    return room("guidance.features").features(path.name, SimpleNamespace(model=read_network(path)))
+    return room("pictures.features").features(path.name, SimpleNamespace(model=read_network(path)))
 
 
 class Watch:
@@ -126,7 +126,7 @@ class Watch:
             f"{rate:.1f} images/s  {json.dumps(row)}",
             flush=True,
         )
-        training = room("guidance.gan_training")
+        training = room("training.loop")
         pictures = [training.curves(moment.lesson, course.rows), training.sheet(moment.shown)]
         for what, picture in zip(("curves", "sheet"), pictures, strict=True):
             picture.save(self.folder / f"{moment.lesson.name}_{what}.png")
@@ -152,7 +152,7 @@ def begin(choice: argparse.Namespace) -> None:
         torch.set_num_threads(choice.threads)
     choice.folder.mkdir(parents=True, exist_ok=True)
     if choice.anew:
-        room("guidance.gan_training").forget(choice.folder)
+        room("training.loop").forget(choice.folder)
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
@@ -201,13 +201,14 @@ def gan(argv: list[str]) -> None:
     if choice.photos is None:
         pictures = world(choice.folder, choice.scenes, choice.size, choice.renders, max(1, choice.threads))
     else:
-        data = room("guidance.gan_data")
+        data = room("training.photos")
         given = choice.sketches or parser.error("--photos needs --sketches")
         pictures = data.paired(choice.photos, [one for folder in given for one in data.set_folders(folder)])
         print("\n".join([f"{pictures.count} photos, {pictures.sets} sketch sets", *pictures.left_out]), flush=True)
     if choice.prepare:
         return
-    lessons, runs, training = (room(f"guidance.{name}") for name in ("gan_lessons", "gan_runs", "gan_training"))
+    lessons, runs = (room(f"training.sketchgan.{name}") for name in ("lessons", "runs"))
+    training = room("training.loop")
     named = ("kind", "size", "width", "judge", "batch", "pieces", "seed", "half", "leak", "rate", "gan_rate", "rest")
     settings = lessons.Settings(**{name: getattr(choice, name) for name in named})
     parts = (choice.draft_share, 1 - choice.draft_share)
@@ -251,7 +252,8 @@ def tom(argv: list[str]) -> None:
     choice = parser.parse_args(argv)
     if choice.photos is None:
         parser.error("--photos is needed")
-    data, drawing, runs, training = (room(f"guidance.gan_{name}") for name in ("data", "drawing", "runs", "training"))
+    data, training = room("training.photos"), room("training.loop")
+    drawing, runs = (room(f"training.sketchgan.{name}") for name in ("extractor", "runs"))
     file = choice.folder / "extractor.safetensors"
     if choice.anew:
         runs.forget_stages(file, choice.folder)
@@ -287,8 +289,8 @@ def sketches(argv: list[str]) -> None:
     choice = parser.parse_args(argv)
     if choice.threads:
         torch.set_num_threads(choice.threads)
-    sets, extractors = room("guidance.gan_sets"), room("guidance.extractors")
-    photos = room("guidance.gan_data").by_name(choice.photos)
+    sets, extractors = room("training.sketchgan.sets"), room("pictures.extractors")
+    photos = room("training.photos").by_name(choice.photos)
     for number, name in enumerate(choice.extractors, 1):
         if name == "edges":
             extractor = extractors.EDGES
@@ -297,7 +299,7 @@ def sketches(argv: list[str]) -> None:
             extractor = extractors.extractor(name, SimpleNamespace(model=read_network(path)))
         folder = choice.folder / f"{number} {Path(name).stem}"  # numbered as the node does: stems may be equal
         own = {"size": choice.size, "inked": not choice.grey, "again": choice.again}
-        with room("guidance.frozen").gradients():
+        with room("networks.frozen").gradients():
             skipped = sets.synthesise(photos, extractor.open("cpu"), folder, **own)
         print("\n".join([f"{folder}: {len(photos) - len(skipped)} sketches", *skipped]), flush=True)
 

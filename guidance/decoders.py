@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .. import host
-from .frozen import Frozen, ordinary
+from ..networks.frozen import Frozen, ordinary
 
 
 class Shown(NamedTuple):

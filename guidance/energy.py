@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 from .. import host
+from ..networks.frozen import gradients, ordinary
 from .decoders import PIXELS, Decoder
-from .frozen import gradients, ordinary
 from .noise import signal_and_noise
 from .run import Run, keep, run_of
 

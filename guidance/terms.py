@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .checks import fit_image, pair_batches
+from ..networks.frozen import ordinary
+from ..pictures.fit import fit_image, pair_batches
+from ..pictures.lowpass import low_pass
 from .energy import Level, Measure, Sight
-from .frozen import ordinary
-from .lowpass import low_pass
 
 Opener = Callable[[Sight], Measure]
 

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from . import sketchgan_keys
+from .sketchgan import keys as sketchgan_keys
 
 
-class _Later:
+class _Lazy:
     """A module of this folder that is imported when one of its functions is called: a session needs one or two."""
 
     def __init__(self, name: str) -> None:
@@ -28,8 +28,8 @@ class _Later:
         return call
 
 
-_adm, _ddpm, _infodraw, _clip, _vgg = (_Later(name) for name in ("adm", "ddpm", "infodraw", "clip_resnet", "vgg"))
-_inception, _dse, _tom, _sketchgan = (_Later(name) for name in ("inception", "dse", "tom", "sketchgan"))
+_adm, _ddpm, _infodraw, _clip, _vgg = (_Lazy(name) for name in ("adm", "ddpm", "infodraw", "clip_resnet", "vgg"))
+_inception, _dse, _tom, _sketchgan = (_Lazy(name) for name in ("inception", "dse", "sketchgan.tom", "sketchgan.whole"))
 
 
 class Layout(NamedTuple):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import (
     drawing,
-    experts,
+    extractors,
     gradop,
     inversion,
     metrics,
@@ -16,8 +16,8 @@ from . import (
     sketchgan,
     starter,
     style,
-    training,
-    training_sketches,
+    train_extractor,
+    train_gan,
     walks,
 )
 
@@ -25,7 +25,7 @@ NODES = [
     *drawing.NODES,
     *priors.NODES,
     *starter.NODES,
-    *experts.NODES,
+    *extractors.NODES,
     *sdedit.NODES,
     *inversion.NODES,
     *walks.NODES,
@@ -33,8 +33,8 @@ NODES = [
     *style.NODES,
     *regions.NODES,
     *sketchgan.NODES,
-    *training_sketches.NODES,
-    *training.NODES,
+    *train_extractor.NODES,
+    *train_gan.NODES,
     *pairs.NODES,
     *report.NODES,
     *metrics.NODES,

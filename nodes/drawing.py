@@ -11,8 +11,8 @@ import torch
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
-from ..guidance.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
-from ..guidance.painters import simulate_strokes
+from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
+from ..pictures.painters import simulate_strokes
 
 SAMPLES = Path(__file__).parent.parent / "starter" / "samples"
 SAMPLE = "sample: "

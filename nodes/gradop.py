@@ -10,7 +10,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance.painters import PAINTERS, Painter
+from ..pictures.painters import PAINTERS, Painter
 from ..samplers import gradop
 
 

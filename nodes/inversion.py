@@ -14,11 +14,11 @@ from torch import Tensor
 from .. import host
 from ..guidance import decoders, terms
 from ..guidance.energy import NEXT, POINTS, PUBLISHED, STATE, Energy, attach
-from ..guidance.extractors import EDGES
-from ..guidance.features import Domain, Features, clip_vision_features
+from ..pictures.extractors import EDGES
+from ..pictures.features import Domain, Features, clip_vision_features
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
-from .experts import ExtractorSocket, FeaturesSocket
+from .extractors import ExtractorSocket, FeaturesSocket
 from .sdedit import STEPS_TIP, T0_TIP
 
 PAPER = ["Inversion-by-Inversion", "sketch to image", "training-free guidance", "energy guidance"]

@@ -13,15 +13,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance.drawings import files_in, raster
-from ..guidance.features import Domain, Features
-from ..guidance.frozen import gradients
-from .experts import FeaturesSocket, comparing, load_features, usable
-from .folders import ITSELF, are_there, input_folder, state_of
-from .model_files import STARTER
+from ..networks.frozen import gradients
+from ..pictures.drawings import files_in, raster
+from ..pictures.features import Domain, Features
+from .extractors import FeaturesSocket, comparing, load_features, usable
+from .parts.folders import ITSELF, are_there, input_folder, state_of
+from .parts.model_files import STARTER
 
 if TYPE_CHECKING:
-    from ..guidance import image_sets
+    from ..pictures import sets as image_sets
 
 NO_FOLDER = "the connected images"
 RESIZES = {"as published": False, "smoothed": True}
@@ -153,7 +153,7 @@ class SketchImageMetrics(io.ComfyNode):
 
 def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> image_sets.Pictures:
     """The set behind a socket or a folder. ValueError: neither, or both."""
-    from ..guidance import image_sets  # here, as below: only who measures needs it
+    from ..pictures import sets as image_sets  # here, as below: only who measures needs it
 
     if folder == NO_FOLDER:
         if images is None:
@@ -181,8 +181,8 @@ def compare(
     What the network saw of a set is kept in `folder` under a hash of the pictures, the network's weights and the
     settings. ValueError: too few pictures, or a network that cannot serve, values that are no numbers.
     """
-    from ..guidance import image_metrics as metrics
-    from ..guidance import image_sets
+    from ..pictures import metrics
+    from ..pictures import sets as image_sets
 
     for what, pictures in (("results", results), ("references", references)):
         if len(pictures) < 2:

@@ -13,10 +13,17 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance.checks import fit_image
-from ..guidance.drawings import EXTENSIONS, FRAMES, files_in, raster, read_drawing
-from ..guidance.drawings.ink import PAINTING
-from .folders import BUILT_IN, ITSELF, are_there, input_folder, prefix_of, state_of
+from ..pictures.drawings import EXTENSIONS, FRAMES, files_in, raster, read_drawing
+from ..pictures.drawings.ink import PAINTING
+from ..pictures.fit import fit_image
+from .parts.folders import (
+    BUILT_IN,
+    ITSELF,
+    are_there,
+    input_folder,
+    prefix_of,
+    state_of,
+)
 
 IN_ORDER, ALL = "in order, the shorter folder repeats", "every sketch with every exemplar"
 PAIRINGS = (IN_ORDER, ALL)

@@ -11,8 +11,15 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host, networks
-from .folders import model_state
-from .model_files import RELATIVES, WEIGHTS, is_there, read_groups, starter_or_file, stated_settings
+from .parts.folders import model_state
+from .parts.model_files import (
+    RELATIVES,
+    WEIGHTS,
+    is_there,
+    read_groups,
+    starter_or_file,
+    stated_settings,
+)
 
 FOLDER = "sketch_priors"
 STARTER = "starter landscapes (built in)"

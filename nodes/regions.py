@@ -11,11 +11,12 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance import palettes, region_pictures
-from ..guidance.checks import fit_image
-from ..guidance.region_patch import patch
-from ..guidance.region_words import encode, find_phrases
-from ..guidance.regions import METHODS, SCHEDULES, Pull, Regions, painted
+from ..guidance.regions.patch import patch
+from ..guidance.regions.regions import METHODS, SCHEDULES, Pull, Regions, painted
+from ..guidance.regions.words import encode, find_phrases
+from ..pictures import overlays as region_pictures
+from ..pictures import palettes
+from ..pictures.fit import fit_image
 from ..samplers.looking import attention_maps
 
 RegionsSocket = io.Custom("SKETCH_REGIONS")

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from .. import host
-from ..guidance.checks import fit_image, pair_batches
-from ..guidance.painters import simulate_strokes
+from ..pictures.fit import fit_image, pair_batches
+from ..pictures.painters import simulate_strokes
 
 RANKINGS = ("both", "faithfulness", "realism")
 LABELS_TIP = (
@@ -54,7 +54,7 @@ class SketchContactSheet(io.ComfyNode):
     def execute(
         cls, images: list[Tensor], columns: list[int], cell: list[int], labels: list[str] | None = None
     ) -> io.NodeOutput:
-        from ..guidance import charts  # here, as in the others below: only who asks for a report needs it
+        from ..pictures import charts  # here, as in the others below: only who asks for a report needs it
 
         longest = max(map(len, images))
         in_rows = not columns[0] and len(images) > 1 and longest > 1
@@ -168,7 +168,7 @@ def measure(
 ) -> dict[str, list[float]]:
     """One list of numbers per measure, one number per picture; smaller is better in all of them. `painted`: the
     repainted guides."""
-    from ..guidance import measures
+    from ..pictures import measures
 
     distance = measures.faithfulness(pictures, guides, edited)
     numbers = {
@@ -212,7 +212,7 @@ def describe(numbers: dict[str, list[float]], names: list[str], order: list[int]
 
 def plot(numbers: dict[str, list[float]], names: list[str]) -> Image.Image:
     """Distances to the guide in the order given, as means of each label; beside them realism over faithfulness."""
-    from ..guidance import charts
+    from ..pictures import charts
 
     labels = list(dict.fromkeys(names))
     means = {

@@ -9,11 +9,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance import gan_pictures
-from ..guidance.checks import pair_batches
-from ..guidance.gan_pictures import COLLAGES, FRAMES, GAN, STATISTICS, Style
-from .folders import model_state
-from .model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
+from ..pictures.fit import pair_batches
+from ..pipelines import sketchgan
+from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
+from .parts.folders import model_state
+from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 from .report import cell_input, to_image, to_pil
 
 FOLDER = "sketch_gan"
@@ -133,7 +133,7 @@ class SketchGANStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, gan: GAN, image: Tensor, collage: str) -> io.NodeOutput:
-        pictures = gan_pictures.collage(image, collage, gan.network.draft)
+        pictures = sketchgan.collage(image, collage, gan.network.draft)
         return io.NodeOutput(encode(gan, pictures))
 
 
@@ -173,7 +173,7 @@ class SketchGANMixStyles(io.ComfyNode):
     def execute(
         cls, style_a: Style, style_b: Style, level_8: float, level_16: float, level_32: float, steps: int
     ) -> io.NodeOutput:
-        return io.NodeOutput(gan_pictures.mix(style_a, style_b, (level_32, level_16, level_8), steps))
+        return io.NodeOutput(sketchgan.mix(style_a, style_b, (level_32, level_16, level_8), steps))
 
 
 class SketchGANDecode(io.ComfyNode):
@@ -271,7 +271,7 @@ class SketchGANMatrix(io.ComfyNode):
         statistics: str,
         frame: str,
     ) -> io.NodeOutput:
-        from ..guidance import charts  # here: only who asks for a sheet needs it
+        from ..pictures import charts  # here: only who asks for a sheet needs it
 
         styles = encode(gan, exemplars)
         across = len(styles)
@@ -299,7 +299,7 @@ def load_gan(name: str) -> GAN:
 def encode(gan: GAN, image: Tensor) -> Style:
     """The styles of pictures, with the network loaded by the host."""
     device = _load(gan, 1)
-    return gan_pictures.encode(gan.network, image, device)
+    return sketchgan.encode(gan.network, image, device)
 
 
 def decode(
@@ -314,12 +314,12 @@ def decode(
 ) -> tuple[Tensor, Tensor]:
     """All refined pictures and all drafts (IMAGE). The host's layers hear Cancel, and so does the progress bar."""
     network = gan.network
-    gan_pictures.check_style(network, style)
+    sketchgan.check_style(network, style)
     style = style.paired(len(sketch))
-    device = _load(gan, gan_pictures.at_once(network, len(sketch), statistics))
+    device = _load(gan, sketchgan.at_once(network, len(sketch), statistics))
     refined, drafts = [], []
     settings = {"refine": refine, "statistics": statistics, "frame": frame}
-    for pictures, made in gan_pictures.decode(network, sketch, style, seeds, device, **settings):
+    for pictures, made in sketchgan.decode(network, sketch, style, seeds, device, **settings):
         refined.append(pictures.to(sketch.device))
         drafts.append(made.to(sketch.device))
         progress.update(len(pictures))
@@ -328,7 +328,7 @@ def decode(
 
 def _load(gan: GAN, pictures: int) -> torch.device:
     """Has the host load the network, with room for so many pictures at once; where it computes."""
-    needed = gan_pictures.memory_needed(gan.network, pictures)
+    needed = sketchgan.memory_needed(gan.network, pictures)
     comfy.model_management.load_models_gpu([gan.patcher], memory_required=needed)
     return gan.patcher.load_device
 

@@ -9,11 +9,18 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance.checks import pair_batches
-from ..guidance.style import DECODER, ENCODER, Coder, coder, recode, restyle
-from .experts import FEATURES
-from .folders import model_state
-from .model_files import read_network
+from ..pictures.fit import pair_batches
+from ..pictures.style import (
+    DECODER,
+    ENCODER,
+    Coder,
+    coder,
+    recode,
+    restyle,
+)
+from .extractors import FEATURES
+from .parts.folders import model_state
+from .parts.model_files import read_network
 
 NO_NETWORK = "no network"
 FILE_TIP = (

@@ -4,7 +4,7 @@ Image to image makes a flat, cartoon-like picture of a flat painting. GradOP ask
 by an autonomous painter f, shall look like the painting y. GradOP+ does so within one walk from pure noise. After some
 of its steps the estimate z goes down the slope of
 
-    L(z) = mean((f(D(z)) - y)^2)        D: latent to picture in 0..1, f: guidance.painters.Painter
+    L(z) = mean((f(D(z)) - y)^2)        D: latent to picture in 0..1, f: pictures.painters.Painter
 
 by Adam, is noised again to the level at which the walk stands, and the walk goes on. A SAMPLER cannot be halted in the
 middle, so SIGMAS are split: each part is a walk of the inner SAMPLER, whose own start is the noising.
@@ -26,12 +26,12 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import host
-from ..guidance.checks import fit_image, pair_batches
 from ..guidance.decoders import Decoder, choose
-from ..guidance.frozen import gradients, ordinary
 from ..guidance.noise import signal_and_noise
-from ..guidance.painters import GAUSSIAN, Painter
 from ..guidance.run import run_of
+from ..networks.frozen import gradients, ordinary
+from ..pictures.fit import fit_image, pair_batches
+from ..pictures.painters import GAUSSIAN, Painter
 from .levels import signal_share
 from .repeat import FINISHED, RepeatSampler, noise_like, round_seed
 from .window import second_walk, window

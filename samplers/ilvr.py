@@ -11,9 +11,9 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from .. import host
-from ..guidance.checks import pair_batches
-from ..guidance.lowpass import low_pass
 from ..guidance.noise import signal_and_noise
+from ..pictures.fit import pair_batches
+from ..pictures.lowpass import low_pass
 from .sde import step_factors, unit_scale
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from comfy.utils import ProgressBar
 from torch import Tensor
 
 from .. import host
-from ..guidance.region_patch import RECORD, Record, patch
+from ..guidance.regions.patch import RECORD, Record, patch
 from .levels import OWN_TIME, start_sigma
 
 

@@ -48,7 +48,7 @@ class Scene:
         """The picture as flat colour strokes [H, W, 3] uint8: median filter and a palette of six (SDEdit section 4)."""
         import torch
 
-        from ..guidance.painters import simulate_strokes
+        from ..pictures.painters import simulate_strokes
 
         painted = simulate_strokes(torch.from_numpy(self.image)[None].float() / 255)
         return (painted[0] * 255).round().byte().numpy()

@@ -22,7 +22,7 @@ def pictures(count: int = 6, side: int = 40):
     rng = np.random.default_rng(3)
     photos = np.kron(rng.integers(0, 256, (count, 5, 5, 3)), np.ones((1, side // 5, side // 5, 1))).astype(np.uint8)
     sketches = [np.kron(rng.integers(0, 2, (count, 8, 8)) * 255, np.ones((1, 5, 5))).astype(np.uint8) for _ in range(2)]
-    return room("guidance.gan_data").Arrays(photos, sketches)
+    return room("training.photos").Arrays(photos, sketches)
 
 
 def features():
@@ -30,20 +30,20 @@ def features():
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
         network = room("networks.vgg").VGG(widths=((4,), (6,), (8,), (8,), (8,))).eval().requires_grad_(False)
-    return room("guidance.features").features("tiny", SimpleNamespace(model=network))
+    return room("pictures.features").features("tiny", SimpleNamespace(model=network))
 
 
 def settings(**own):
     small = {"size": 128, "width": 8, "judge": 8, "batch": 2, "classes": 4, "seed": 7}
-    return room("guidance.gan_lessons").Settings(**{**small, **own})
+    return room("training.sketchgan.lessons").Settings(**{**small, **own})
 
 
 def train(
     folder: Path, ae_steps: int, gan_steps: int, watch=lambda moment: None, save_every: float = 0.0, seen=None, **own
 ):
     """As the node and the command line train, on `seen` (None: `pictures`). Saves after every step."""
-    goal = room("guidance.gan_training").Goal
-    return room("guidance.gan_runs").train_gan(
+    goal = room("training.loop").Goal
+    return room("training.sketchgan.runs").train_gan(
         seen or pictures(),
         features(),
         settings(**own),

@@ -61,7 +61,7 @@ def gan_folder(room):
 @pytest.fixture(scope="module")
 def published_gan(room):
     """A published GAN file of width 8 with random weights, and statistics that fit them; by kind and size."""
-    ae, gan = room("networks.sketchgan_ae"), room("networks.sketchgan_gan")
+    ae, gan = room("networks.sketchgan.autoencoder"), room("networks.sketchgan.refiner")
 
     def make(kind="art", size=128):
         with torch.inference_mode(False), torch.no_grad():

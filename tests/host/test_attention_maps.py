@@ -133,7 +133,7 @@ def test_cancel_is_heard(doors, model, clip):
 
 @pytest.mark.parametrize("encoder", ["sd15", "sdxl", "starter"])
 def test_another_text_of_the_same_length_is_refused(room, encoder):
-    words = room("guidance.region_words")
+    words = room("guidance.regions.words")
     if encoder == "starter":
         nodes = room("nodes.starter")
         with torch.inference_mode():

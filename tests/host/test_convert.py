@@ -27,7 +27,7 @@ def test_an_extractor(pack, room, drawings, tmp_path):
     assert written.keys() == drawings.keys()
     assert all(torch.equal(written[key], drawings[key]) for key in drawings)
     picture = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    experts = room("nodes.experts")
+    experts = room("nodes.extractors")
     drawn = [experts.read_network(str(path), ("extractor",), {})[0](picture) for path in (source, made)]
     assert torch.equal(*drawn)
     with pytest.raises(ValueError, match="there already"):

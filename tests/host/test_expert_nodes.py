@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 @pytest.fixture(scope="module")
 def experts(pack, room):
-    return room("nodes.experts")
+    return room("nodes.extractors")
 
 
 @pytest.fixture
@@ -81,7 +81,7 @@ def test_photo_to_sketch_needs_nothing(experts):
 
 
 def test_edges_are_the_default(experts, room):
-    assert load_extractor(experts, "edges (no weights)") is room("guidance.extractors").EDGES
+    assert load_extractor(experts, "edges (no weights)") is room("pictures.extractors").EDGES
     assert experts.SketchExtractorLoader.define_schema().inputs[0].options[0] == "edges (no weights)"
 
 
@@ -157,8 +157,8 @@ def test_feature_networks(experts, folders, weights, room, name):
     with torch.inference_mode():
         found = load_features(experts, "net.pt")
         x = torch.rand(2, 3, 64, 80)
-        with room("guidance.frozen").gradients():
-            leaf = room("guidance.frozen").ordinary(x).requires_grad_()
+        with room("networks.frozen").gradients():
+            leaf = room("networks.frozen").ordinary(x).requires_grad_()
             maps = found.open("cpu")(leaf)
             (gradient,) = torch.autograd.grad(torch.stack([m.square().mean() for m in maps]).sum(), leaf)
     assert found.kind == name
@@ -171,7 +171,7 @@ def test_published_clip(experts, folders, weights, golden, room):
     torch.save(weights("clip_modified_resnet"), folders.features / "RN.pt")
     known = load_file(golden / "invbyinv" / "clip_distance.safetensors")
     clip = load_features(experts, "RN.pt", "published", "as published")
-    with room("guidance.frozen").gradients():
+    with room("networks.frozen").gradients():
         look = clip.open("cpu")
         energy = clip.distance(look(known["a"]), look(known["b"]))
     assert clip.published
@@ -182,7 +182,7 @@ def test_domain_extractor_states_its_heads(experts, folders, weights, room, gold
     save_file(weights("dse"), folders.features / "dse.safetensors", {"num_head_channels": json.dumps(32)})
     domain = load_features(experts, "dse.safetensors")
     known = load_file(golden / "invbyinv" / "step_dse.safetensors")
-    with room("guidance.frozen").gradients():
+    with room("networks.frozen").gradients():
         look = domain.open("cpu")
         energy = domain.likeness(*(look(known[f"dse/{name}"], known["dse/t"]) for name in ("y", "xt")))
     assert worst(energy.sum(), known["dse/energysum_dse"]) < 1e-5
@@ -216,7 +216,7 @@ def test_clip_vision_of_the_host(experts, room, changes):
         image = torch.randint(0, 256, (2, 32, 32, 3)) / 255  # the host rounds to 8 bits
         known = vision.encode_image(image)
         found = load_features(experts, experts.CONNECTED, clip_vision=vision)
-        frozen = room("guidance.frozen")
+        frozen = room("networks.frozen")
         with frozen.gradients():
             leaf = frozen.ordinary(image).movedim(-1, 1).requires_grad_()
             look = found.open("cpu")

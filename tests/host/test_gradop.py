@@ -65,8 +65,8 @@ def test_same_seed_same_picture_and_no_traces(room, models, solve, variant):
 
 def apart(picture, painting, room):
     """Painting loss of pixel pictures [B, 3, H, W] in [-1, 1]."""
-    painter = room("guidance.painters").Painter()
-    fitted = room("guidance.checks").fit_image(painting, *picture.shape[-2:]).movedim(-1, 1)
+    painter = room("pictures.painters").Painter()
+    fitted = room("pictures.fit").fit_image(painting, *picture.shape[-2:]).movedim(-1, 1)
     return float((painter((picture.clamp(-1, 1) + 1) / 2) - fitted).square().mean())
 
 
@@ -421,7 +421,7 @@ def test_without_a_vae(room, models, solve, monkeypatch):
 def test_the_brush_fits_what_the_decoder_shows(room, models, solve, monkeypatch):
     """Flux.2's linear map unfolds each latent pixel of 16 into 2 x 2: a brush of 12 pixels is 1.5 wide there."""
     model, form, asked = models["sd15"], models["sd15"].model.latent_format, []
-    painter = room("guidance.painters").Painter
+    painter = room("pictures.painters").Painter
 
     class Noting(painter):
         def __call__(self, image, share=1.0, cell=1.0):

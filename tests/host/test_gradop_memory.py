@@ -78,7 +78,7 @@ def test_what_is_loaded_for_the_run_counts(room, models, vaes, solve, monkeypatc
 
 def test_encoders_are_not_copied(room, models, host_nodes):
     """They stand on a device that nothing can be copied from."""
-    choose, gradients = room("guidance.decoders").choose, room("guidance.frozen").gradients
+    choose, gradients = room("guidance.decoders").choose, room("networks.frozen").gradients
     model = models["sd15"]
     for vae, encoders in ((tiny.vae(), ["taesd_encoder"]), (sd_vae(), ["encoder", "quant_conv"])):
         network = vae.first_stage_model
@@ -107,7 +107,7 @@ def sd_vae(dtype=torch.float32):
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_recomputing_saves_memory_and_changes_no_bit(room, models, host_nodes, dtype):
     vae, choose = sd_vae(dtype), room("guidance.decoders").choose
-    gradients = room("guidance.frozen").gradients
+    gradients = room("networks.frozen").gradients
     own = sum(value.numel() * value.element_size() for value in vae.first_stage_model.parameters())
     found = []
     with gradients():

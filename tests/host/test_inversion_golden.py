@@ -126,8 +126,8 @@ class Experts:
             weights = {k: v.float() for k, v in load_file(folder / f"weights_{name}.safetensors").items()}
             return room("host").network_patcher(room("networks").build(weights, **hints))
 
-        look = room("guidance.features").features
-        self.draw = room("guidance.extractors").extractor("tiny", patcher("infodraw_nb1"))
+        look = room("pictures.features").features
+        self.draw = room("pictures.extractors").extractor("tiny", patcher("infodraw_nb1"))
         clip = patcher("clip_modified_resnet")
         self.clip = look("clip", clip, taps="published", published=True)
         self.clip_intended = look("clip", clip, published=True)

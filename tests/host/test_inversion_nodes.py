@@ -151,7 +151,7 @@ def test_weights_kept_in_another_dtype(doors, room, golden):
     extractor's by Frozen. The pull is as with float32 weights, and what rests is not touched."""
     from safetensors.torch import load_file
 
-    host, networks, extractors = room("host"), room("networks"), room("guidance.extractors")
+    host, networks, extractors = room("host"), room("networks"), room("pictures.extractors")
     weights = load_file(golden / "invbyinv" / "weights_infodraw_nb1.safetensors")  # exact in float16
     sketch = (picture(1, 1, 64, 64).mean(-1, keepdim=True) > 0.5).float().expand(-1, -1, -1, 3)
     latent = tiny.latent(height=HEIGHT, width=WIDTH)["samples"]

@@ -107,7 +107,7 @@ def test_folders_are_the_same_pictures(doors, renders, folders):
 
 def test_sets_are_kept_until_a_picture_changes(doors, renders, folders, room, monkeypatch):
     looked = []
-    metrics = room("guidance.image_metrics")
+    metrics = room("pictures.metrics")
     monkeypatch.setattr(metrics, "vectors", lambda *given, true=metrics.vectors: looked.append(1) or true(*given))
     results, references = tensor(renders[:4]), tensor(renders[4:9])
     first = judge(doors, [results], [references])
@@ -127,7 +127,7 @@ def test_another_network_sees_another_thing(doors, room, renders, folders):
     """The file's name is not enough: the weights count."""
     from types import SimpleNamespace
 
-    looks, host, vgg = room("guidance.features"), room("host"), room("networks.vgg").VGG
+    looks, host, vgg = room("pictures.features"), room("host"), room("networks.vgg").VGG
     results, references = [tensor(renders[:4])], [tensor(renders[4:8])]
 
     def network(seed):
@@ -181,7 +181,7 @@ def test_pairs_beyond_the_limit(doors, renders, folders):
 def test_one_channel_is_grey(room):
     """Not every network makes three of it by itself."""
     grey = torch.rand(2, 8, 8, 1)
-    seen = torch.cat(list(room("guidance.image_sets").Connected([grey], 4)))
+    seen = torch.cat(list(room("pictures.sets").Connected([grey], 4)))
     assert torch.equal(seen, grey.expand(-1, -1, -1, 3))
 
 

@@ -163,7 +163,7 @@ def test_style_with_networks(style, room, tmp_path, monkeypatch):
         halves = zip(("encoder", "decoder"), files, strict=True)
         look, paint = (style.load_half(half, file).network.patcher.model for half, file in halves)
         maps, wanted = look(content.movedim(-1, 1)), look(exemplar.movedim(-1, 1))
-        expected = paint((room("guidance.style").adain(maps, wanted) + maps) / 2)[..., :36, :52].clamp(0, 1)
+        expected = paint((room("pictures.style").adain(maps, wanted) + maps) / 2)[..., :36, :52].clamp(0, 1)
         assert ((expected > 0) & (expected < 1)).float().mean() > 0.1, "not all is cut off at 0 and 1"
         torch.testing.assert_close(out.movedim(-1, 1), expected, atol=1e-4, rtol=0)
         with pytest.raises(ValueError, match="is AdaIN's encoder, not its decoder"):

@@ -66,7 +66,7 @@ def test_paint_with_words_draws_attention_into_the_region(doors, room, model, cl
 
 def test_the_gain_of_paint_with_words(doors, room, model, clip, monkeypatch):
     seen = []
-    machine = room("guidance.region_patch")
+    machine = room("guidance.regions.patch")
     original = machine.paint
     monkeypatch.setattr(machine, "paint", lambda *given: seen.append(given[-1]) or original(*given))
     patched, positive = mapped(doors, model, clip, lake(doors), method="paint with words", strength=0.5)
@@ -78,7 +78,7 @@ def test_the_gain_of_paint_with_words(doors, room, model, clip, monkeypatch):
 @pytest.mark.parametrize("schedule", ["t/T", "constant", "window"])
 def test_kappa_of_every_step(doors, room, model, clip, monkeypatch, schedule):
     seen = []
-    machine = room("guidance.region_patch")
+    machine = room("guidance.regions.patch")
     original = machine.pull
     monkeypatch.setattr(machine, "pull", lambda *given: seen.append(given[-1]) or original(*given))
     patched, positive = mapped(doors, model, clip, lake(doors), schedule=schedule, strength=0.5, start=0.2, end=0.6)

@@ -21,12 +21,12 @@ def doors(pack, room):
 
 @pytest.fixture(scope="module")
 def pictures(room):
-    return room("guidance.gan_pictures")
+    return room("pipelines.sketchgan")
 
 
 @pytest.fixture(scope="module")
 def files(room):
-    return room("networks.sketchgan")
+    return room("networks.sketchgan.whole")
 
 
 @pytest.fixture(autouse=True)
@@ -148,7 +148,7 @@ def test_other_loaders_send_it_here(room, gan_folder, published_gan):
     torch.save(published_gan(), path)
     try:
         with pytest.raises(ValueError, match=r"'p\.pth' is a sketch GAN.*load it with Load Sketch GAN\."):
-            room("nodes.experts").load_extractor("p.pth")
+            room("nodes.extractors").load_extractor("p.pth")
     finally:
         path.unlink()
 
@@ -172,7 +172,7 @@ def test_a_style_of_another_width(doors, small_gan, pictures):
 
 @pytest.fixture
 def experts(room):
-    yield room("nodes.experts")
+    yield room("nodes.extractors")
     for name in ("sketch_extractors", "sketch_features"):
         for file in model_folder(name).iterdir():
             file.unlink()
@@ -180,7 +180,7 @@ def experts(room):
 
 def golden_tom(room):
     """The recorded TOM's generator in float32, and its VGG of an eighth of the width."""
-    g = known.fill(room("networks.tom").Generator(channels=32, width=16, spectral=True), "g.", 14)
+    g = known.fill(room("networks.sketchgan.tom").Generator(channels=32, width=16, spectral=True), "g.", 14)
     vgg = known.fill(room("networks.vgg").VGG(widths=VGG8), "vgg.", 14, 1.4)
     return ({k: v.float() if v.is_floating_point() else v for k, v in net.state_dict().items()} for net in (g, vgg))
 
@@ -225,6 +225,6 @@ def test_a_tom_without_its_vgg(experts, room):
         ValueError, match=r"looks at the 32 channels of a VGG's third stage; 'wide\.pth' has 64 of them"
     ):
         experts.load_extractor("t.pth", experts.load_features("wide.pth"))
-    other = room("guidance.features").Domain("dse.pth", None)
+    other = room("pictures.features").Domain("dse.pth", None)
     with pytest.raises(ValueError, match=r"looks through a VGG, which 'dse\.pth' is not\. Load VGG16 for features"):
         experts.load_extractor("t.pth", other)

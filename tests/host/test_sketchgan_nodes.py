@@ -26,12 +26,12 @@ def doors(pack, room):
 
 @pytest.fixture(scope="module")
 def pictures(room):
-    return room("guidance.gan_pictures")
+    return room("pipelines.sketchgan")
 
 
 @pytest.fixture(scope="module")
 def files(room):
-    return room("networks.sketchgan")
+    return room("networks.sketchgan.whole")
 
 
 @pytest.fixture(autouse=True)
@@ -44,7 +44,7 @@ def _as_the_host_runs_nodes():
 
 
 def golden_autoencoder(room):
-    ae = room("networks.sketchgan_ae")
+    ae = room("networks.sketchgan.autoencoder")
     parts = {
         "s": ae.StyleEncoder(width=8, classes=6, spectral=True),
         "c": ae.ContentEncoder(width=8, spectral=True),
@@ -90,7 +90,7 @@ def test_the_recorded_autoencoder_through_the_doors(doors, gan_folder, room):
 
 def test_the_recorded_generator_behind_the_socket(doors, gan_folder, room, pictures):
     """The generator of a published GAN file gives the recorded picture; the door gives what it gives at its noise."""
-    generator = room("networks.sketchgan_gan").refiner("art", width=8, spectral=True)
+    generator = room("networks.sketchgan.refiner").refiner("art", width=8, spectral=True)
     generator = known.fill(generator, "g.", 12).float()
     parts = zip(("style_encoder", "content_encoder", "decoder"), golden_autoencoder(room).values(), strict=True)
     ae = {f"{name}.{key}": value for name, part in parts for key, value in part.items()}
@@ -203,7 +203,7 @@ def test_any_size(doors, small_gan, pictures, height, width, frame):
 def test_larger_results_than_drafts(doors, gan_folder, published_gan, room):
     """1024 pixels: the draft stays at 512."""
     content = published_gan(size=512)
-    generator = room("networks.sketchgan_gan").refiner("art", width=8, size=1024, spectral=True)
+    generator = room("networks.sketchgan.refiner").refiner("art", width=8, size=1024, spectral=True)
     content["ig"] = generator.state_dict()
     del content["ig_ema"]
     torch.save(content, gan_folder / "large.pth")

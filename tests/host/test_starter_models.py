@@ -97,7 +97,7 @@ def test_linear_map_shows_the_colours(models, scenes):
 
 
 def test_noise_levels_are_those_of_stable_diffusion(models, room):
-    training, model = room("starter.train_text"), models[0]
+    training, model = room("starter.training.text"), models[0]
     assert torch.allclose(model.get_model_object("model_sampling").sigmas, training.sigmas(), rtol=1e-4)
     assert room("host").noise_family(model).kind == "discrete"
     form = model.get_model_object("latent_format")
@@ -112,7 +112,7 @@ def test_unet_is_what_was_trained(models, room, encode):
     path = room("nodes.starter").SETS["landscapes 128 px"][0]
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-    lesson = room("starter.train_text").PromptLesson(UNetModel)
+    lesson = room("starter.training.text").PromptLesson(UNetModel)
     weights = comfy.utils.load_torch_file(str(path))
     for name, part in (("unet.", lesson.unet), ("text.", lesson.text)):
         part.load_state_dict({key[5:]: value.float() for key, value in weights.items() if key.startswith(name)})

@@ -37,7 +37,7 @@ def folders(tmp_path, monkeypatch):
 def features(room, monkeypatch):
     monkeypatch.setattr(gan_nest, "room", room)
     network = gan_nest.features().network.patcher.model
-    return room("guidance.features").features("tiny", room("host").network_patcher(network))
+    return room("pictures.features").features("tiny", room("host").network_patcher(network))
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def train_gan(room, features, **own):
         "begin": GO_ON,
     }
     with torch.inference_mode():  # as the host runs nodes
-        return room("nodes.training").SketchTrainGAN.execute(**{**settings, **own}).args
+        return room("nodes.train_gan").SketchTrainGAN.execute(**{**settings, **own}).args
 
 
 def draw_sets(room, **own):
@@ -87,9 +87,7 @@ def draw_sets(room, **own):
     }
     listed = {key: [value] for key, value in {**settings, **own}.items() if key != "extractor"}
     with torch.inference_mode():
-        return (
-            room("nodes.training_sketches").SketchSynthesizeSets.execute(**listed, extractor=own.get("extractor")).args
-        )
+        return room("nodes.train_extractor").SketchSynthesizeSets.execute(**listed, extractor=own.get("extractor")).args
 
 
 def train_extractor(room, features, **own):
@@ -110,7 +108,7 @@ def train_extractor(room, features, **own):
         "begin": GO_ON,
     }
     with torch.inference_mode():
-        return room("nodes.training_sketches").SketchTrainExtractor.execute(**{**settings, **own}).args
+        return room("nodes.train_extractor").SketchTrainExtractor.execute(**{**settings, **own}).args
 
 
 def is_image(value):
@@ -119,7 +117,7 @@ def is_image(value):
 
 def test_from_photos_to_a_gan(room, features, folders, bar, monkeypatch):
     """All three in a row, and what comes out works in the other doors."""
-    monkeypatch.setattr(room("nodes.training_parts"), "SHOW_EVERY", 0.0)
+    monkeypatch.setattr(room("nodes.parts.training"), "SHOW_EVERY", 0.0)
     extractor, stages, plot, preview = train_extractor(room, features)
     assert [stage.name for stage in stages] == ["pen-1.safetensors", "pen.safetensors"]
     assert extractor is stages[-1]
@@ -132,7 +130,7 @@ def test_from_photos_to_a_gan(room, features, folders, bar, monkeypatch):
     ]
     with torch.inference_mode():
         image = torch.rand(1, 40, 50, 3)
-        drawn = room("nodes.experts").SketchPhotoToSketch.execute(image, extractor).args[0]
+        drawn = room("nodes.extractors").SketchPhotoToSketch.execute(image, extractor).args[0]
     assert drawn.shape == image.shape
 
     name, sheet = draw_sets(room, extractor=stages)
@@ -170,8 +168,8 @@ def test_cancel_keeps_everything_and_the_next_run_goes_on(room, features, folder
 
     draw_sets(room)
     if inside:
-        features = room("nodes.experts").load_features(room("nodes.experts").STARTER)
-    parts = room("nodes.training_parts")
+        features = room("nodes.extractors").load_features(room("nodes.extractors").STARTER)
+    parts = room("nodes.parts.training")
     told = parts.Watch.__call__
 
     def cancel_after_the_first(self, moment):
@@ -190,10 +188,10 @@ def test_cancel_keeps_everything_and_the_next_run_goes_on(room, features, folder
         parts.Watch.__call__ = told
         management.interrupt_current_processing(False)
     state = folders / "sketch_gan" / "mine.training" / "autoencoder.state"
-    assert room("guidance.gan_training").read_state(state)["steps"] == 1
+    assert room("training.loop").read_state(state)["steps"] == 1
     assert (folders / "sketch_gan" / "mine.safetensors").is_file(), "the model file is renewed"
     gan = train_gan(room, features)[0]
-    assert room("guidance.gan_training").read_state(state)["steps"] == 2
+    assert room("training.loop").read_state(state)["steps"] == 2
     assert gan.network.kind == "art"
 
 
@@ -247,7 +245,7 @@ def test_what_was_left_out_is_told(room, features, folders, monkeypatch):
     train_extractor(room, features, steps=1, keep=1)
     assert told[-1].count("broken.png") == 2
     assert "Left out:" in told[-1]
-    many = room("nodes.training_parts").left_out([f"{i}.png" for i in range(23)])
+    many = room("nodes.parts.training").left_out([f"{i}.png" for i in range(23)])
     assert many.endswith("19.png\nand 3 more")
 
 
@@ -269,8 +267,8 @@ def test_sets_that_were_there_are_told(room, folders, monkeypatch):
 def test_a_run_repeats_no_training(room):
     """The editor changes every number named seed at each Run, unless the input says no; begin tells what it costs."""
     for node, gone in (
-        (room("nodes.training").SketchTrainGAN, "<name>.training"),
-        (room("nodes.training_sketches").SketchTrainExtractor, "all stages"),
+        (room("nodes.train_gan").SketchTrainGAN, "<name>.training"),
+        (room("nodes.train_extractor").SketchTrainExtractor, "all stages"),
     ):
         node.GET_SCHEMA()
         required = node.INPUT_TYPES()["required"]
@@ -284,7 +282,7 @@ def test_loaders_see_a_file_that_was_replaced(room, folders):
     """After training on under the same name they load anew; files that are built in or missing are no fault."""
     for module, door, folder in (
         ("nodes.sketchgan", "SketchGANLoader", "sketch_gan"),
-        ("nodes.experts", "SketchExtractorLoader", "sketch_extractors"),
+        ("nodes.extractors", "SketchExtractorLoader", "sketch_extractors"),
     ):
         look = getattr(room(module), door).fingerprint_inputs
         for name in (None, "starter (built in)", "edges (no weights)", "gone.safetensors", "../gone.pth"):
@@ -296,7 +294,7 @@ def test_loaders_see_a_file_that_was_replaced(room, folders):
         assert before == look("mine.safetensors") != look(None)
         file.write_bytes(b"another")
         assert look("mine.safetensors") != before
-    sets = room("nodes.training_sketches").SketchSynthesizeSets.fingerprint_inputs
+    sets = room("nodes.train_extractor").SketchSynthesizeSets.fingerprint_inputs
     before = sets(["photos"], ["mine.safetensors"])
     file.write_bytes(b"the third")
     assert sets(["photos"], ["mine.safetensors"]) != before
@@ -324,16 +322,16 @@ def test_features_that_compare_no_pictures_are_refused(room, features, folders):
         with pytest.raises(ValueError, match="Set feeding to 'as trained'"):
             train(room, replace(features, published=True))
         with pytest.raises(ValueError, match="domain extractor"):
-            train(room, room("guidance.features").Domain("dse.pt", None))
+            train(room, room("pictures.features").Domain("dse.pt", None))
 
 
 def test_validation_and_fingerprints(room, folders):
-    node = room("nodes.training").SketchTrainGAN
+    node = room("nodes.train_gan").SketchTrainGAN
     assert node.validate_inputs("a", "photos", "drawings") is True
     assert node.validate_inputs(None, None, None) is True, "links are known when they run"
     assert "cannot be the name" in node.validate_inputs("a/b", "photos", "drawings")
     assert "no folder 'gone'" in node.validate_inputs("a", "gone", "drawings")
-    sets = room("nodes.training_sketches").SketchSynthesizeSets
+    sets = room("nodes.train_extractor").SketchSynthesizeSets
     assert sets.validate_inputs(["photos"], ["sketch sets"]) is True
     before = node.fingerprint_inputs("photos", "drawings")
     Image.new("L", (8, 8)).save(folders / "input" / "drawings" / "new.png")
@@ -357,4 +355,4 @@ def test_start_anew(room, features, folders):
 
 @pytest.mark.parametrize(("width", "judge"), [(8, 16), (16, 32), (24, 32), (32, 64), (64, 64), (128, 64)])
 def test_judge_width(room, width, judge):
-    assert room("nodes.training_parts").judge_width(width) == judge
+    assert room("nodes.parts.training").judge_width(width) == judge

@@ -142,7 +142,7 @@ def test_golden_run(prior, room, jump, golden):
     settings = meta["args"]
     weights = load_file(golden / "invbyinv" / "weights_infodraw_nb1.safetensors")
     expert = room("networks").build({name: value.float() for name, value in weights.items()})
-    draw = room("guidance.extractors").extractor("tiny", room("host").network_patcher(expert))
+    draw = room("pictures.extractors").extractor("tiny", room("host").network_patcher(expert))
     sketch, exemplar = (tensors[name].movedim(1, -1) for name in ("ref", "src"))
     noises = (tensors[f"noise{i:03d}"] for i in itertools.count())
     visited = iter(meta["visited_steps_stage_t"])
@@ -365,7 +365,7 @@ def test_ilvr_on_every_family(doors, models, room, family, level):
     model, latent = models[family], guide(family, batch=2)
     sigmas = ladder(room, model, 0.6, 10)
     reference = guide(family, seed=9)["samples"]
-    low = room("guidance.lowpass").low_pass
+    low = room("pictures.lowpass").low_pass
     plain = room("nodes.sdedit").SketchSDESampler.execute("small", "host")[0]
     far = (low(run(model, family, plain, sigmas, latent) - reference, grid=2)).square().mean()
     sampler = replacing(doors, reference, level=level)

@@ -12,17 +12,17 @@ import sketchgan_golden
 
 @pytest.fixture(scope="module")
 def ae(room):
-    return room("networks.sketchgan_ae")
+    return room("networks.sketchgan.autoencoder")
 
 
 @pytest.fixture(scope="module")
 def gan(room):
-    return room("networks.sketchgan_gan")
+    return room("networks.sketchgan.refiner")
 
 
 @pytest.fixture(scope="module")
 def tom(room):
-    return room("networks.tom")
+    return room("networks.sketchgan.tom")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def networks(room):
 
 @pytest.fixture(scope="module")
 def files(room):
-    return room("networks.sketchgan")
+    return room("networks.sketchgan.whole")
 
 
 @pytest.fixture(scope="module")
@@ -43,12 +43,12 @@ def published():
 
 @pytest.fixture(scope="module")
 def data(room):
-    return room("guidance.gan_data")
+    return room("training.photos")
 
 
 @pytest.fixture(scope="module")
 def batches(room):
-    return room("guidance.gan_batches")
+    return room("training.batches")
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def nest(room, monkeypatch):
 
 @pytest.fixture(scope="module")
 def drawings(room):
-    return room("guidance.drawings")
+    return room("pictures.drawings")
 
 
 @pytest.fixture(scope="module")

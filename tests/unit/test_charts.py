@@ -9,7 +9,7 @@ from PIL import Image
 
 @pytest.fixture(scope="module")
 def charts(room):
-    return room("guidance.charts")
+    return room("pictures.charts")
 
 
 def has_colour(picture, colour, at_least=1):

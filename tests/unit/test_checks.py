@@ -8,7 +8,7 @@ import torch
 
 @pytest.fixture
 def checks(room):
-    return room("guidance.checks")
+    return room("pictures.fit")
 
 
 def test_batches_pair(checks):

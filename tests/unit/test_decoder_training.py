@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 @pytest.fixture(scope="module")
 def training(room):
-    return room("starter.train_decoder")
+    return room("starter.training.decoder")
 
 
 @pytest.fixture(scope="module")
@@ -106,7 +106,7 @@ def test_pictures_match_their_latents(training, batch):
 
 def test_only_the_decoder_changes_in_the_file(training, room, whole, batch, tmp_path):
     notes = {"latent_rgb_factors": [[1.0, 2.0, 3.0]] * 4}
-    room("starter.training").learn(
+    room("training.supervised").learn(
         training.DecodingLesson(whole, notes),
         lambda steps: iter([batch] * 9),
         name="decoder",

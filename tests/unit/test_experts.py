@@ -31,12 +31,12 @@ def patcher(networks):
 
 @pytest.fixture(scope="module")
 def looks(room):
-    return room("guidance.features")
+    return room("pictures.features")
 
 
 @pytest.fixture
 def gradients(room):
-    with room("guidance.frozen").gradients():
+    with room("networks.frozen").gradients():
         yield
 
 
@@ -115,7 +115,7 @@ def test_narrow_extractor_is_the_same_network(networks, room):
 @pytest.mark.parametrize("size", [(32, 32), (33, 47), (5, 3), (1, 70), (100, 9)])
 @pytest.mark.parametrize("kind", ["network", "edges"])
 def test_extractor_draws_any_size(room, patcher, recorded, gradients, kind, size):
-    extractors = room("guidance.extractors")
+    extractors = room("pictures.extractors")
     choice = (
         extractors.EDGES if kind == "edges" else extractors.extractor("x", patcher(recorded("weights_infodraw_nb1")))
     )
@@ -132,7 +132,7 @@ def test_extractor_draws_any_size(room, patcher, recorded, gradients, kind, size
 
 def test_a_frozen_extractor_is_never_changed(room, patcher, recorded):
     """Weights loaded in inference mode, as the host does it, still pass gradients on and stay as they are."""
-    extractors, frozen = room("guidance.extractors"), room("guidance.frozen")
+    extractors, frozen = room("pictures.extractors"), room("networks.frozen")
     with torch.inference_mode():
         held = patcher(recorded("weights_infodraw_nb1"))
         before = {key: value.clone() for key, value in held.model.state_dict().items()}
@@ -150,7 +150,7 @@ def test_a_frozen_extractor_is_never_changed(room, patcher, recorded):
 
 @pytest.fixture(scope="module")
 def draw_edges(room):
-    return room("guidance.edges").draw_edges
+    return room("pictures.edges").draw_edges
 
 
 def test_edges_follow_the_contours_of_the_starter_world(room, draw_edges):
@@ -241,7 +241,7 @@ def test_published_keys(networks, golden):
 def test_feature_distances(room, looks, patcher, recorded, gradients, metric):
     """The recorded stand-in for VGG is two filters with a pool between; its last ReLU is what was compared."""
     known = {k.split("/")[1]: v for k, v in recorded("step_feature").items() if k.startswith(f"stub_{metric}/")}
-    call = room("guidance.frozen").Frozen(
+    call = room("networks.frozen").Frozen(
         patcher(recorded("weights_featstub")), lambda net, x: net(x, ("relu2_1",)), ("features",)
     )
     stub = looks.Features("stub", call, "vgg", ("relu2_1",), lambda x: x, published=True)
@@ -260,10 +260,10 @@ def test_lpips(room, looks, patcher, recorded, gradients):
     held = patcher(
         {"features.0.weight": stored["conv.weight"], "features.0.bias": stored["conv.bias"], "lin.0": stored["lin"]}
     )
-    call = room("guidance.frozen").Frozen(held, lambda net, x: net(x))
+    call = room("networks.frozen").Frozen(held, lambda net, x: net(x))
     stub = looks.Features("stub", call, "vgg", ("relu1_1",), lambda x: x, published=True)
     distance = stub.perceptual().open("cpu")
-    draw = room("guidance.extractors").extractor("x", patcher(recorded("weights_infodraw_nb1"))).open("cpu")
+    draw = room("pictures.extractors").extractor("x", patcher(recorded("weights_infodraw_nb1"))).open("cpu")
 
     t = int(known["t"][0])
     beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 @pytest.fixture(scope="module")
 def training(room):
-    return room("starter.train_experts")
+    return room("starter.training.experts")
 
 
 @pytest.fixture(scope="module")

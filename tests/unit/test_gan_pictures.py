@@ -10,7 +10,7 @@ import torch
 
 @pytest.fixture(scope="module")
 def pictures(room):
-    return room("guidance.gan_pictures")
+    return room("pipelines.sketchgan")
 
 
 def style(pictures, batch=1, width=8, seed=0):
@@ -100,7 +100,7 @@ def test_collages(pictures):
 @pytest.mark.parametrize("kind", ["art", "shoe", "face"])
 def test_noise_is_a_pictures_own(pictures, room, kind):
     """What a seed draws does not depend on the pictures beside it, nor on torch's own generator."""
-    network = room("networks.sketchgan_gan").refiner(kind, width=8, size=128, device="meta")
+    network = room("networks.sketchgan.refiner").refiner(kind, width=8, size=128, device="meta")
     noise, flips = pictures.draws(network, [5, 6, 7])
     assert [tuple(x.shape) for x in noise] == network.noise_shapes(3)
     torch.manual_seed(123)

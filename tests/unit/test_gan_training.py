@@ -25,12 +25,12 @@ TESTS = Path(__file__).resolve().parents[1]
 
 @pytest.fixture(scope="module")
 def lessons(room):
-    return room("guidance.gan_lessons")
+    return room("training.sketchgan.lessons")
 
 
 @pytest.fixture(scope="module")
 def training(room):
-    return room("guidance.gan_training")
+    return room("training.loop")
 
 
 # --- runs -------------------------------------------------------------------------------------------------------------
@@ -423,7 +423,7 @@ def test_rates_follow_the_plan(nest, lessons, data):
 
 
 def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
-    runs, drawing = room("guidance.gan_runs"), room("guidance.gan_drawing")
+    runs, drawing = room("training.sketchgan.runs"), room("training.sketchgan.extractor")
     pictures = nest.pictures()
     sketches = data.Arrays(np.repeat(pictures.drawings[0][..., None], 3, -1), [])
 
@@ -469,7 +469,7 @@ def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
 
 def test_sets_are_drawn_and_trained_on(room, data, training, tmp_path):
     """7: names, and paper 1 and ink -1, from the drawing of photos to the batch."""
-    sets, extractors = room("guidance.gan_sets"), room("guidance.extractors")
+    sets, extractors = room("training.sketchgan.sets"), room("pictures.extractors")
     (tmp_path / "photos").mkdir()
     for i in range(3):
         picture = Image.new("RGB", (60, 40), (200, 220, 240))

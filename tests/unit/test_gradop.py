@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 @pytest.fixture(scope="module")
 def painters(room):
-    return room("guidance.painters")
+    return room("pictures.painters")
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import sketchgan_golden as known
 
 @pytest.fixture(scope="module")
 def metrics(room):
-    return room("guidance.image_metrics")
+    return room("pictures.metrics")
 
 
 def normal(count, size, seed, shift=0.0, scale=1.0):
@@ -212,7 +212,7 @@ def test_what_inception_sees(inception, room):
     """The published way: 299 x 299 from any shape, bilinear, not smoothed. size comes first."""
     from types import SimpleNamespace
 
-    looks, gradients = room("guidance.features"), room("guidance.frozen").gradients
+    looks, gradients = room("pictures.features"), room("networks.frozen").gradients
     network = room("networks").build(inception.state_dict())
     known_features = looks.features("net.pth", SimpleNamespace(model=network))
     x = torch.rand(1, 3, 320, 420, generator=torch.Generator().manual_seed(1))

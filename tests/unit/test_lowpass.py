@@ -12,7 +12,7 @@ TOLERANCE = 1e-6  # seen: 1.2e-7; the matrices are equal bit by bit
 
 @pytest.fixture
 def lowpass(room):
-    return room("guidance.lowpass")
+    return room("pictures.lowpass")
 
 
 @pytest.fixture(scope="module")

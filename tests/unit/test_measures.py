@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 @pytest.fixture(scope="module")
 def measures(room):
-    return room("guidance.measures")
+    return room("pictures.measures")
 
 
 def world(count, seed, height=64, width=64):

@@ -12,7 +12,7 @@ from PIL import Image, ImageFilter
 
 @pytest.fixture(scope="module")
 def painters(room):
-    return room("guidance.painters")
+    return room("pictures.painters")
 
 
 def landscape(height: int, width: int, batch: int = 1, seed: int = 0) -> torch.Tensor:

@@ -10,12 +10,12 @@ HEADS, WIDE, PIXELS, WORDS = 3, 8, 24, 11
 
 @pytest.fixture(scope="module")
 def attention(room):
-    return room("guidance.attention")
+    return room("guidance.regions.attention")
 
 
 @pytest.fixture(scope="module")
 def regions(room):
-    return room("guidance.regions")
+    return room("guidance.regions.regions")
 
 
 def qkv(batch=2, seed=0, words=WORDS, dtype=torch.float64):

@@ -13,12 +13,12 @@ SPECIAL = {START, END, PAD}
 
 @pytest.fixture(scope="module")
 def regions(room):
-    return room("guidance.regions")
+    return room("guidance.regions.regions")
 
 
 @pytest.fixture(scope="module")
 def palettes(room):
-    return room("guidance.palettes")
+    return room("pictures.palettes")
 
 
 def tokenize(prompt, size=8):
@@ -259,7 +259,7 @@ def test_soft_borders(palettes):
 
 
 def test_pictures_with_words(room, palettes):
-    pictures = room("guidance.region_pictures")
+    pictures = room("pictures.overlays")
     masks = palettes.masks(painting(), [BLUE, GREEN], 0.1)
     shown = pictures.show_regions(painting(), list(masks), [BLUE, GREEN], ["lake", "trees"])
     assert shown.shape == (1, 512, 512, 3)
@@ -275,7 +275,7 @@ def test_pictures_with_words(room, palettes):
 
 
 def test_words_stand_inside_of_their_region(room):
-    pictures = room("guidance.region_pictures")
+    pictures = room("pictures.overlays")
     ring = torch.zeros(200, 100)
     ring[20:180, 10:90] = 1
     ring[60:150, 30:90] = 0

@@ -15,7 +15,7 @@ SIDES = (16, 32, 64)
 
 @pytest.fixture(scope="module")
 def losses(room):
-    return room("guidance.gan_losses")
+    return room("training.sketchgan.losses")
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +78,7 @@ def test_grams(losses, recorded):
 def test_restyled_content(losses, room, recorded):
     tensors, _ = recorded
     x, y = tensors["gram_x"], tensors["gram_y"]
-    assert (room("guidance.style").adain(x, y) - tensors["adain_xy"]).abs().max() < 1e-5
+    assert (room("pictures.style").adain(x, y) - tensors["adain_xy"]).abs().max() < 1e-5
     assert float(losses.restyled_content(tensors["adain_xy"], x, y)) < 1e-9
 
 
@@ -88,12 +88,12 @@ def test_gram_stack_of_the_recorded_maps(room, losses, golden):
     vgg = known.fill(room("networks.vgg").VGG(widths=stages), "vgg.", 14, 1.4)
     with torch.no_grad():
         photo, sketch = (known.grown(tensors[f"in.{name}_thumb"], 128) for name in ("content", "style"))
-        maps = room("networks.tom").taps(vgg, sketch, 128)
-        of_photo = room("networks.tom").taps(vgg, photo, 128)
+        maps = room("networks.sketchgan.tom").taps(vgg, sketch, 128)
+        of_photo = room("networks.sketchgan.tom").taps(vgg, photo, 128)
         stack = losses.gram_stack(maps[1:4], 48)
     expected = torch.cat([tensors[f"gram_pooled_{i}"] for i in (2, 3, 4)], 1)
     assert (stack - expected).abs().max() < 1e-5
-    restyled = room("guidance.style").adain(of_photo[2], maps[2])
+    restyled = room("pictures.style").adain(of_photo[2], maps[2])
     assert (restyled - tensors["adain_3"]).abs().max() < 1e-5
 
 
@@ -109,7 +109,7 @@ def test_perceptual_loss(room, losses):
     weights = known.weights(shapes, "vgg16.", 42, 1.4)
     weights |= {f"lin.{i}": tensors[f"lin.lin{i}.model.1.weight"].flatten() for i in range(5)}
     held = SimpleNamespace(model=room("networks").build(weights))
-    percept = losses.perceptual(room("guidance.features").features("vgg", held), "cpu")
+    percept = losses.perceptual(room("pictures.features").features("vgg", held), "cpu")
     a, b = (known.grown(tensors[f"{name}_thumb"], 64).float() for name in "ab")
     with torch.no_grad():
         assert percept(a, b).flatten().tolist() == pytest.approx(tensors["lpips"].flatten().tolist(), rel=1e-4)

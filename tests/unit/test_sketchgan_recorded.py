@@ -107,7 +107,7 @@ def test_full_width_autoencoder(networks, published):
 
 def test_blocks(room):
     """Mask injection, squeeze and excite, and both residual blocks, whose second training call is another."""
-    layers = room("networks.sketchgan_layers")
+    layers = room("networks.sketchgan.layers")
     tensors, _ = known.recorded("ae_nfc8")
     make = layers.Layers(spectral=True)
 

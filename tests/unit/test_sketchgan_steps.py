@@ -17,12 +17,12 @@ SKETCHES = ("org", "bold", "erased", "erased_bold")
 
 @pytest.fixture(scope="module")
 def ae_steps(room):
-    return room("guidance.gan_ae_steps")
+    return room("training.sketchgan.autoencoder")
 
 
 @pytest.fixture(scope="module")
 def gan_steps(room):
-    return room("guidance.gan_steps")
+    return room("training.sketchgan.generator")
 
 
 def stub(a, b):
@@ -287,13 +287,13 @@ def test_gan_steps_of_other_kinds_and_sizes(ae, ae_steps, gan, gan_steps, kind, 
     assert not any(value.grad is None for value in discriminator.parameters())
 
 
-def test_flips_of_a_training_batch_go_together(gan, gan_steps):
+def test_flips_of_a_training_batch_go_together(room, gan, gan_steps):
     network = gan.refiner("face", width=8, size=128)
     random = torch.Generator().manual_seed(0)
     flips = torch.stack([gan_steps.draw_gan(network, 3, random).flips for _ in range(40)])
     assert (flips == flips[:, :1]).all()
     assert len({tuple(row.tolist()) for row in flips[:, 0]}) == 4
-    noise, own = gan_steps.draw_noise(network, 3, torch.Generator().manual_seed(1))
+    noise, own = room("pipelines.sketchgan").draw_noise(network, 3, torch.Generator().manual_seed(1))
     assert [tuple(x.shape) for x in noise] == network.noise_shapes(3)
     assert own.shape == (3, 2)
 
@@ -326,7 +326,7 @@ def test_tom_looks_through_the_packs_feature_network(room, gan_steps, ae_steps, 
     """Any VGG of five stages serves, without ever being changed; others are refused."""
     from types import SimpleNamespace
 
-    features = room("guidance.features").features
+    features = room("pictures.features").features
     torch.manual_seed(0)
     vgg = room("networks.vgg").VGG(widths=((4,), (8,), (12,), (16,), (16,))).eval().requires_grad_(False)
     held = SimpleNamespace(model=vgg)

@@ -79,7 +79,7 @@ def test_a_hundred_renders_a_second(world):
 
 
 def test_training_goes_on_where_it_stopped(room, tmp_path, capsys):
-    train, folder = room("starter.train_prior"), tmp_path / "run"
+    train, folder = room("starter.training.prior"), tmp_path / "run"
     usual = ["--folder", str(folder), "--size", "16", "--scenes", "250", "--batch", "2", "--save-every", "0"]
     train.main([*usual, "--images", "4"])
     first = load_file(folder / "prior.safetensors")

@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 
 @pytest.fixture
 def style(room):
-    return room("guidance.style")
+    return room("pictures.style")
 
 
 @pytest.fixture(scope="module")
@@ -71,7 +71,7 @@ def test_restyled_has_colours_and_contrast(style, room):
     result = style.restyle(content, exemplar)
     assert result.shape == content.shape
     assert (result.mean((2, 3)) - exemplar.mean((2, 3))).abs().max() < 0.02
-    low = room("guidance.lowpass").low_pass
+    low = room("pictures.lowpass").low_pass
 
     def grain(x):
         return float((x - low(x, grid=16)).std())

@@ -31,12 +31,12 @@ TINY = {
 
 @pytest.fixture(scope="module")
 def training(room):
-    return room("starter.train_text")
+    return room("starter.training.text")
 
 
 @pytest.fixture(scope="module")
 def coding(room):
-    return room("starter.train_vae")
+    return room("starter.training.vae")
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("keep", [0.0, 0.9])
 def test_an_interrupted_run_goes_on_to_the_bit(training, room, scenes, tmp_path, keep):
     """A clock that stands still but for a minute a step makes runs repeatable."""
-    learn = room("starter.training").learn
+    learn = room("training.supervised").learn
 
     def run(folder, stop):
         folder.mkdir(exist_ok=True)
@@ -185,7 +185,7 @@ def test_an_interrupted_run_goes_on_to_the_bit(training, room, scenes, tmp_path,
 
 def test_export_says_what_a_loader_needs(training, room, scenes, tmp_path):
     lesson = prompts(training)
-    room("starter.training").export(lesson.weights(), tmp_path / "text.safetensors", lesson.notes())
+    room("training.supervised").export(lesson.weights(), tmp_path / "text.safetensors", lesson.notes())
     weights = load_file(tmp_path / "text.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
     assert {key.split(".")[0] for key in weights} == {"unet", "text"}
@@ -208,7 +208,7 @@ def test_crops_and_prompts_can_be_taken_up(training, coding, room, scenes):
 
 
 def test_captions_vary_within_their_words(room):
-    captions, text = room("starter.captions"), room("networks.text")
+    captions, text = room("starter.training.captions"), room("networks.text")
     scenes = room("starter.world").render_batch(range(12), 16)
     rng, words = np.random.default_rng(0), text.Words(captions.vocabulary())
     assert all(set(scene.caption.split(", ")) <= set(captions.VARIANTS) for scene in scenes)

@@ -1,0 +1,104 @@
+"""Files that are whole or not there: atomic writes, a lock, weights as .safetensors."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import torch
+from safetensors.torch import load, save
+from torch import Tensor
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Writes a file atomically: a kill or a power cut in between leaves the old one whole."""
+    write(path, lambda file: file.write(content))
+
+
+def replace_torch(path: Path, content: Mapping[str, Any]) -> None:
+    """As `replace`, in the format that torch.load reads with weights_only."""
+    write(path, lambda file: torch.save(dict(content), file))
+
+
+def write(path: Path, put: Callable[[IO[bytes]], Any]) -> None:
+    """Lets `put` write to a temporary file of this process, which then takes the place of `path`.
+
+    If `put` fails, the temporary file is deleted and `path` stays as it was."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            put(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def replace_weights(path: Path, weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool = False) -> None:
+    """As `replace`, with what `packed` gives."""
+    replace(path, packed(weights, notes, half))
+
+
+def packed(weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool = False) -> bytes:
+    """A .safetensors file as bytes. half: floats as fp16. notes: its metadata, text as it is, the rest as JSON."""
+    metadata = {key: note if isinstance(note, str) else json.dumps(note) for key, note in notes.items()}
+
+    def plain(value: Tensor) -> Tensor:
+        value = value.detach().cpu()
+        return (value.half() if half and value.is_floating_point() else value).contiguous().clone()
+
+    return save({key: plain(value) for key, value in weights.items()}, {"format": "pt", **metadata})
+
+
+def read_weights(path: Path) -> dict[str, Tensor]:
+    """The tensors of a .safetensors file, read into memory: Windows cannot replace a mapped file."""
+    return load(path.read_bytes())
+
+
+class Locked(Exception):
+    """Another process holds the lock."""
+
+
+@contextmanager
+def locked(folder: Path, *siblings: Path) -> Iterator[None]:
+    """Keeps `folder`, and the files `siblings` outside it, for this process alone. The system lifts the lock when the
+    process ends, however it ends. Temporary files that a killed process left are deleted first.
+
+    Locked: another process has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("ab") as lock:
+        try:
+            _lock(lock)
+        except (BlockingIOError, PermissionError) as error:
+            raise Locked(str(folder)) from error
+        except OSError:  # some network drives have no locks
+            pass
+        left = list(folder.glob("*.part"))
+        for path in siblings:
+            left += path.parent.glob(f"{glob.escape(path.stem)}*.part")
+        for path in left:
+            if path.suffixes[-2:-1] and path.suffixes[-2][1:].isdecimal():  # the name that `write` gives
+                path.unlink(missing_ok=True)
+        yield
+
+
+def _lock(file: IO[bytes]) -> None:
+    """OSError: another process has the lock, or the drive has no locks."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        file.seek(0)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

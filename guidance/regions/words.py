@@ -1,0 +1,97 @@
+"""Words of regions in a CLIP's hands: prompts encoded with their regions, and phrases found in a CONDITIONING."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from ... import host
+from .patch import REGIONS, TOKENS
+from .regions import Placed, Pull, Reader, Regions, find, place, tokens_of
+
+SAME, OTHER = 0.9, 1 / 3
+"""The share of two vectors' numbers that agree: above SAME they are one, below OTHER clearly two. The smaller of SDXL's
+encoders makes 3/8 of the numbers."""
+
+
+def reader_of(clip: Any) -> Reader:
+    """How a CLIP reads. ValueError: there is none."""
+    if clip is None:
+        raise ValueError("No CLIP came: the checkpoint has no text encoder. Load one with Load CLIP.")
+    return Reader(clip.tokenize, host.unknown_tokens(clip))
+
+
+def encode(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, str]:
+    """CONDITIONING of the prompt that carries its regions, and what to say about them."""
+    text, tokens, named = place(prompt, given, reader_of(clip))
+    lines = [
+        f"{one.region.phrase}: token {', '.join(map(str, one.positions))}"
+        + ("" if one.region.mask.any() else ", but its mask is empty: no effect")
+        for one in named
+    ]
+    if text != prompt:
+        lines.append(f"The prompt lacked words of regions, so it is now: {text}")
+    carried: dict[str, Any] = {TOKENS: tokens_of(tokens)}
+    if named:
+        carried[REGIONS] = Placed(named, pull)
+    return clip.encode_from_tokens_scheduled(tokens, add_dict=carried), "\n".join(lines) or "no regions"
+
+
+def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str]) -> list[tuple[int, ...]]:
+    """Where each phrase stands in the CONDITIONING: by the prompt's text, or by the tokens that it carries.
+
+    ValueError: a prompt of another length than the conditioning's, or that is clearly another text (see `is_other`),
+    several prompts in one, or a phrase that it does not have or that the CLIP does not know.
+    """
+    reader = reader_of(clip)
+    given = reader.tokenize(prompt) if prompt.strip() else None
+    text = tokens_of(given) if given is not None else None
+    held = {values.get(TOKENS, ()) if text is None else text for _, values in conditioning}
+    counts = sorted({context.shape[1] for context, _ in conditioning})
+    if len(held) > 1 or len(counts) > 1:
+        raise ValueError("The conditioning combines several prompts. Connect one of them alone.")
+    tokens = held.pop()
+    if [len(tokens)] != counts:
+        raise ValueError(
+            f"The conditioning has {counts[0]} tokens and its prompt {len(tokens)}. Write the conditioning's own text "
+            "into prompt, or connect the conditioning of Cross-Attention Region Map, which notes it."
+        )
+    if given is not None and is_other(clip, given, [context for context, _ in conditioning]):
+        raise ValueError(
+            "The conditioning, or a part of it, was not made of the text in prompt. Write its own text there, or leave "
+            "prompt empty where it comes from Cross-Attention Region Map."
+        )
+    special = reader.special()
+    places = [find(tokens, reader.words(phrase), special) for phrase in phrases]
+    absent = [phrase for phrase, found in zip(phrases, places, strict=True) if not found]
+    if absent:
+        raise ValueError(f"The prompt does not have: {', '.join(absent)}. Choose words that stand in it.")
+    return places
+
+
+def is_other(clip: Any, tokens: dict[str, list[list[tuple]]], contexts: list[Tensor]) -> bool:
+    """Whether one of a CONDITIONING's contexts [B, n, width] is clearly of another text than these n tokens, as
+    clip.tokenize gives them.
+
+    The last vector of a chunk has seen all of its words and has no weight, so it tells the text; but a LoRA or clip
+    skip changes it too. In a CLIP the first vector sees no word: where it agrees, the encoder is the same. So what
+    another encoder has made passes, and so does what only one of SDXL's two encoders has read otherwise. An encoder
+    whose first vector sees the words (the starter's) has no such settings: there the last one decides alone.
+    """
+    own, empty = (clip.encode_from_tokens(one)[:1].float().cpu() for one in (tokens, clip.tokenize("")))
+    length = own.shape[1] // len(next(iter(tokens.values())))
+    sees_words = agree(empty[:, :1], own[:, :1]) <= SAME
+    for context in contexts:
+        given = context[:1].float().cpu()
+        if given.shape == own.shape and (sees_words or agree(given[:, ::length], own[:, ::length]) > SAME):
+            ends = slice(length - 1, None, length)
+            if agree(given[:, ends], own[:, ends]) < OTHER:
+                return True
+    return False
+
+
+def agree(given: Tensor, own: Tensor) -> float:
+    """The share of numbers that agree but for rounding, in the worst of the vectors: [1, vectors, width] each."""
+    near = (given - own).abs() <= 0.01 * own.abs().median()
+    return float(near.float().mean(-1).min())

@@ -1,0 +1,303 @@
+"""Doors for the networks that judge a picture: extractors that draw its lines, feature networks that look at it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host, networks
+from ..networks.frozen import gradients, ordinary
+from ..pictures.extractors import EDGES, Extractor, extractor
+from ..pictures.features import TAPS, Domain, Features, clip_vision_features, features
+from .parts.folders import model_state
+from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
+
+EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
+CONNECTED = "the connected clip_vision"
+STARTER_EXTRACTOR, STARTER_FEATURES = WEIGHTS / "extractor.safetensors", WEIGHTS / "features.safetensors"
+FEEDING = {"as trained": False, "as published": True}
+PAPER = ("Inversion-by-Inversion", "InvBy")
+
+host.register_model_folder(EXTRACTORS)
+host.register_model_folder(FEATURES)
+ExtractorSocket = io.Custom("SKETCH_EXTRACTOR")
+FeaturesSocket = io.Custom("SKETCH_FEATURES")
+
+
+class SketchExtractorLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchExtractorLoader",
+            display_name="Load Sketch Extractor",
+            category="sketch/loaders",
+            description="What draws the lines of a picture, so that a shape energy can compare them with your sketch: "
+            "smooth edges without any weights, the small built-in network, InformativeDrawings, or a sketch GAN's TOM.",
+            search_aliases=[
+                *(*PAPER, "InformativeDrawings", "line art", "lineart", "photo to sketch", "edge detection"),
+                *("TOM", "Self-Supervised Sketch-to-Image"),
+            ],
+            inputs=[
+                io.Combo.Input(
+                    "extractor",
+                    options=[EDGES.name, *_built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
+                    tooltip="Edges need no weights and work on any picture. The built-in network knows landscapes "
+                    "of the starter. Or an InformativeDrawings or TOM file in models/sketch_extractors (.safetensors, "
+                    ".sft, .pt, .pth, .ckpt).",
+                ),
+                FeaturesSocket.Input(
+                    "features",
+                    optional=True,
+                    tooltip="Only for a TOM file that brings no feature network along, as published ones: the VGG it "
+                    "was trained on (VGG16), from Load Sketch Features. Anything else ignores it.",
+                ),
+            ],
+            outputs=[
+                ExtractorSocket.Output(
+                    "extractor",
+                    display_name="extractor",
+                    tooltip="For Shape Energy, Shape Inversion and Photo to Sketch.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, extractor: str | None = None) -> bool | str:
+        return extractor == EDGES.name or is_there(
+            "sketch extractor", EXTRACTORS, extractor, STARTER, STARTER_EXTRACTOR
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, extractor: str | None, **_: Any) -> str:
+        return model_state(EXTRACTORS, extractor)
+
+    @classmethod
+    def execute(cls, extractor: str, features: Features | Domain | None = None) -> io.NodeOutput:
+        return io.NodeOutput(load_extractor(extractor, features))
+
+
+class SketchFeatureLoader(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchFeatureLoader",
+            display_name="Load Sketch Features",
+            category="sketch/loaders",
+            description="A frozen network that compares pictures by what it sees in them: the small built-in one, CLIP "
+            "RN50 or RN101, VGG, LPIPS, InceptionV3, EGSDE's domain extractor, or any CLIP vision model.",
+            search_aliases=[*PAPER, "CLIP RN101", "VGG16", "LPIPS", "InceptionV3", "DSE", "EGSDE", "perceptual"],
+            inputs=[
+                io.Combo.Input(
+                    "features",
+                    options=[*_built_in(STARTER_FEATURES), *host.model_files(FEATURES), CONNECTED],
+                    tooltip="The built-in network was trained on the starter's landscapes. Files stand in "
+                    "models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt). A clip_vision goes first.",
+                ),
+                io.Combo.Input(
+                    "taps",
+                    options=list(TAPS),
+                    advanced=True,
+                    tooltip="Which layers of CLIP ResNets and VGG are compared. intended: after each stage. published: "
+                    "what Inversion-by-Inversion's release really took: earlier CLIP layers, VGG's last pool.",
+                ),
+                io.Combo.Input(
+                    "feeding",
+                    options=list(FEEDING),
+                    advanced=True,
+                    tooltip="as trained: pictures are normalised as the network knows them. as published: fed in -1..1 "
+                    "where 0..1 was meant, and the noisy state is compared; CLIP's pull is then next to nothing.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=0,
+                    min=0,
+                    max=1024,
+                    step=32,
+                    advanced=True,
+                    tooltip="Shorter side that CLIP and InceptionV3 see pictures at, and the most that VGG does, 32 to "
+                    "1024 px. 0: CLIP 224, InceptionV3 299, the built-in 128, other VGG any size. Not for clip_vision.",
+                ),
+                io.ClipVision.Input(
+                    "clip_vision",
+                    optional=True,
+                    tooltip="A CLIP, SigLIP or DINO vision model from Load CLIP Vision, instead of a file.",
+                ),
+            ],
+            outputs=[
+                FeaturesSocket.Output(
+                    "features",
+                    display_name="features",
+                    tooltip="For Appearance Energy, the metric lpips of Shape Energy, and (EGSDE's) Domain Energy.",
+                )
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, features: str | None = None) -> bool | str:
+        return features == CONNECTED or is_there("feature network", FEATURES, features, STARTER, STARTER_FEATURES)
+
+    @classmethod
+    def fingerprint_inputs(cls, features: str | None, **_: Any) -> str:
+        return model_state(FEATURES, features)
+
+    @classmethod
+    def execute(cls, features: str, taps: str, feeding: str, size: int, clip_vision: Any = None) -> io.NodeOutput:
+        if clip_vision is not None:
+            return io.NodeOutput(clip_vision_features("CLIP vision", clip_vision))
+        return io.NodeOutput(load_features(features, taps, FEEDING[feeding], size))
+
+
+class SketchPhotoToSketch(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchPhotoToSketch",
+            display_name="Photo to Sketch",
+            category="sketch/drawing",
+            description="Draws a photograph in dark lines on white, with the very extractor that a shape energy uses: "
+            "see what the energy sees, or make a sketch to start from.",
+            search_aliases=[*PAPER, "line art", "lineart preprocessor", "edges", "InformativeDrawings", "sketch"],
+            inputs=[
+                io.Image.Input("image", tooltip="Photographs of any size; each of a batch is drawn by itself."),
+                ExtractorSocket.Input(
+                    "extractor",
+                    optional=True,
+                    tooltip="What draws, from Load Sketch Extractor. Left open: edges, which need no weights.",
+                ),
+                io.Float.Input(
+                    "threshold",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    advanced=True,
+                    tooltip="0: lines as soft as they were drawn. Up to 1: all that is brighter becomes paper, the "
+                    "rest ink. Published with TOM: 0.7.",
+                ),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "sketch",
+                    display_name="sketch",
+                    tooltip="The drawings, of the same size and batch: 1 is paper, 0 is ink, the same in all channels.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, image: Tensor, extractor: Extractor = EDGES, threshold: float = 0.0) -> io.NodeOutput:
+        progress = ProgressBar(len(image))  # its updates are where Cancel is heard
+        drawn = []
+        device = room_to_draw(extractor, image.shape[1] * image.shape[2], image.device)
+        with gradients():
+            draw = extractor.open(device)
+            for photo in image:
+                seen = ordinary(photo[None, ..., :3]).movedim(-1, 1).to(device, torch.float32).expand(-1, 3, -1, -1)
+                drawn.append(draw(seen).movedim(1, -1).expand(-1, -1, -1, 3).to(image.device))
+                progress.update(1)
+        sketch = torch.cat(drawn)
+        return io.NodeOutput((sketch > threshold).to(sketch.dtype) if threshold else sketch)
+
+
+def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> torch.device:
+    """Where an extractor draws, with room made for a photo of so many pixels; edges are drawn on `otherwise`."""
+    if extractor.network is None:
+        return otherwise
+    device = extractor.network.patcher.load_device
+    host.make_room(device, extractor.bytes_a_pixel * pixels)
+    return device
+
+
+# --- files ------------------------------------------------------------------------------------------------------------
+
+
+def load_extractor(name: str, features: Features | Domain | None = None) -> Extractor:
+    """The extractor behind one option of the loader. features: for a TOM that brings no feature network along."""
+    if name == EDGES.name:
+        return EDGES
+    path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
+    network: Any = read_network(path, ("extractor",), {}, copied=True)[0]
+    if getattr(network, "vgg", True) is None:
+        network = _with_features(os.path.basename(path), network, features)
+    if network.in_channels != 3:
+        raise ValueError(
+            f"A sketch extractor draws from 3 colour channels; '{os.path.basename(path)}' wants {network.in_channels}."
+        )
+    return extractor(name, host.network_patcher(network))
+
+
+def _with_features(name: str, tom: Any, features: Features | Domain | None) -> torch.nn.Module:
+    """A TOM together with the VGG of `features`, which it looks through.
+
+    ValueError: nothing, no VGG, or one of other widths than it was trained on.
+    """
+    from ..networks import vgg
+    from ..networks.sketchgan import tom as toms
+
+    if features is None:
+        raise ValueError(
+            f"'{name}' is a TOM without the feature network that it looks through. Connect the VGG it was trained on "
+            "(VGG16, from Load Sketch Features) to features."
+        )
+    if not isinstance(features, Features) or features.kind != "vgg":
+        raise ValueError(f"A TOM looks through a VGG, which '{features.name}' is not. Load VGG16 for features.")
+    weights = features.network.patcher.model.state_dict()
+    stages = vgg.config_from(weights, {})["widths"]
+    if len(stages) != 5 or stages[2][-1] != tom.in_channels:
+        seen = stages[2][-1] if len(stages) > 2 else "none"
+        raise ValueError(
+            f"'{name}' looks at the {tom.in_channels} channels of a VGG's third stage; '{features.name}' has {seen} of "
+            f"them in {len(stages)} stages. Connect the VGG it was trained on."
+        )
+    return networks.build(toms.with_features(tom.state_dict(), weights), ops=host.NETWORK_OPS)
+
+
+def load_features(name: str, taps: str = "intended", published: bool = False, size: int = 0) -> Features | Domain:
+    """The feature network behind one option of the loader."""
+    if name == CONNECTED:
+        raise ValueError(
+            f"'{CONNECTED}' is chosen, but nothing is connected: connect Load CLIP Vision, or choose a file."
+        )
+    path = starter_or_file("feature network", FEATURES, name, STARTER, STARTER_FEATURES)
+    network, stated = read_network(path, ("features", "domain"), {"num_head_channels": 64})
+    patcher = host.network_patcher(network)
+    return features(name, patcher, taps=taps, published=published, size=size or stated.get("image_size", 0))
+
+
+def usable(network: Features | Domain) -> Features:
+    """ValueError: a network that does not see pictures as they are."""
+    if isinstance(network, Domain):
+        raise ValueError(
+            f"'{network.name}' is a domain extractor, which sees noised pictures only. Load other features here."
+        )
+    if network.published:
+        raise ValueError(
+            f"'{network.name}' is fed as published by Inversion-by-Inversion, which is not how it was trained. Set "
+            "feeding to 'as trained' in Load Sketch Features."
+        )
+    return network
+
+
+def comparing(network: Features | Domain) -> Features:
+    """ValueError: as above, or a network that LPIPS cannot compare pictures by."""
+    network = usable(network)
+    if network.kind not in ("vgg", "clip"):
+        raise ValueError(
+            f"LPIPS compares maps of several layers, and '{network.name}' ({network.kind}) does not give them. Load an "
+            "LPIPS file, a VGG or the built-in features."
+        )
+    return network
+
+
+def _built_in(file: Path) -> list[str]:
+    return [STARTER] if file.is_file() else []
+
+
+NODES = [SketchExtractorLoader, SketchFeatureLoader, SketchPhotoToSketch]

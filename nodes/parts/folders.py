@@ -1,0 +1,63 @@
+"""Folders of pictures that nodes read: those in ComfyUI's input folder, and the samples that come with the pack."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import folder_paths
+
+from ..drawing import SAMPLES
+
+ITSELF = "."  # the input folder itself
+BUILT_IN = "samples (built in)"
+PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # which of the samples serve as what
+
+
+def input_folder(name: str) -> Path:
+    """The folder behind the widget's text. ValueError: not there, or outside ComfyUI's input folder."""
+    if name == BUILT_IN:
+        return SAMPLES
+    root = os.path.abspath(folder_paths.get_input_directory())
+    path = os.path.abspath(os.path.join(root, name))
+    if os.path.commonpath([root, path]) != root:
+        raise ValueError(f"'{name}' lies outside ComfyUI's input folder. Copy the pictures into a folder inside it.")
+    if not os.path.isdir(path):
+        raise ValueError(
+            f"There is no folder '{name}' in ComfyUI's input folder ({root}). Make one, or choose another."
+        )
+    return Path(path)
+
+
+def prefix_of(role: str, name: str) -> str:
+    """What the files begin with that serve as `role`; anything in a folder of one's own."""
+    return PREFIXES[role] if name == BUILT_IN else ""
+
+
+def are_there(*names: str | None) -> bool | str:
+    """True, or what is wrong with the first of these folders that cannot be read. None: a link, known when it runs."""
+    try:
+        for name in names:
+            if name is not None:
+                input_folder(name)
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def state_of(paths: Iterable[Path]) -> str:
+    """Changes when one of these files does, so that the host runs the node again."""
+    digest = hashlib.sha256()
+    for path in paths:
+        state = path.stat()
+        digest.update(f"{path} {state.st_size} {state.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def model_state(folder: str, *names: str | None) -> str:
+    """Changes when one of these options of a loader gets another file, see state_of. What is built in or missing does
+    not count. None: a link."""
+    paths = (folder_paths.get_full_path(folder, name) for name in names if name is not None)
+    return state_of(Path(path) for path in paths if path is not None)

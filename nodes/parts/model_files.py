@@ -1,0 +1,167 @@
+"""Model files: which one a loader's option stands for, what kind it is, and the network in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ... import host, networks
+
+WEIGHTS = host.PACK / "starter" / "weights"
+STARTER = "starter (built in)"
+SETTINGS = (
+    "num_heads",
+    "num_head_channels",
+    "norm_groups",
+    "use_new_attention_order",
+    "image_size",
+)  # what keys and shapes cannot tell
+
+# What people put here by mistake: a piece of a key name, what the file is then, and what to do with it.
+RELATIVES = (
+    ("lora_", "a LoRA", "Apply it with Load LoRA to the model it was made for."),
+    ("model.diffusion_model.", "a checkpoint of the Stable Diffusion kind", "Load it with Load Checkpoint instead."),
+    ("transformer_blocks", "a latent diffusion model", "Load it with Load Diffusion Model instead."),
+    ("decoder.conv_out.", "a VAE", "Load it with Load VAE instead."),
+)
+
+# A role of a layout: what such a file is called, and where it belongs.
+ROLES = {
+    "prior": ("a pixel prior", "Put it into models/sketch_priors and load it with Load Pixel Prior."),
+    "extractor": ("a sketch extractor", "Put it into models/sketch_extractors and load it with Load Sketch Extractor."),
+    "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
+    "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
+    "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
+    "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
+}
+VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
+MORE_RELATIVES = (
+    ("vision_model.encoder.", "a CLIP vision model", VISION),
+    ("visual.transformer.", "a CLIP vision model", VISION),
+    (
+        "lin0.model",
+        "the channel weights of LPIPS without its network",
+        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
+    ),
+    *RELATIVES,
+)
+
+
+def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Path) -> str:
+    """The path behind one option of a loader: the built-in `weights` for the option `starter`, else a model file."""
+    if name != starter:
+        return host.model_file(role, folder, name)
+    if not weights.is_file():
+        raise ValueError(f"The built-in weights are missing ({weights}): the pack is incomplete, install it again.")
+    return str(weights)
+
+
+def is_there(role: str, folder: str, name: str | None, starter: str, weights: Path) -> bool | str:
+    """True, or the sentence for a file that is not there; the host would only say that it is not in its list.
+
+    name: None while another node is to give it. The rest: see starter_or_file.
+    """
+    try:
+        if name is not None:
+            starter_or_file(role, folder, name, starter, weights)
+    except ValueError as error:
+        return str(error)
+    return True
+
+
+def read_network(
+    path: str, roles: tuple[str, ...], hints: Mapping[str, Any], *, copied: bool = False
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The network in a file, of one of these roles, and what the file states about itself.
+
+    copied: the weights do not stay tied to the file. Otherwise it is mapped, and Windows lets no training replace it.
+
+    ValueError: it holds something else, or a variant that cannot be run here.
+    """
+    name = os.path.basename(path)
+    if _is_program(path):
+        raise ValueError(
+            f"'{name}' is a TorchScript program, not plain weights, as OpenAI gave out CLIP. Use the same network as "
+            ".safetensors (models_manifest.json in the pack's folder has an address)."
+        )
+    found, metadata = read_groups(path)
+    weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
+    if weights is None:
+        raise ValueError(_what_it_is(name, found, roles))
+    if copied:
+        weights = {key: value.clone() for key, value in weights.items()}
+    stated = stated_settings(metadata)
+    return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
+
+
+def _is_program(path: str) -> bool:
+    """True for what torch.jit.save writes: a zip archive with code in it."""
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/constants.pkl") for name in archive.namelist())
+
+
+def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...]) -> str:
+    """The sentence for a file of another kind."""
+    wanted = ROLES[roles[0]][0]
+    for weights in found:
+        layout = networks.recognise(weights, *networks.ROLES)
+        if layout is not None:
+            what, advice = ROLES[layout.role]
+            return f"'{name}' is {what} ({layout.name}), not {wanted}. {advice}"
+    keys = sorted({key for weights in found for key in weights})
+    for piece, what, advice in MORE_RELATIVES:
+        if any(piece in key for key in keys):
+            return f"'{name}' is {what}, not {wanted}. {advice}"
+    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
+    return f"'{name}' is not {wanted} known here ({seen}). Supported are: {networks.supported(*roles)}."
+
+
+def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
+    """Every group of named tensors in a file, averaged ones first, and the file's metadata.
+
+    A sketch GAN's networks belong together: they are one group, as sketchgan.flat names it.
+    """
+    from ...networks.sketchgan import whole as sketchgan  # here: most files are none
+
+    content, metadata = host.read_weights(path)
+    try:
+        together = sketchgan.flat(content)
+    except KeyError as missing:
+        raise ValueError(
+            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. "
+            "The file may be damaged."
+        ) from missing
+    if any(all(key in together for key in keys) for keys in sketchgan.KINDS.values()):
+        return [together], metadata
+    found = [networks.strip_module(weights) for weights in _state_dicts(content)]
+    return found, metadata
+
+
+def stated_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
+    """Those of SETTINGS that a file's metadata states (as JSON)."""
+    return {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
+
+
+def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
+    """Every group of named tensors in what a file holds, averaged (EMA) weights first.
+
+    Training programs wrap theirs: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
+    """
+    if isinstance(content, Mapping):
+        tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
+        if tensors:
+            yield tensors
+        for key in sorted(content, key=lambda key: "ema" not in str(key).lower()):
+            yield from _state_dicts(content[key])
+    elif isinstance(content, (list, tuple)):
+        for part in reversed(content):
+            yield from _state_dicts(part)

@@ -1,0 +1,240 @@
+"""What the training nodes share: their common inputs, where files go, and how a run is watched."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import comfy.model_management
+import folder_paths
+from comfy.utils import ProgressBar
+from comfy_api.latest import io
+
+from ... import host
+from ..extractors import FeaturesSocket
+from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
+
+if TYPE_CHECKING:  # imported where they are used: most sessions train nothing
+    from ...training.loop import Goal, Moment
+
+GO_ON, ANEW = "go on where it stopped", "start anew"
+PRECISIONS = ("float32", "bfloat16")
+SIZES = ("128", "256", "512", "1024")
+DRAFT_SHARE = 0.4  # of a time budget, for the autoencoder
+TOLD = 20  # pictures that were left out
+SAY_EVERY, SHOW_EVERY = 2.0, 15.0  # seconds between two texts and between two previews
+
+
+def judge_width(width: int) -> int:
+    """The discriminator's width beside a generator's: 64 as published, less where that is narrow."""
+    return 16 if width < 16 else 32 if width < 32 else 64
+
+
+class Teller:
+    """Told how far a node is: hears Cancel, moves the bar, and sends a text now and then."""
+
+    def __init__(self, node_id: str | None, total: int) -> None:
+        self.node_id, self.bar = node_id, ProgressBar(total)
+        self.said = time.monotonic()
+
+    def __call__(self, value: int, text: Callable[[], str], preview: Any = None) -> None:
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        self.bar.update_absolute(value, preview=preview)
+        if time.monotonic() - self.said > SAY_EVERY:
+            self.said = time.monotonic()
+            host.say_on_node(self.node_id, text())
+
+
+class Watch:
+    """Told after every step of a training: what a Teller does, with curves and pictures now and then.
+
+    spans: the share of the bar at which each lesson begins and ends.
+    """
+
+    def __init__(self, node_id: str | None, spans: dict[str, tuple[float, float]]) -> None:
+        self.tell, self.spans = Teller(node_id, 1000), spans
+        self.shown = time.monotonic()
+
+    def __call__(self, moment: Moment) -> None:
+        first, last = self.spans[moment.lesson.name]
+        preview = None
+        if time.monotonic() - self.shown > SHOW_EVERY:
+            self.shown = time.monotonic()
+            preview = "JPEG", _seen(moment), None
+        self.tell(round(1000 * (first + (last - first) * moment.share)), lambda: _said(moment), preview)
+
+
+def _seen(moment: Moment) -> Any:
+    from ...training import loop
+
+    return loop.under_one_another([loop.curves(moment.lesson, moment.course.rows), loop.sheet(moment.shown)])
+
+
+def _said(moment: Moment) -> str:
+    course = moment.course
+    losses = [
+        f"{k} {v:.3g}" for k, v in (course.rows[-1] if course.rows else {}).items() if k not in ("step", "minutes")
+    ]
+    head = f"{moment.lesson.name}: step {course.steps}, {course.minutes:.1f} minutes, {moment.share:.0%}"
+    return "\n".join([head, *losses])
+
+
+def summary(courses: dict[str, Any], file: Path) -> str:
+    lines = [f"{name}: {course.steps} steps, {course.minutes:.1f} minutes" for name, course in courses.items()]
+    text = "\n".join([*lines, f"Saved: {file}"])
+    logging.info(text)
+    return text
+
+
+def left_out(reasons: Sequence[str]) -> str:
+    """What a node's text ends with: the pictures that were not taken, the first TOLD of them; nothing if all were."""
+    if not reasons:
+        return ""
+    more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
+    return "\n".join(["", "Left out:", *reasons[:TOLD], *more])
+
+
+def goal_of(steps: int, minutes: float) -> Goal:
+    """ValueError: nothing to do."""
+    from ...training.loop import Goal
+
+    if not steps and not minutes:
+        raise ValueError("Both the steps and the minutes are 0, so there is nothing to learn. Set one of them.")
+    return Goal(steps, minutes)
+
+
+def gan_goals(draft_steps: int, gan_steps: int, minutes: float) -> tuple[Goal, Goal]:
+    from ...training.loop import Goal
+
+    return goal_of(draft_steps, DRAFT_SHARE * minutes), Goal(gan_steps, (1 - DRAFT_SHARE) * minutes)
+
+
+def make_room() -> Any:
+    """The device to train on, with everything else unloaded from it: a training needs all there is."""
+    device = comfy.model_management.get_torch_device()
+    host.make_room(device, comfy.model_management.get_total_memory(device))
+    return device
+
+
+def model_and_state(folder: str, name: str) -> tuple[Path, Path]:
+    """The model file of this name, and the folder beside it that the training is kept in."""
+    home = Path(folder_paths.get_folder_paths(folder)[0])
+    return home / f"{plain_name(name)}.safetensors", home / f"{plain_name(name)}.training"
+
+
+def plain_name(name: str) -> str:
+    """ValueError: a name that is none for a file or a folder."""
+    name = name.strip()
+    if not name or name.startswith(".") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
+        raise ValueError(f'{name!r} cannot be the name of a file. Leave out \\ / : * ? " < > | and dots in front.')
+    return name
+
+
+def tidy(name: str) -> str:
+    """The name of an extractor as that of a folder."""
+    return re.sub(r"[^\w .()-]+", "_", os.path.splitext(os.path.basename(name))[0]).strip(" .") or "extractor"
+
+
+def first(value: Any) -> Any:
+    return value[0] if isinstance(value, list) else value
+
+
+def valid(name: str | None, *folders: str | None) -> bool | str:
+    """True, or what is wrong with the widgets; None: a link, known only when it runs."""
+    try:
+        if name is not None:
+            plain_name(name)
+    except ValueError as error:
+        return str(error)
+    return are_there(*folders)
+
+
+def state_below(*folders: str | None) -> str:
+    """Changes when a file in or below these folders does, see state_of. None: a link."""
+    known = [input_folder(folder) for folder in folders if folder is not None]
+    return state_of(path for folder in known for path in sorted(folder.rglob("*")))
+
+
+def name_input(default: str, place: str) -> io.String.Input:
+    return io.String.Input(
+        "name",
+        default=default,
+        tooltip=f"The result is saved as this in {place}, ready for its loader. The same name goes on with the same "
+        "training.",
+    )
+
+
+def folder_input(name: str, tip: str) -> io.Combo.Input:
+    return io.Combo.Input(
+        name,
+        options=[*folder_paths.get_input_subfolders(), BUILT_IN, ITSELF],
+        tooltip=f"{tip} Inside ComfyUI's input folder; a dot is that folder itself.",
+    )
+
+
+def features_input(tip: str) -> io.Input:
+    return FeaturesSocket.Input("features", tooltip=f"From Load Sketch Features. {tip}")
+
+
+def size_input(tip: str) -> io.Combo.Input:
+    return io.Combo.Input("size", options=list(SIZES), default="256", tooltip=tip)
+
+
+def minutes_input(tip: str) -> io.Float.Input:
+    return io.Float.Input(
+        "minutes",
+        default=0.0,
+        min=0.0,
+        max=100_000.0,
+        step=1.0,
+        tooltip=f"{tip}, or until the steps are done, whichever is first. 0: the steps alone decide.",
+    )
+
+
+def common_inputs(deleted: str) -> list[io.Input]:
+    """deleted: what `start anew` takes away, in words."""
+    return [
+        io.Combo.Input(
+            "precision",
+            options=list(PRECISIONS),
+            advanced=True,
+            tooltip="bfloat16: convolutions in half precision, quicker and smaller on newer GPUs, slower on most CPUs.",
+        ),
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=2**31 - 1,
+            control_after_generate=False,  # another seed is another training: the editor would begin one at each Run
+            tooltip="Of the first weights and of everything random, 0 to 2147483647. The same seed and photos give the "
+            "same network on the same machine.",
+        ),
+        io.Float.Input(
+            "save_minutes",
+            default=5.0,
+            min=0.0,
+            max=1440.0,
+            step=1.0,
+            advanced=True,
+            tooltip="Minutes between two saves, 0 to 1440: what a crash can cost. Cancel saves by itself. 0: after "
+            "every step.",
+        ),
+        io.Combo.Input(
+            "begin",
+            options=[GO_ON, ANEW],
+            tooltip="go on: from the kept state of this name, if there is one. start anew: deletes "
+            f"{deleted}. Set it back to go on with the next run.",
+        ),
+    ]
+
+
+def picture_outputs(tip: str) -> list[io.Output]:
+    return [
+        io.Image.Output("plot", display_name="plot", tooltip="The losses over the steps, of every run of this name."),
+        io.Image.Output("preview", display_name="preview", tooltip=tip),
+    ]

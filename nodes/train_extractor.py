@@ -1,0 +1,306 @@
+"""Doors to sketches for training: an extractor learns to draw in a manner (TOM), and draws whole folders of photos."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import comfy.model_management
+import folder_paths
+from comfy_api.latest import io
+
+from .. import host
+from ..networks.frozen import gradients
+from ..pictures.extractors import Extractor
+from ..pictures.features import Features
+from .extractors import EXTRACTORS, ExtractorSocket, comparing, load_extractor, room_to_draw
+from .parts.folders import input_folder, model_state, prefix_of
+from .parts.training import (
+    ANEW,
+    PRECISIONS,
+    Teller,
+    Watch,
+    common_inputs,
+    features_input,
+    first,
+    folder_input,
+    goal_of,
+    left_out,
+    make_room,
+    minutes_input,
+    model_and_state,
+    name_input,
+    picture_outputs,
+    plain_name,
+    size_input,
+    state_below,
+    summary,
+    tidy,
+    valid,
+)
+from .report import to_image
+from .sketchgan import PAPER
+
+INKED, GREY = "ink and paper (published)", "as drawn, with greys"
+
+
+class SketchTrainExtractor(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchTrainExtractor",
+            display_name="Train Sketch Extractor",
+            category="sketch/training",
+            description="Teaches a small network (TOM) to draw photos in the manner of your sketches. They need not "
+            "show the photos: a folder of each is enough.",
+            search_aliases=[*PAPER, "TOM", "train line art", "unpaired style transfer", "AAAI 2021"],
+            is_output_node=True,
+            inputs=[
+                name_input("my sketch extractor", "models/sketch_extractors"),
+                folder_input("photos", "A folder of photos, better 100 or more."),
+                folder_input("sketches", "A folder of sketches in one manner, dark on light, 20 or more, of anything."),
+                features_input("Five maps of a VGG serve it: the built-in network, or a VGG16 or LPIPS file."),
+                size_input("Side of the squares it learns on, in pixels; published: 256. It draws any size later."),
+                io.Int.Input(
+                    "width",
+                    default=128,
+                    min=8,
+                    max=256,
+                    step=8,
+                    tooltip="Width of the network, 8 to 256. Published: 128, 19 MB. 32 is quick on a CPU.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=5000,
+                    min=0,
+                    max=1_000_000,
+                    tooltip="Steps in all, 0 to 1000000; published: 5000. 0: as the minutes say.",
+                ),
+                minutes_input("Learns no longer than this in all"),
+                io.Int.Input(
+                    "batch",
+                    default=4,
+                    min=2,
+                    max=64,
+                    tooltip="Photos at once, 2 to 64. Published: 4. More need more memory.",
+                ),
+                io.Int.Input(
+                    "keep",
+                    default=1,
+                    min=1,
+                    max=10,
+                    tooltip="How many stages of the run become files, 1 to 10: each draws in its own manner, name-1, "
+                    "name-2 ... and name. For Synthesize Sketch Sets; the paper trains on ten sets.",
+                ),
+                *common_inputs(
+                    "the kept state (<name>.training) and all stages it wrote, and the first save replaces "
+                    "<name>.safetensors"
+                ),
+            ],
+            outputs=[
+                ExtractorSocket.Output(
+                    "extractor", display_name="extractor", tooltip="For Photo to Sketch and the shape energies."
+                ),
+                ExtractorSocket.Output(
+                    "stages",
+                    display_name="stages",
+                    is_output_list=True,
+                    tooltip="All kept stages, the finished one last. For Synthesize Sketch Sets.",
+                ),
+                *picture_outputs("Photos and how they are drawn now."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None, photos: str | None, sketches: str | None) -> bool | str:
+        return valid(name, photos, sketches)
+
+    @classmethod
+    def fingerprint_inputs(cls, photos: str | None, sketches: str | None, **_: Any) -> str:
+        return state_below(photos, sketches)
+
+    @classmethod
+    def execute(
+        cls,
+        name: str,
+        photos: str,
+        sketches: str,
+        features: Features,
+        size: str,
+        width: int,
+        steps: int,
+        minutes: float,
+        batch: int,
+        keep: int,
+        precision: str,
+        seed: int,
+        save_minutes: float,
+        begin: str,
+    ) -> io.NodeOutput:
+        from ..training import loop
+        from ..training import photos as photo_folders
+        from ..training.sketchgan import runs
+        from ..training.sketchgan.extractor import Drawing
+        from ..training.sketchgan.losses import check_batch
+
+        check_batch(batch)
+        features = comparing(features)
+        file, place = model_and_state(EXTRACTORS, name)
+        goal = goal_of(steps, minutes)
+        found = [
+            photo_folders.alone(input_folder(folder), prefix_of(role, folder))
+            for role, folder in (("exemplars", photos), ("sketches", sketches))
+        ]
+        seen, wanted = (photo_folders.Store(pictures, int(size)) for pictures in found)
+        if begin == ANEW:
+            runs.forget_stages(file, place)
+            loop.forget(place)
+        device = make_room()
+        watch = Watch(cls.hidden and cls.hidden.unique_id, {"extractor": (0.0, 1.0)})
+        with gradients():
+            half = precision == PRECISIONS[1]
+            own = {"width": width, "batch": batch, "seed": seed, "half": half, "device": device}
+            lesson = Drawing(seen, wanted, features, **own)
+            paths, trained = runs.train_extractor(
+                lesson, file, place, goal, keep=keep, watch=watch, save_every=60 * save_minutes
+            )
+        stages = [load_extractor(path.name) for path in paths]
+        plot = to_image(loop.under_one_another(trained.plot))
+        told = [summary(trained.courses, file), *filter(None, [runs.lacking(paths, keep)])]
+        text = "\n".join(told) + left_out([reason for part in found for reason in part.left_out])
+        return io.NodeOutput(stages[-1], stages, plot, to_image(trained.preview), ui=host.text_on_node(cls, text))
+
+
+class SketchSynthesizeSets(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchSynthesizeSets",
+            display_name="Synthesize Sketch Sets",
+            category="sketch/training",
+            description="Draws every photo of a folder with one or more extractors and writes the sketches into "
+            "folders of the same file names, one a manner: what Train Sketch GAN learns from.",
+            search_aliases=[*PAPER, "batch line art", "folder to folder", "synthetic sketches", "dataset", "TOM"],
+            is_output_node=True,
+            is_input_list=True,
+            inputs=[
+                folder_input("photos", "A folder of photos."),
+                io.String.Input(
+                    "name",
+                    default="sketch sets",
+                    tooltip="The folder inside ComfyUI's input folder that the sketches go to; each extractor gets a "
+                    "folder of its own in it.",
+                ),
+                ExtractorSocket.Input(
+                    "extractor",
+                    optional=True,
+                    tooltip="What draws: from Load Sketch Extractor, or all stages of Train Sketch Extractor.",
+                ),
+                io.String.Input(
+                    "more",
+                    default="edges (no weights)",
+                    multiline=True,
+                    tooltip="More of them, one a line, as Load Sketch Extractor lists them. The last set is taken for "
+                    "the cleanest: training uses it twice as often. Ten sets at most in all.",
+                ),
+                io.Combo.Input(
+                    "lines",
+                    options=[INKED, GREY],
+                    tooltip="ink and paper: everything lighter than 0.7 becomes white, the rest black.",
+                ),
+                io.Int.Input(
+                    "size",
+                    default=512,
+                    min=0,
+                    max=4096,
+                    step=8,
+                    tooltip="Shorter side in pixels that larger photos are reduced to before they are drawn, 8 to "
+                    "4096. 0: none is. The size that the GAN is trained at is enough.",
+                ),
+                io.Boolean.Input(
+                    "again",
+                    default=False,
+                    tooltip="Off: what is there already stays, however it was drawn, so a stopped run goes on. On: all "
+                    "is drawn again, as after a change of lines, size or an extractor.",
+                ),
+            ],
+            outputs=[
+                io.String.Output("folder", display_name="folder", tooltip="For the sets input of Train Sketch GAN."),
+                io.Image.Output(
+                    "preview", display_name="preview", tooltip="Five photos, each with its sketch of every set."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, photos: Any, name: Any) -> bool | str:
+        return valid(first(name), first(photos))
+
+    @classmethod
+    def fingerprint_inputs(cls, photos: Any, more: Any, **_: Any) -> str:
+        return state_below(first(photos)) + model_state(EXTRACTORS, *_lines(first(more) or ""))
+
+    @classmethod
+    def execute(
+        cls,
+        photos: list[str],
+        name: list[str],
+        more: list[str],
+        lines: list[str],
+        size: list[int],
+        again: list[bool],
+        extractor: list[Extractor] | None = None,
+    ) -> io.NodeOutput:
+        from ..training import photos as photo_folders
+        from ..training.sketchgan import sets
+
+        source = input_folder(photos[0])
+        named = photo_folders.by_name(source, prefix_of("exemplars", photos[0]))
+        drawers = [*(extractor or []), *(load_extractor(line) for line in _lines(more[0]))]
+        if not 1 <= len(drawers) <= 10:
+            raise ValueError(f"One to ten extractors make sketch sets; {len(drawers)} came. Connect one, or name some.")
+        home = Path(folder_paths.get_input_directory()) / plain_name(name[0])
+        folders = [home / f"{i} {tidy(drawer.name)}" for i, drawer in enumerate(drawers, 1)]
+        there = 0 if again[0] else sum((f / f"{stem}.png").is_file() for f in folders for stem in named)
+        tell = Teller(cls.hidden and cls.hidden.unique_id, len(named) * len(drawers))
+
+        def watch(number: int, done: int) -> None:
+            tell(number * len(named) + done, lambda: f"{folders[number].name}: {done} of {len(named)}")
+
+        own = {"size": size[0], "inked": lines[0] == INKED, "again": again[0]}
+        pixels = 2 * (size[0] or 2048) ** 2  # of a photo twice as long as it is wide
+        skipped: list[str] = []  # the same photos with every extractor
+        for number, (drawer, folder) in enumerate(zip(drawers, folders, strict=True)):
+            device = room_to_draw(drawer, pixels, comfy.model_management.get_torch_device())
+            with gradients():
+                skipped = sets.synthesise(
+                    named, drawer.open(device), folder, **own, device=device, watch=partial(watch, number)
+                )
+        drawn = [path for stem, path in named.items() if all((f / f"{stem}.png").is_file() for f in folders)]
+        if not drawn:
+            raise ValueError(f"No photo of {source} could be drawn. The first: {skipped[0]}")
+        sheet = to_image(sets.sheet_of(drawn[:5], folders))
+        text = f"{len(drawn)} photos, {len(folders)} sketch sets in input/{name[0]}."
+        if there:
+            text += (
+                f"\n{there} of {len(named) * len(folders)} sketches were there already and stayed as they were. Choose "
+                "again to draw them anew."
+            )
+        others = [folder.name for folder in photo_folders.set_folders(home) if folder not in folders]
+        if others:
+            text += (
+                f"\nA training takes these sets of the same folder too, though not of this run: {', '.join(others)}. "
+                "Delete them, or choose another name."
+            )
+        text += left_out(skipped)
+        return io.NodeOutput(plain_name(name[0]), sheet, ui=host.text_on_node(cls, text))
+
+
+def _lines(text: str) -> list[str]:
+    return [line.strip() for line in text.splitlines() if line.strip()]
+
+
+NODES = [SketchTrainExtractor, SketchSynthesizeSets]

@@ -1,0 +1,157 @@
+"""Sets of pictures compared by what a frozen network sees in them (FID, KID), and pairs of pictures (LPIPS).
+
+A set is described by one vector a picture, [N,D] float32 on the CPU (features.Summary). Numbers about vectors are
+computed there in float64. One set alone says little: all distances fall with the number of pictures, so compare results
+of equally many pictures only.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .. import files as whole_files
+from .fit import fit_image
+
+AT_ONCE = 2**20  # pixels that are looked at together
+LPIPS_SIDE = 256  # as the sketch GAN's release compares pairs
+KEPT = 32  # sets whose vectors are kept in a folder
+
+
+class Kernel(NamedTuple):
+    """value: the squared MMD; spread: its standard deviation over the subsets, 0 where both sets were taken whole."""
+
+    value: float
+    spread: float
+
+
+def frechet(mine: Tensor, theirs: Tensor) -> float:
+    """Frechet distance of the normal distributions through vectors [N,D] and [M,D], N and M 2 or more; FID where the
+    vectors are InceptionV3's (Heusel et al. 2017): |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
+
+    With C1 = A'A and C2 = B'B (A, B: the centred vectors over the root of their number less one) the root's trace is
+    the sum of the singular values of AB'. So no matrix is squared or rooted, and sets of fewer vectors than D, whose C
+    has not full rank, need nothing added to its diagonal.
+    """
+    gap = mine.double().mean(0) - theirs.double().mean(0)
+    one, other = _factor(mine), _factor(theirs)
+    shared = torch.linalg.svdvals(one @ other.T).sum()
+    return max(0.0, float(gap.square().sum() + one.square().sum() + other.square().sum() - 2 * shared))
+
+
+def _factor(vectors: Tensor) -> Tensor:
+    """A matrix A with A'A the unbiased covariance, of at most D rows, float64."""
+    centred = vectors.double() - vectors.double().mean(0)
+    centred = centred / math.sqrt(len(vectors) - 1)
+    return torch.linalg.qr(centred, mode="r").R if len(centred) > centred.shape[1] else centred
+
+
+def kernel_distance(mine: Tensor, theirs: Tensor, *, subsets: int = 100, most: int = 1000, seed: int = 0) -> Kernel:
+    """KID (Binkowski et al. 2018): the unbiased squared MMD of vectors [N,D] and [M,D], N and M 2 or more, under the
+    kernel (x.y / D + 1)^3. 0 on the mean for two sets of one world, and then as often below 0 as above.
+
+    Sets of more than `most` vectors: the mean over `subsets` draws of `most` from each, without replacement.
+    """
+    mine, theirs = mine.double(), theirs.double()
+    if max(len(mine), len(theirs)) <= most:
+        return Kernel(_squared_mmd(mine, theirs), 0.0)
+    rng = torch.Generator().manual_seed(seed)
+    drawn = [[x[torch.randperm(len(x), generator=rng)[:most]] for x in (mine, theirs)] for _ in range(subsets)]
+    values = torch.tensor([_squared_mmd(*pair) for pair in drawn])
+    return Kernel(float(values.mean()), float(values.std()))
+
+
+def _squared_mmd(mine: Tensor, theirs: Tensor) -> float:
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def within(x: Tensor) -> Tensor:  # a vector beside itself does not count
+        table = kernel(x, x)
+        return (table.sum() - table.diagonal().sum()) / (len(x) * (len(x) - 1))
+
+    return float(within(mine) + within(theirs) - 2 * kernel(mine, theirs).mean())
+
+
+def vectors(
+    pictures: Iterable[Tensor],
+    look: Callable[[Tensor], Tensor],
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+) -> Tensor:
+    """[N,D] of pictures [1,H,W,3] in [0,1], each in its own size; look: an open features.Summary on `device`.
+
+    Neighbours of one size are looked at together, AT_ONCE pixels at most. seen(count): called after each group.
+    """
+    found: list[Tensor] = []
+    group: list[Tensor] = []
+
+    def finish() -> None:
+        if group:
+            with torch.inference_mode():
+                x = torch.cat(group).movedim(-1, 1).to(device, torch.float32)
+                found.append(look(x).float().cpu())
+            seen(len(group))
+            group.clear()
+
+    for picture in pictures:
+        if group and (picture.shape != group[0].shape or len(group) * picture[..., 0].numel() >= AT_ONCE):
+            finish()
+        group.append(picture[..., :3])
+    finish()
+    return torch.cat(found)
+
+
+def pair_distances(
+    pairs: Iterable[tuple[Tensor, Tensor]],
+    distance: Callable[[Tensor, Tensor], Tensor],
+    device: torch.device | str,
+    seen: Callable[[int], None] = lambda count: None,
+) -> Tensor:
+    """[N]: LPIPS of pairs [1,H,W,3] in [0,1]; distance: an open features.Perceptual on `device`.
+
+    The second picture is cut and resized to the first; then both, if they are larger, are reduced to a shorter side of
+    LPIPS_SIDE by the mean over areas, as the sketch GAN's release does.
+    """
+    found = []
+    for mine, theirs in pairs:
+        with torch.inference_mode():
+            both = [x[..., :3].float() for x in (mine, fit_image(theirs[..., :3], *mine.shape[1:3]))]
+            found.append(distance(*(_reduced(x.movedim(-1, 1)).to(device) for x in both)).float().cpu())
+        seen(1)
+    return torch.cat(found)
+
+
+def _reduced(x: Tensor) -> Tensor:
+    short = min(x.shape[-2:])
+    if short <= LPIPS_SIDE:
+        return x
+    return F.interpolate(x, [round(side * LPIPS_SIDE / short) for side in x.shape[-2:]], mode="area")
+
+
+def kept(folder: Path, key: str, make: Callable[[], Tensor]) -> Tensor:
+    """The vectors that are kept in the folder under this key, else made and kept; a file is replaced whole.
+
+    The folder holds KEPT files at most: those used longest ago go first. A file that cannot be read is made again.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file, save
+
+    path = folder / f"{key}.safetensors"
+    try:
+        found = load_file(path)["vectors"]
+        path.touch()
+        return found
+    except (OSError, SafetensorError, KeyError):
+        pass
+    found = make()
+    whole_files.replace(path, save({"vectors": found.contiguous()}))
+    files = sorted(folder.glob("*.safetensors"), key=lambda file: file.stat().st_mtime)
+    for old in files[:-KEPT]:
+        old.unlink(missing_ok=True)
+    return found

@@ -1,0 +1,341 @@
+"""Photos and their sketches as the sketch GAN trains on them (arXiv 2012.09290).
+
+Pictures are squashed to a square, as published. Once resized they are kept in memory as bytes, while there is room; all
+else is done anew each time a picture is seen, with random numbers that come from outside.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from torch import Tensor
+
+from ..pictures.drawings import files_in
+from ..pictures.drawings.raster import EXTENSIONS, open_raster
+
+MARGIN, WIDE = 1.1, 1.3  # how much larger than the square that is cut out pictures are resized
+TURN = 30.0  # degrees to either side
+ERASED = 0.8  # how likely each of two rectangles is erased
+AREA, RATIO = (0.02, 0.1), (0.3, 3.3)  # their share of the picture, and height to width
+KEEP = 2 << 30  # bytes of resized pictures kept in memory
+
+
+# --- where pictures come from -----------------------------------------------------------------------------------------
+
+
+class Pictures(Protocol):
+    """Photos, and of each one sketch a set."""
+
+    @property
+    def count(self) -> int: ...
+
+    @property
+    def sets(self) -> int: ...
+
+    def photo(self, i: int) -> Image.Image:
+        """Mode RGB."""
+        ...
+
+    def sketch(self, which: int, i: int) -> Image.Image:
+        """Mode L, dark lines on light paper."""
+        ...
+
+
+class Folders(NamedTuple):
+    """Pictures in files. left_out: photos that were not taken, each with the reason."""
+
+    photos: list[Path]
+    sketches: list[list[Path]]
+    left_out: list[str]
+
+    @property
+    def count(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return len(self.photos)
+
+    @property
+    def sets(self) -> int:
+        return len(self.sketches)
+
+    def photo(self, i: int) -> Image.Image:
+        return read(self.photos[i], "RGB")
+
+    def sketch(self, which: int, i: int) -> Image.Image:
+        return read(self.sketches[which][i], "L")
+
+
+class Arrays(NamedTuple):
+    """Pictures in memory or in memory-mapped files: photos [N,h,w,3], sketches a set [N,h,w], uint8."""
+
+    photos: np.ndarray
+    drawings: Sequence[np.ndarray]
+
+    @property
+    def count(self) -> int:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return len(self.photos)
+
+    @property
+    def sets(self) -> int:
+        return len(self.drawings)
+
+    def photo(self, i: int) -> Image.Image:
+        return Image.fromarray(self.photos[i])
+
+    def sketch(self, which: int, i: int) -> Image.Image:
+        return Image.fromarray(self.drawings[which][i])
+
+
+def files(folder: Path, prefix: str = "") -> list[Path]:
+    """The pictures of a folder by name, those that begin so; its sub-folders are not looked into.
+
+    ValueError: no folder, or none in it."""
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}. Make it and copy pictures into it, or choose another.")
+    found = files_in(folder, EXTENSIONS, prefix)
+    if not found:
+        raise ValueError(
+            f"The folder {folder} holds no pictures that can be read here ({', '.join(EXTENSIONS)}). Copy some into "
+            "it, or choose another."
+        )
+    return found
+
+
+def by_name(folder: Path, prefix: str = "") -> dict[str, Path]:
+    """The pictures of a folder by their names without endings. ValueError: two of one name."""
+    found: dict[str, Path] = {}
+    for path in files(folder, prefix):
+        if path.stem in found:
+            raise ValueError(
+                f"{folder} holds both {found[path.stem].name} and {path.name}: a sketch of that name could belong to "
+                "either. Rename one of them."
+            )
+        found[path.stem] = path
+    return found
+
+
+def alone(folder: Path, prefix: str = "") -> Folders:
+    """The photos of a folder, without sketches. ValueError: no folder, or none that can be read."""
+    good, left_out = _readable(files(folder, prefix))
+    if not good:
+        raise ValueError(f"No picture of {folder} can be read. The first: {left_out[0]}")
+    return Folders(good, [], left_out)
+
+
+def paired(photos: Path, sketches: Sequence[Path], prefix: str = "") -> Folders:
+    """Photos that have a sketch of the same name (whatever the ending) in every one of these folders, all whole.
+
+    ValueError: no folder, no pictures, two of one name, or no photo that has them all.
+    """
+    named, drawn = by_name(photos, prefix), [by_name(folder) for folder in sketches]
+    good, left_out = _readable(named.values())
+    kept: list[Path] = []
+    for path in good:
+        wrong = next(filter(None, (_wrong(path, *of) for of in zip(sketches, drawn, strict=True))), None)
+        if wrong is None:
+            kept.append(path)
+        else:
+            left_out.append(f"{path.name}: {wrong}")
+    if not kept:
+        raise ValueError(
+            f"No photo of {photos} has a sketch of the same name in {' and '.join(f.name for f in sketches)}. Let "
+            f"Synthesize Sketch Sets make them, or rename the files. The first photo: {left_out[0]}"
+        )
+    return Folders(kept, [[found[path.stem] for path in kept] for found in drawn], left_out)
+
+
+def set_folders(folder: Path) -> list[Path]:
+    """The sketch sets in a folder: its sub-folders, or itself where it has none. Those whose names begin with a number
+    go first, by that number; the others by name."""
+    if not folder.is_dir():
+        raise ValueError(f"There is no folder {folder}. Make it, or choose another.")
+
+    def place(path: Path) -> tuple[float, Path]:
+        number = re.match(r"\d+", path.name)
+        return int(number[0]) if number else math.inf, path
+
+    return sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=place) or [folder]
+
+
+def _readable(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """Those that are whole, and the others with what is wrong with them."""
+    good, wrong = [], []
+    for path in paths:
+        try:
+            check_whole(path)
+        except ValueError as error:
+            wrong.append(str(error))
+        else:
+            good.append(path)
+    return good, wrong
+
+
+def _wrong(photo: Path, folder: Path, sketches: dict[str, Path]) -> str | None:
+    """What is wrong with the sketch of a photo in a folder; None: nothing."""
+    path = sketches.get(photo.stem)
+    if path is None:
+        return f"no sketch of this name in {folder.name}"
+    try:
+        check_whole(path)
+    except ValueError as error:
+        return f"its sketch in {folder.name}: {error}"
+    return None
+
+
+def check_whole(path: Path) -> None:
+    """ValueError: no picture, or one that is cut off. A PNG or JPEG with its end mark passes undecoded."""
+    source = open_raster(path)
+    with path.open("rb") as file:
+        first = file.read(8)
+        file.seek(max(0, path.stat().st_size - 64))
+        last = file.read()
+    if first.startswith(b"\xff\xd8") and last.rstrip(b"\0").endswith(b"\xff\xd9"):
+        return
+    if first == b"\x89PNG\r\n\x1a\n" and b"IEND" in last:
+        return
+    source.load((0, 0, *source.size), (1, 1))
+
+
+def read(path: Path, mode: str) -> Image.Image:
+    """A picture file in this mode, what is transparent on white. ValueError: damaged."""
+    source = open_raster(path)
+    picture = source.load((0, 0, *source.size), source.size)
+    if picture.mode == "F":
+        picture = Image.fromarray((np.asarray(picture) * 255).round().clip(0, 255).astype(np.uint8))
+    elif picture.mode == "RGBA":
+        paper = Image.new("RGBA", picture.size, "white")
+        picture = Image.alpha_composite(paper, picture)
+    return picture.convert(mode)
+
+
+# --- pictures at the sizes that are cut from --------------------------------------------------------------------------
+
+
+def squashed(picture: Image.Image, side: int) -> np.ndarray:
+    """[side,side] or [side,side,3] uint8, bilinear with antialiasing; aspect is not kept, as published."""
+    return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+
+
+class Store:
+    """Pictures resized for squares of `side`, kept as bytes while `keep` bytes suffice. Threads may share it."""
+
+    def __init__(self, pictures: Pictures, side: int, keep: int = KEEP) -> None:
+        self.pictures, self.side, self.room = pictures, side, keep
+        self.held: dict[tuple, np.ndarray] = {}
+        self.lock = Lock()
+
+    def photo(self, i: int, side: int | None = None) -> np.ndarray:
+        """side: what it is resized to; None: MARGIN times the square's."""
+        side = side or int(MARGIN * self.side)
+        return self._once(("photo", i, side), side, partial(self.pictures.photo, i))
+
+    def sketch(self, which: int, i: int) -> np.ndarray:
+        return self._once(("sketch", which, i), int(MARGIN * self.side), partial(self.pictures.sketch, which, i))
+
+    def bold(self, which: int, i: int) -> np.ndarray:
+        """The sketch with its lines a pixel broader to all sides, at its own size."""
+
+        def broad() -> Image.Image:
+            return self.pictures.sketch(which, i).filter(ImageFilter.MinFilter(3))
+
+        return self._once(("bold", which, i), int(MARGIN * self.side), broad)
+
+    def _once(self, key: tuple, side: int, read: Callable[[], Image.Image]) -> np.ndarray:
+        found = self.held.get(key)
+        if found is None:
+            found = squashed(read(), side)
+            with self.lock:
+                if found.nbytes <= self.room:
+                    self.held[key] = found
+                    self.room -= found.nbytes
+        return found
+
+
+def tensor(picture: np.ndarray) -> Tensor:
+    """[C,H,W] in [-1,1]."""
+    planes = picture[None] if picture.ndim == 2 else np.moveaxis(picture, -1, 0)
+    return torch.from_numpy(np.array(planes)).float().div_(255).mul_(2).sub_(1)
+
+
+# --- one picture, with its random numbers -----------------------------------------------------------------------------
+
+
+class Corner(NamedTuple):
+    top: int
+    left: int
+
+
+class Turn(NamedTuple):
+    """Of the turned picture: where it is cut out of the larger one, by how many degrees it is turned; mirrored?"""
+
+    corner: Corner
+    angle: float
+    mirrored: bool
+
+
+def draw_corner(rng: np.random.Generator, side: int, larger: int | None = None) -> Corner:
+    """Of a square of `side` in one of `larger` (None: MARGIN times as large)."""
+    most = (larger or int(MARGIN * side)) - side
+    return Corner(*map(int, rng.integers(0, most + 1, 2)))
+
+
+def draw_turn(rng: np.random.Generator, side: int) -> Turn:
+    corner = draw_corner(rng, side, int(WIDE * side))
+    return Turn(corner, float(rng.uniform(-TURN, TURN)), bool(rng.random() < 0.5))
+
+
+def cut(picture: np.ndarray, corner: Corner, side: int, mirrored: bool = False) -> np.ndarray:
+    """The square at a corner, of the mirrored picture where that is asked."""
+    whole = picture[:, ::-1] if mirrored else picture
+    return whole[corner.top : corner.top + side, corner.left : corner.left + side]
+
+
+def turned(picture: np.ndarray, turn: Turn, side: int, mirrored: bool = False) -> np.ndarray:
+    """The square at turn.corner, turned about its middle by nearest pixels with black corners, then mirrored or not."""
+    square = np.ascontiguousarray(cut(picture, turn.corner, side, mirrored))
+    around = np.asarray(Image.fromarray(square).rotate(turn.angle, Image.Resampling.NEAREST))
+    return around[:, ::-1] if turn.mirrored else around
+
+
+def erased(sketch: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A copy with up to two white rectangles."""
+    sketch = sketch.copy()
+    height, width = sketch.shape
+    for _ in range(2):
+        if rng.random() >= ERASED:
+            continue
+        for _ in range(10):  # until one fits
+            area = height * width * rng.uniform(*AREA)
+            ratio = np.exp(rng.uniform(*np.log(RATIO)))
+            high, wide = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if high < height and wide < width:
+                top, left = rng.integers(0, height - high + 1), rng.integers(0, width - wide + 1)
+                sketch[top : top + high, left : left + wide] = 255
+                break
+    return sketch
+
+
+def pair(store: Store, which: int, i: int, corner: Corner) -> tuple[Tensor, Tensor]:
+    """A photo and its sketch of one set, cut out at the same place."""
+    square = partial(cut, corner=corner, side=store.side)
+    return tensor(square(store.photo(i))), tensor(square(store.sketch(which, i)))
+
+
+def self_supervised(
+    store: Store, i: int, mirrored: bool, corner: Corner, turn: Turn, rng: np.random.Generator
+) -> list[Tensor]:
+    """Of one picture, all mirrored or all not: turned, as it is, and four sketches of the last set: as drawn, bold,
+    erased, erased and bold. All but the first are cut out at the same place."""
+    square = partial(cut, corner=corner, side=store.side, mirrored=mirrored)
+    last = store.pictures.sets - 1
+    plain, bold = square(store.sketch(last, i)), square(store.bold(last, i))
+    around = turned(store.photo(i, int(WIDE * store.side)), turn, store.side, mirrored)
+    parts = (around, square(store.photo(i)), plain, bold, erased(plain, rng), erased(bold, rng))
+    return [tensor(part) for part in parts]
