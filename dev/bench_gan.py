@@ -150,7 +150,7 @@ def files(folder: Path) -> Any:
 
 def filled(store: Any) -> Any:
     """The store once every picture was read at every size that training wants."""
-    wide = int(inprocess.room("training.photos").WIDE * store.side)
+    wide = int(inprocess.room("training.sketchgan.augment").WIDE * store.side)
     for i in range(store.pictures.count):
         for read in (store.photo, lambda i: store.photo(i, wide), lambda i: store.sketch(0, i)):
             read(i)
@@ -174,10 +174,10 @@ def plain_step(lesson: Any, step: int) -> Any:
         inprocess.room("training.sketchgan.generator"),
         inprocess.room("training.sketchgan.autoencoder"),
     )
-    to_device = inprocess.room("training.sketchgan.lessons").to_device
+    to_device = inprocess.room("training.batches").to_device  # in torch's first order of channels
     if lesson.name == "gan":
         pieces = [(plain(to_device(batch, lesson.device)), draws) for batch, draws in lesson.ahead(step)]
-        nets = (lesson.ae, lesson.generator, lesson.judge, lesson.optimisers)
+        nets = (lesson.ae, lesson.generator, lesson.discriminator, lesson.optimisers)
         return steps.gan_step(*nets, pieces, lesson.percept, averaged=lesson.averaged)[0]
     pieces = [
         (plain(to_device(batch, lesson.device)), draws, plain(to_device(pair, lesson.device)), order)
@@ -195,7 +195,9 @@ def stepper(lesson: Any, stack: ExitStack, way: str) -> Callable[[], float]:
     if way == SINGLE:
         lesson.ahead = ahead.make
     if way == BARE:
-        networks = [*lesson.nets] if lesson.name == "autoencoder" else [*lesson.ae, lesson.generator, lesson.judge]
+        networks = (
+            [*lesson.nets] if lesson.name == "autoencoder" else [*lesson.ae, lesson.generator, lesson.discriminator]
+        )
         for network in networks:
             _first_order(network)
 
@@ -235,8 +237,11 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     experts, frozen = inprocess.room("nodes.extractors"), inprocess.room("networks.frozen")
     data, lessons = inprocess.room("training.photos"), inprocess.room("training.sketchgan.lessons")
     side, width, judge = (128, 8, 8) if options.small else (256, options.width, 32)
-    settings = lessons.Settings(size=side, width=width, judge=judge, batch=options.batch)
-    changed = {HALF: replace(settings, half=True), PIECES: replace(settings, batch=options.batch // 2, pieces=2)}
+    settings = lessons.Settings(size=side, width=width, discriminator=judge, batch=options.batch)
+    changed = {
+        HALF: replace(settings, bfloat16=True),
+        PIECES: replace(settings, batch=options.batch // 2, accumulation_steps=2),
+    }
     features, device = experts.load_features(experts.STARTER), management.get_torch_device()
     lines = [
         f"Steps at {side} px, art, width {width}, discriminator {judge}, batch {options.batch}, float32, the built-in "
@@ -258,7 +263,11 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
             for way in (ONCE, BASE, SINGLE, BARE, HALF, PIECES, READ):
                 parts = (stores.get(way, kept), features, changed.get(way, settings))
                 first = stage == "autoencoder"
-                lesson = lessons.Drafting(*parts, device) if first else lessons.Refining(*parts, drafts, device)
+                lesson = (
+                    lessons.AutoencoderLesson(*parts, device)
+                    if first
+                    else lessons.GeneratorLesson(*parts, drafts, device)
+                )
                 drafts = drafts or lesson.weights(1)
                 making[way] = lesson.ahead.make
                 runs[way] = stepper(lesson, stack, way)

@@ -1,7 +1,8 @@
-"""A judge for evidence: says what stands at every pixel of a starter picture. Trained here, never shipped."""
+"""A judge for evidence: names what is at every pixel of a starter picture. Trained here, never shipped."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import inprocess
@@ -49,55 +50,73 @@ def network(classes: int) -> Any:
 
 
 def trained(side: int, vae: Any) -> tuple[Any, float]:
-    """The network in eval mode, and the share of pixels of held-out scenes that it names rightly; trained once.
+    """The network in eval mode, and the fraction of pixels of held-out scenes that it names correctly; trained once.
 
     Every scene is seen as it was rendered and as `vae` gives it back: results come out of that VAE.
     """
-    import numpy as np
     import torch
-    from torch.nn.functional import cross_entropy
 
-    world = inprocess.room("starter.world")
+    labels = inprocess.room("starter.world").LABELS
     folder = Store("evidence_segmenter", side, DECIDES).folder
     path = folder / "segmenter.pt"
     with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
         torch.manual_seed(5)
-        net = network(len(world.LABELS))
         if path.exists():
-            kept = torch.load(path, weights_only=True)
+            kept, net = torch.load(path, weights_only=True), network(len(labels))
             net.load_state_dict(kept["weights"])
             return net.eval().requires_grad_(False), kept["right"]
         say("  rendering and coding scenes for the segmenter")
-        place = world.World(side)
-        scenes = [place.render(FIRST + i) for i in range(SCENES + HELD_OUT)]
-        images = torch.from_numpy(np.stack([scene.image for scene in scenes])).float() / 255
-        labels = torch.from_numpy(np.stack([scene.labels for scene in scenes])).long()[:, ::2, ::2]
-        with torch.inference_mode():
-            coded = torch.cat([vae.decode(vae.encode(images[i : i + 50])).cpu() for i in range(0, len(images), 50)])
-        seen = torch.stack([images, coded.clone()], 1).movedim(-1, 2)  # [N, 2, 3, H, W]
-        optimiser = torch.optim.AdamW(net.parameters(), 2e-3)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, STEPS)
-        rng = torch.Generator().manual_seed(6)
-        for step in range(STEPS):
-            chosen = torch.randint(SCENES, (BATCH,), generator=rng)
-            how = torch.randint(2, (BATCH,), generator=rng)
-            pictures, wanted = seen[chosen, how], labels[chosen]
-            if step % 2:
-                pictures, wanted = pictures.flip(-1), wanted.flip(-1)
-            with torch.autocast("cpu", torch.bfloat16):
-                found = net(pictures)
-            loss = cross_entropy(found.float(), wanted)
-            optimiser.zero_grad()
-            loss.backward()
-            optimiser.step()
-            schedule.step()
-            if step % 100 == 99:
-                say(f"  segmenter: {step + 1} of {STEPS} steps, loss {loss.item():.3f}")
-        net.eval().requires_grad_(False)
-        right = (named(net, coded[SCENES:])[:, ::2, ::2] == labels[SCENES:]).float().mean().item()
-        folder.mkdir(parents=True, exist_ok=True)
+        seen, wanted = scenes(side, vae)
+        net = learned(network(len(labels)), seen[:SCENES], wanted[:SCENES], folder)
+        held_out = named(net, seen[SCENES:, 1].movedim(1, -1))[:, ::2, ::2]
+        right = (held_out == wanted[SCENES:]).float().mean().item()
         torch.save({"weights": net.state_dict(), "right": right}, path)
     return net, right
+
+
+def scenes(side: int, vae: Any) -> tuple[Any, Any]:
+    """Scenes as rendered and as the VAE gives them back [N,2,3,H,W], and their labels at half the size."""
+    import numpy as np
+    import torch
+
+    world = inprocess.room("starter.world").World(side)
+    rendered = [world.render(FIRST + i) for i in range(SCENES + HELD_OUT)]
+    images = torch.from_numpy(np.stack([scene.image for scene in rendered])).float() / 255
+    labels = torch.from_numpy(np.stack([scene.labels for scene in rendered])).long()[:, ::2, ::2]
+    with torch.inference_mode():
+        coded = torch.cat([vae.decode(vae.encode(images[i : i + 50])).cpu() for i in range(0, len(images), 50)])
+    return torch.stack([images, coded.clone()], 1).movedim(-1, 2), labels
+
+
+def learned(net: Any, seen: Any, labels: Any, folder: Path) -> Any:
+    """The network, trained on every scene's two pictures, half of them mirrored."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    loop, supervised = inprocess.room("training.loop"), inprocess.room("training.supervised")
+
+    class SegmenterTask(supervised.Task):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = net
+
+        def loss(self, batch: Any, rng: torch.Generator) -> Any:
+            pictures, wanted = batch
+            return cross_entropy(self.network(pictures).float(), wanted)
+
+    def batch(step: int) -> tuple:
+        rng = torch.Generator().manual_seed(step)
+        chosen = torch.randint(len(seen), (BATCH,), generator=rng)
+        pictures, wanted = seen[chosen, torch.randint(2, (BATCH,), generator=rng)], labels[chosen]
+        return (pictures.flip(-1), wanted.flip(-1)) if step % 2 else (pictures, wanted)
+
+    def watch(moment: Any) -> None:
+        if moment.course.steps % 100 == 0:
+            say(f"  segmenter: {moment.course.steps} of {STEPS} steps, loss {moment.course.rows[-1]['loss']:.3f}")
+
+    with supervised.SupervisedLesson("segmenter", SegmenterTask(), batch, learning_rate=2e-3, autocast=True) as lesson:
+        loop.learn(lesson, folder, loop.Goal(STEPS), watch=watch)
+    return net.eval().requires_grad_(False)
 
 
 def named(net: Any, pictures: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from functools import partial
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # renders go to processes; numpy's own threads would fight them
 
@@ -38,13 +39,11 @@ def main() -> None:
     if sys.argv[1] in ELSEWHERE:
         from train_gan import COMMANDS
 
-        try:
-            COMMANDS[sys.argv[1]](sys.argv[2:])
-        except KeyboardInterrupt:  # it was saved, and said
-            sys.exit(130)
-        return
-    brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
-    room(TRAININGS[sys.argv[1]]).main(sys.argv[2:], **brought)
+        main = COMMANDS[sys.argv[1]]
+    else:
+        brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
+        main = partial(room(TRAININGS[sys.argv[1]]).main, **brought)
+    sys.exit(room("training.command").run(main, sys.argv[2:]))
 
 
 if __name__ == "__main__":

@@ -4,13 +4,12 @@ the GAN also on the starter world."""
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shutil
-import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,7 +23,6 @@ from rooms import PACK, room
 
 WEIGHTS = PACK / "starter" / "weights"
 CHUNK = 250
-LOOK_EVERY = 60.0  # seconds between two lines and two sheets
 
 
 # --- what the starter GAN is trained on -------------------------------------------------------------------------------
@@ -98,61 +96,19 @@ def read_features(path: Path | None) -> Any:
     return room("pictures.features").features(path.name, SimpleNamespace(model=read_network(path)))
 
 
-class Watch:
-    """Says how it goes, paints a sheet now and then, and stops between two steps when asked to."""
-
-    def __init__(self, folder: Path, images: int) -> None:
-        self.folder, self.images, self.stopped = folder, images, False
-        self.last, self.steps = time.monotonic(), -1
-        for name in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(name, self.stop)
-
-    def stop(self, *_: object) -> None:
-        self.stopped = True
-
-    def __call__(self, moment: Any) -> None:
-        if self.stopped:
-            print("stopping; the same command goes on from here", flush=True)
-            raise KeyboardInterrupt
-        now, course = time.monotonic(), moment.course
-        if self.steps < 0 or course.steps < self.steps:  # the first step of a stage
-            self.steps, self.last = course.steps, now
-        if now - self.last < LOOK_EVERY and moment.share < 1:
-            return
-        rate = self.images * (course.steps - self.steps) / max(1e-9, now - self.last)
-        row = {k: round(v, 4) for k, v in (course.rows or [{}])[-1].items() if k not in ("step", "minutes")}
-        print(
-            f"{moment.lesson.name} step {course.steps}, {course.minutes:.1f} min, {moment.share:.0%}, "
-            f"{rate:.1f} images/s  {json.dumps(row)}",
-            flush=True,
-        )
-        training = room("training.loop")
-        pictures = [training.curves(moment.lesson, course.rows), training.sheet(moment.shown)]
-        for what, picture in zip(("curves", "sheet"), pictures, strict=True):
-            picture.save(self.folder / f"{moment.lesson.name}_{what}.png")
-        self.last, self.steps = time.monotonic(), course.steps
-
-
-def options(name: str, about: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"train {name}", description=about)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
+def options(name: str, about: str, **minutes: Any) -> argparse.ArgumentParser:
+    parser = room("training.command").options(name, about, **minutes)
     parser.add_argument("--photos", type=Path, help="a folder of photos")
     parser.add_argument("--features", type=Path, help="a VGG16 or LPIPS file instead of the built-in network")
-    parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
-    parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--half", action="store_true", help="bfloat16 where it is safe; slower on most CPUs")
-    parser.add_argument("--save-minutes", type=float, default=3.0, help="between two saves: what a kill can cost")
-    parser.add_argument("--anew", action="store_true", help="forget what the folder holds of this training")
+    parser.add_argument("--half", dest="bfloat16", action="store_true", help="bfloat16 where it is safe")
     return parser
 
 
-def begin(choice: argparse.Namespace) -> None:
-    if choice.threads:
-        torch.set_num_threads(choice.threads)
-    choice.folder.mkdir(parents=True, exist_ok=True)
-    if choice.anew:
-        room("training.loop").forget(choice.folder)
+def watched(choice: argparse.Namespace, images_per_step: int) -> Any:
+    """How a run is watched and saved."""
+    console = room("training.command").Console(choice.folder, images_per_step)
+    return room("training.sketchgan.runs").Options(console, 60 * choice.save_minutes)
 
 
 # --- the commands -----------------------------------------------------------------------------------------------------
@@ -163,6 +119,7 @@ def gan(argv: list[str]) -> None:
         "gan",
         "Trains a sketch GAN: first its autoencoder, then its generator. Without --photos on renders "
         "of the starter world, at 128 pixels.",
+        minutes=45.0,
     )
     parser.add_argument(
         "--sketches",
@@ -173,7 +130,6 @@ def gan(argv: list[str]) -> None:
     parser.add_argument("--scenes", type=int, default=6000, help="of the starter world")
     parser.add_argument("--renders", type=Path, help="world_128_N.npy of another training, instead of rendering them")
     parser.add_argument("--prepare", action="store_true", help="only make the renders and their sketches")
-    parser.add_argument("--minutes", type=float, default=45.0, help="of learning in all; 0: no limit")
     parser.add_argument("--draft-share", type=float, default=0.4, help="of the minutes, for the autoencoder")
     parser.add_argument(
         "--steps", type=int, nargs=2, default=(0, 0), metavar=("AE", "GAN"), help="at most; 0: no limit"
@@ -181,23 +137,28 @@ def gan(argv: list[str]) -> None:
     parser.add_argument("--kind", choices=("art", "shoe", "face"), default="art")
     parser.add_argument("--size", type=int, default=128)
     parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--judge", type=int, default=32, help="width of the discriminator: 8, 16, 32, 64")
+    parser.add_argument("--discriminator", "--judge", type=int, default=32, help="its width: 8, 16, 32, 64")
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--pieces", type=int, default=1, help="batches that make one step (gradient accumulation)")
+    parser.add_argument("--classes", type=int, default=500, help="photos the style encoder tells apart at a time")
     parser.add_argument(
-        "--rate", type=float, default=5.0, help="a factor on the autoencoder's published learning rates"
+        "--accumulation-steps", "--pieces", type=int, default=1, help="batches per step (gradient accumulation)"
+    )
+    parser.add_argument(
+        "--ae-rate", "--rate", type=float, default=5.0, help="a factor on the autoencoder's published learning rates"
     )
     parser.add_argument("--gan-rate", type=float, default=2.0, help="and on the generator's")
-    parser.add_argument("--rest", type=float, default=0.3, help="share of each stage at whose end the rate falls to 0")
     parser.add_argument(
-        "--leak", type=float, default=0.0, help="weight of the mutual-information term (ours), 0.1 to 1"
+        "--decay-share", "--rest", type=float, default=0.3, help="fraction of each stage over which its rate falls to 0"
+    )
+    parser.add_argument(
+        "--mutual-information", "--leak", type=float, default=0.0, help="weight of that term (ours), 0.1 to 1"
     )
     parser.add_argument("--full", action="store_true", help="weights in fp32 instead of fp16")
     parser.add_argument(
         "--export", type=Path, help="where the finished weights are copied, such as starter/weights/gan.safetensors"
     )
     choice = parser.parse_args(argv)
-    begin(choice)
+    room("training.command").begin(choice)
     if choice.photos is None:
         pictures = world(choice.folder, choice.scenes, choice.size, choice.renders, max(1, choice.threads))
     else:
@@ -208,11 +169,9 @@ def gan(argv: list[str]) -> None:
     if choice.prepare:
         return
     lessons, runs = (room(f"training.sketchgan.{name}") for name in ("lessons", "runs"))
-    training = room("training.loop")
-    named = ("kind", "size", "width", "judge", "batch", "pieces", "seed", "half", "leak", "rate", "gan_rate", "rest")
-    settings = lessons.Settings(**{name: getattr(choice, name) for name in named})
-    parts = (choice.draft_share, 1 - choice.draft_share)
-    goals = tuple(training.Goal(steps, part * choice.minutes) for steps, part in zip(choice.steps, parts, strict=True))
+    settings = lessons.Settings(**{field.name: getattr(choice, field.name) for field in fields(lessons.Settings)})
+    parts, goal = (choice.draft_share, 1 - choice.draft_share), room("training.loop").Goal
+    goals = tuple(goal(steps, part * choice.minutes) for steps, part in zip(choice.steps, parts, strict=True))
     file = choice.folder / "gan.safetensors"
     trained = runs.train_gan(
         pictures,
@@ -222,8 +181,7 @@ def gan(argv: list[str]) -> None:
         choice.folder,
         goals,
         device=choice.device,
-        watch=Watch(choice.folder, choice.batch * choice.pieces),
-        save_every=60 * choice.save_minutes,
+        options=watched(choice, settings.images_per_step),
         half_file=not choice.full,
         notes={
             "trained_on": "SketchSynth starter world" if choice.photos is None else choice.photos.name,
@@ -232,7 +190,7 @@ def gan(argv: list[str]) -> None:
         },
     )
     trained.preview.save(choice.folder / "preview.png")
-    training.under_one_another(trained.plot).save(choice.folder / "curves.png")
+    room("training.curves").stacked(trained.plots).save(choice.folder / "curves.png")
     for name, course in trained.courses.items():
         print(f"{name}: {course.steps} steps, {course.minutes:.1f} minutes", flush=True)
     print(f"{file}: {file.stat().st_size / 1e6:.1f} MB", flush=True)
@@ -242,8 +200,7 @@ def gan(argv: list[str]) -> None:
 
 def tom(argv: list[str]) -> None:
     parser = options("tom", "Trains a sketch extractor (TOM) on photos and on sketches that belong to other pictures.")
-    parser.add_argument("--sketches", type=Path, required=True, help="a folder of sketches in one manner")
-    parser.add_argument("--minutes", type=float, default=0.0, help="of learning in all; 0: no limit")
+    parser.add_argument("--sketches", type=Path, required=True, help="a folder of sketches in one style")
     parser.add_argument("--steps", type=int, default=5000, help="at most; 0: no limit")
     parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--width", type=int, default=128)
@@ -252,32 +209,31 @@ def tom(argv: list[str]) -> None:
     choice = parser.parse_args(argv)
     if choice.photos is None:
         parser.error("--photos is needed")
-    data, training = room("training.photos"), room("training.loop")
-    drawing, runs = (room(f"training.sketchgan.{name}") for name in ("extractor", "runs"))
+    data, goal = room("training.photos"), room("training.loop").Goal
+    extractor, runs = (room(f"training.sketchgan.{name}") for name in ("extractor", "runs"))
     file = choice.folder / "extractor.safetensors"
     if choice.anew:
         runs.forget_stages(file, choice.folder)
-    begin(choice)
+    room("training.command").begin(choice)
     stores = [data.Store(data.alone(folder), choice.size) for folder in (choice.photos, choice.sketches)]
-    own = {name: getattr(choice, name) for name in ("width", "batch", "seed", "half", "device")}
-    lesson = drawing.Drawing(*stores, read_features(choice.features), **own)
+    own = {name: getattr(choice, name) for name in ("width", "batch", "seed", "bfloat16", "device")}
+    lesson = extractor.ExtractorLesson(*stores, read_features(choice.features), **own)
     files, trained = runs.train_extractor(
         lesson,
         file,
         choice.folder,
-        training.Goal(choice.steps, choice.minutes),
+        goal(choice.steps, choice.minutes),
         keep=choice.keep,
-        watch=Watch(choice.folder, choice.batch),
-        save_every=60 * choice.save_minutes,
+        options=watched(choice, choice.batch),
     )
-    trained.plot[0].save(choice.folder / "curves.png")
+    trained.plots[0].save(choice.folder / "curves.png")
     trained.preview.save(choice.folder / "preview.png")
     print("\n".join([*map(str, files), *filter(None, [runs.lacking(files, choice.keep)])]), flush=True)
 
 
 def sketches(argv: list[str]) -> None:
     parser = argparse.ArgumentParser(
-        prog="train sketches", description="Draws all photos of a folder, a folder a manner."
+        prog="train sketches", description="Draws all photos of a folder, one folder per drawing style."
     )
     parser.add_argument("--folder", type=Path, required=True, help="where the folders of sketches go")
     parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")

@@ -241,7 +241,25 @@ def build(
 
     weights = {key: value.to(device=device, dtype=kind(value)) for key, value in state_dict.items()}
     network.load_state_dict(weights, strict=True, assign=True)
+    setattr(network, "built_as", (layout, config))  # noqa: B010 - for `plain`; nn.Module is typed for tensors only
     return network.eval().requires_grad_(False)
+
+
+def plain(network: nn.Module) -> nn.Module:
+    """A copy of a network from `build`, of torch's own layers, in float32 on the CPU: without what ComfyUI's layers do
+    besides computing (casting, offloading, raising Cancel). A network from elsewhere is returned as it is."""
+    if not hasattr(network, "built_as"):
+        return network
+    layout, config = getattr(network, "built_as")  # noqa: B009 - as above
+    twin = layout.network(**config, device="meta")
+    weights = {key: _copied(value) for key, value in network.state_dict().items()}
+    twin.load_state_dict(weights, strict=True, assign=True)
+    return twin.eval().requires_grad_(False)
+
+
+def _copied(value: Tensor) -> Tensor:
+    value = value.detach().cpu().clone()
+    return value.float() if value.is_floating_point() else value
 
 
 def _check(layout: Layout, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> None:

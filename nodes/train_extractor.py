@@ -20,20 +20,20 @@ from .parts.training import (
     ANEW,
     PRECISIONS,
     Teller,
-    Watch,
     common_inputs,
     features_input,
     first,
     folder_input,
     goal_of,
     left_out,
-    make_room,
     minutes_input,
     model_and_state,
     name_input,
     picture_outputs,
     plain_name,
+    shown,
     size_input,
+    started,
     state_below,
     summary,
     tidy,
@@ -42,6 +42,7 @@ from .parts.training import (
 from .report import to_image
 from .sketchgan import PAPER
 
+SPANS = {"extractor": (0.0, 1.0)}  # of the progress bar
 INKED, GREY = "ink and paper (published)", "as drawn, with greys"
 
 
@@ -139,38 +140,29 @@ class SketchTrainExtractor(io.ComfyNode):
         save_minutes: float,
         begin: str,
     ) -> io.NodeOutput:
-        from ..training import loop
         from ..training import photos as photo_folders
         from ..training.sketchgan import runs
-        from ..training.sketchgan.extractor import Drawing
+        from ..training.sketchgan.extractor import ExtractorLesson
         from ..training.sketchgan.losses import check_batch
 
         check_batch(batch)
-        features = comparing(features)
-        file, place = model_and_state(EXTRACTORS, name)
+        model_path, state_dir = model_and_state(EXTRACTORS, name)
         goal = goal_of(steps, minutes)
         found = [
             photo_folders.alone(input_folder(folder), prefix_of(role, folder))
             for role, folder in (("exemplars", photos), ("sketches", sketches))
         ]
-        seen, wanted = (photo_folders.Store(pictures, int(size)) for pictures in found)
+        stores = (photo_folders.Store(pictures, int(size)) for pictures in found)
         if begin == ANEW:
-            runs.forget_stages(file, place)
-            loop.forget(place)
-        device = make_room()
-        watch = Watch(cls.hidden and cls.hidden.unique_id, {"extractor": (0.0, 1.0)})
-        with gradients():
-            half = precision == PRECISIONS[1]
-            own = {"width": width, "batch": batch, "seed": seed, "half": half, "device": device}
-            lesson = Drawing(seen, wanted, features, **own)
-            paths, trained = runs.train_extractor(
-                lesson, file, place, goal, keep=keep, watch=watch, save_every=60 * save_minutes
-            )
+            runs.forget_stages(model_path, state_dir)
+        own = {"width": width, "batch": batch, "seed": seed, "bfloat16": precision == PRECISIONS[1]}
+        with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
+            lesson = ExtractorLesson(*stores, comparing(features), **own, device=device)
+            paths, trained = runs.train_extractor(lesson, model_path, state_dir, goal, keep=keep, options=options)
         stages = [load_extractor(path.name) for path in paths]
-        plot = to_image(loop.under_one_another(trained.plot))
-        told = [summary(trained.courses, file), *filter(None, [runs.lacking(paths, keep)])]
+        told = [summary(trained.courses, model_path), *filter(None, [runs.lacking(paths, keep)])]
         text = "\n".join(told) + left_out([reason for part in found for reason in part.left_out])
-        return io.NodeOutput(stages[-1], stages, plot, to_image(trained.preview), ui=host.text_on_node(cls, text))
+        return io.NodeOutput(stages[-1], stages, *shown(trained), ui=host.text_on_node(cls, text))
 
 
 class SketchSynthesizeSets(io.ComfyNode):

@@ -2,39 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from comfy_api.latest import io
 
 from .. import host
-from ..networks.frozen import gradients
 from ..pictures.features import Features
 from .extractors import comparing
 from .parts.folders import input_folder, prefix_of
 from .parts.training import (
-    ANEW,
     PRECISIONS,
-    Watch,
     common_inputs,
+    discriminator_width,
     features_input,
     folder_input,
     gan_goals,
-    judge_width,
     left_out,
-    make_room,
     minutes_input,
     model_and_state,
     name_input,
     picture_outputs,
+    shown,
     size_input,
+    started,
     state_below,
     summary,
     valid,
 )
-from .report import to_image
 from .sketchgan import FOLDER, PAPER, GANSocket, load_gan
 
+if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
+    from ..training.sketchgan.lessons import Settings
+
 KINDS = ("art", "face", "shoe")
+SPANS = {"autoencoder": (0.0, 0.5), "gan": (0.5, 1.0)}  # of the progress bar
 
 
 def rate_input(name: str, of: str, short: str) -> io.Float.Input:
@@ -183,80 +184,79 @@ class SketchTrainGAN(io.ComfyNode):
         photos: str,
         sketches: str,
         features: Features,
-        kind: str,
-        size: str,
-        width: int,
-        draft_steps: int,
-        gan_steps: int,
-        minutes: float,
-        batch: int,
-        accumulate: int,
-        pictures_in_a_set: int,
-        information: float,
-        precision: str,
-        seed: int,
-        save_minutes: float,
         begin: str,
+        save_minutes: float,
         sets: str | None = None,
-        rate: float = 1.0,
-        gan_rate: float = 1.0,
-        rest: float = 0.0,
+        **widgets: Any,
     ) -> io.NodeOutput:
-        from ..training import loop
         from ..training import photos as photo_folders
         from ..training.sketchgan import runs
-        from ..training.sketchgan.lessons import Settings
         from ..training.sketchgan.losses import check_batch
 
-        check_batch(batch)
-        features = comparing(features)
-        file, place = model_and_state(FOLDER, name)
-        goals = gan_goals(draft_steps, gan_steps, minutes)
+        settings = settings_from(**widgets)
+        check_batch(settings.batch)
+        model_path, state_dir = model_and_state(FOLDER, name)
+        goals = gan_goals(widgets["draft_steps"], widgets["gan_steps"], widgets["minutes"])
         pictures = photo_folders.paired(
             input_folder(photos),
             photo_folders.set_folders(input_folder(sets or sketches)),
             prefix_of("exemplars", photos),
         )
-        if pictures.count < batch:
+        if pictures.count < settings.batch:
             raise ValueError(
-                f"A batch of {batch} needs as many photos with sketches; there are {pictures.count}. Add photos, or "
-                "lower the batch."
+                f"A batch of {settings.batch} needs as many photos with sketches; there are {pictures.count}. "
+                "Add photos, or lower the batch."
             )
-        settings = Settings(
-            kind=kind,
-            size=int(size),
-            width=width,
-            judge=judge_width(width),
-            batch=batch,
-            pieces=accumulate,
-            classes=pictures_in_a_set,
-            seed=seed,
-            half=precision == PRECISIONS[1],
-            leak=information,
-            rate=rate,
-            gan_rate=gan_rate,
-            rest=rest,
-        )
-        if begin == ANEW:
-            loop.forget(place)
-        device = make_room()
-        watch = Watch(cls.hidden and cls.hidden.unique_id, {"autoencoder": (0.0, 0.5), "gan": (0.5, 1.0)})
-        with gradients():
+        notes = {"features": features.name, "pictures": pictures.count, "sketch_sets": pictures.sets}
+        with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
             trained = runs.train_gan(
                 pictures,
-                features,
+                comparing(features),
                 settings,
-                file,
-                place,
+                model_path,
+                state_dir,
                 goals,
                 device=device,
-                watch=watch,
-                save_every=60 * save_minutes,
-                notes={"features": features.name, "pictures": pictures.count, "sketch_sets": pictures.sets},
+                options=options,
+                notes=notes,
             )
-        text = summary(trained.courses, file) + left_out(pictures.left_out)
-        plot = to_image(loop.under_one_another(trained.plot))
-        return io.NodeOutput(load_gan(file.name), plot, to_image(trained.preview), ui=host.text_on_node(cls, text))
+        text = summary(trained.courses, model_path) + left_out(pictures.left_out)
+        return io.NodeOutput(load_gan(model_path.name), *shown(trained), ui=host.text_on_node(cls, text))
+
+
+def settings_from(
+    kind: str,
+    size: str,
+    width: int,
+    batch: int,
+    accumulate: int,
+    pictures_in_a_set: int,
+    information: float,
+    precision: str,
+    seed: int,
+    rate: float = 1.0,
+    gan_rate: float = 1.0,
+    rest: float = 0.0,
+    **_: Any,
+) -> Settings:
+    """The training's settings by the names of the widgets."""
+    from ..training.sketchgan.lessons import Settings
+
+    return Settings(
+        kind=kind,
+        size=int(size),
+        width=width,
+        discriminator=discriminator_width(width),
+        batch=batch,
+        accumulation_steps=accumulate,
+        classes=pictures_in_a_set,
+        seed=seed,
+        bfloat16=precision == PRECISIONS[1],
+        mutual_information=information,
+        ae_rate=rate,
+        gan_rate=gan_rate,
+        decay_share=rest,
+    )
 
 
 NODES = [SketchTrainGAN]

@@ -34,7 +34,7 @@ def features():
 
 
 def settings(**own):
-    small = {"size": 128, "width": 8, "judge": 8, "batch": 2, "classes": 4, "seed": 7}
+    small = {"size": 128, "width": 8, "discriminator": 8, "batch": 2, "classes": 4, "seed": 7}
     return room("training.sketchgan.lessons").Settings(**{**small, **own})
 
 
@@ -50,8 +50,7 @@ def train(
         folder / "gan.safetensors",
         folder / "gan.training",
         (goal(ae_steps), goal(gan_steps)),
-        watch=watch,
-        save_every=save_every,
+        options=room("training.sketchgan.runs").Options(watch, save_every),
     )
 
 

@@ -6,21 +6,26 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import comfy.model_management
 import folder_paths
+import torch
 from comfy.utils import ProgressBar
 from comfy_api.latest import io
 
 from ... import host
+from ...networks.frozen import gradients
 from ..extractors import FeaturesSocket
+from ..report import to_image
 from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
 
 if TYPE_CHECKING:  # imported where they are used: most sessions train nothing
     from ...training.loop import Goal, Moment
+    from ...training.sketchgan.runs import Options, Trained
 
 GO_ON, ANEW = "go on where it stopped", "start anew"
 PRECISIONS = ("float32", "bfloat16")
@@ -30,7 +35,7 @@ TOLD = 20  # pictures that were left out
 SAY_EVERY, SHOW_EVERY = 2.0, 15.0  # seconds between two texts and between two previews
 
 
-def judge_width(width: int) -> int:
+def discriminator_width(width: int) -> int:
     """The discriminator's width beside a generator's: 64 as published, less where that is narrow."""
     return 16 if width < 16 else 32 if width < 32 else 64
 
@@ -66,13 +71,13 @@ class Watch:
         if time.monotonic() - self.shown > SHOW_EVERY:
             self.shown = time.monotonic()
             preview = "JPEG", _seen(moment), None
-        self.tell(round(1000 * (first + (last - first) * moment.share)), lambda: _said(moment), preview)
+        self.tell(round(1000 * (first + (last - first) * moment.progress)), lambda: _said(moment), preview)
 
 
 def _seen(moment: Moment) -> Any:
-    from ...training import loop
+    from ...training.curves import curves, sheet, stacked
 
-    return loop.under_one_another([loop.curves(moment.lesson, moment.course.rows), loop.sheet(moment.shown)])
+    return stacked([curves(moment.lesson, moment.course.rows), sheet(moment.shown)])
 
 
 def _said(moment: Moment) -> str:
@@ -80,7 +85,7 @@ def _said(moment: Moment) -> str:
     losses = [
         f"{k} {v:.3g}" for k, v in (course.rows[-1] if course.rows else {}).items() if k not in ("step", "minutes")
     ]
-    head = f"{moment.lesson.name}: step {course.steps}, {course.minutes:.1f} minutes, {moment.share:.0%}"
+    head = f"{moment.lesson.name}: step {course.steps}, {course.minutes:.1f} minutes, {moment.progress:.0%}"
     return "\n".join([head, *losses])
 
 
@@ -114,11 +119,40 @@ def gan_goals(draft_steps: int, gan_steps: int, minutes: float) -> tuple[Goal, G
     return goal_of(draft_steps, DRAFT_SHARE * minutes), Goal(gan_steps, (1 - DRAFT_SHARE) * minutes)
 
 
-def make_room() -> Any:
-    """The device to train on, with everything else unloaded from it: a training needs all there is."""
+@contextmanager
+def started(
+    node: type[io.ComfyNode],
+    model_path: Path,
+    state_dir: Path,
+    begin: str,
+    save_minutes: float,
+    spans: dict[str, tuple[float, float]],
+) -> Iterator[tuple[torch.device, Options]]:
+    """A training in a node: the device, emptied of everything else since a training needs all there is, and how the run
+    is watched and saved; gradients are on inside. Forgets an earlier training if `begin` says so. spans: see Watch.
+
+    ValueError: a model file of that name which no kept training wrote."""
+    from ...training.loop import forget
+    from ...training.sketchgan.runs import Options
+
+    if begin == ANEW:
+        forget(state_dir)
+    elif model_path.is_file() and not any(state_dir.glob("*.state")):
+        raise ValueError(
+            f"{model_path} is there already, and the training that made it is not kept. Choose another name, or choose "
+            f"'{ANEW}' to replace that file."
+        )
     device = comfy.model_management.get_torch_device()
     host.make_room(device, comfy.model_management.get_total_memory(device))
-    return device
+    with gradients():
+        yield device, Options(Watch(node.hidden and node.hidden.unique_id, spans), 60 * save_minutes)
+
+
+def shown(trained: Trained) -> tuple[torch.Tensor, torch.Tensor]:
+    """The plot and the preview of a training, as IMAGEs."""
+    from ...training.curves import stacked
+
+    return to_image(stacked(trained.plots)), to_image(trained.preview)
 
 
 def model_and_state(folder: str, name: str) -> tuple[Path, Path]:

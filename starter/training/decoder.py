@@ -7,7 +7,7 @@ as in Esser et al. 2021) makes the decoder choose one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,8 @@ from torch.func import functional_call
 
 from ...networks.taesd import TAESD, Residual
 from ...pictures.features import perceptual_distance
-from ...training.supervised import arguments, chosen, learn
+from ...training.command import begin, starter_options, train
+from ...training.supervised import SupervisedLesson, Task
 from .dataset import rendered_scenes
 from .text import latents, trained_vae
 from .vae import (
@@ -35,7 +36,7 @@ GRAIN = 0.03  # deviation of the noise on what it is shown
 Batch = tuple[Tensor, Tensor]
 
 
-class DecodingLesson(nn.Module):
+class DecoderTask(Task):
     """A decoder, its critic and their losses. whole: state dict and notes of the VAE that the decoder is taken from."""
 
     def __init__(
@@ -113,8 +114,8 @@ class Critic(nn.Module):
 
 @torch.no_grad()
 def awaken(decoder: nn.Module, used: int = WIDTH) -> None:
-    """Lets the channels that only fill a widened decoder up hear the others, which do not hear them yet: it computes
-    what it did, and can learn to use them."""
+    """Gives the padding channels of a widened decoder random input weights. Nothing reads them yet, so the output is
+    unchanged, but training can now use them."""
     for module in decoder.modules():
         if isinstance(module, nn.Conv2d) and len(module.weight) > used:
             fresh = torch.empty_like(module.weight)
@@ -126,36 +127,25 @@ def awaken(decoder: nn.Module, used: int = WIDTH) -> None:
             last.weight[used:] = 0  # every residual branch begins at zero
 
 
-def batches(images: np.ndarray, known: np.ndarray, count: int, start: int) -> Iterator[Batch]:
-    """Endless latents [count,4,h,w] with their renders [count,3,H,W] in [-1,1]. `start` counts the batches drawn."""
-    step = start
-    while True:
-        rng = np.random.default_rng([37, step])
-        chosen = np.sort(rng.integers(0, len(known), count))
-        drawn = np.stack([images[i, :, ::-1] if i % 2 else images[i] for i in chosen])  # as the latents were made
-        pictures = torch.from_numpy(drawn).movedim(-1, 1).float() / 127.5 - 1
-        yield torch.from_numpy(known[chosen]).float(), pictures.contiguous(memory_format=torch.channels_last)
-        step += 1
+def batch(images: np.ndarray, known: np.ndarray, count: int, step: int) -> Batch:
+    """The batch of a step: latents [count,4,h,w] with their renders [count,3,H,W] in [-1,1]."""
+    rng = np.random.default_rng([37, step])
+    chosen = np.sort(rng.integers(0, len(known), count))
+    drawn = np.stack([images[i, :, ::-1] if i % 2 else images[i] for i in chosen])  # as the latents were made
+    pictures = torch.from_numpy(drawn).movedim(-1, 1).float() / 127.5 - 1
+    return torch.from_numpy(known[chosen]).float(), pictures.contiguous(memory_format=torch.channels_last)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = arguments("decoder", __doc__, minutes=40.0, scenes=SCENES, peak=5e-4)
+    parser = starter_options("decoder", __doc__, minutes=40.0, scenes=SCENES, peak=5e-4)
     parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
     parser.add_argument("--features", type=Path, help="the feature network's weights, for the perceptual term")
     parser.add_argument("--batch", type=int, default=2, help="whole pictures")
-    choice = chosen(parser, argv)
-    path = choice.vae or choice.folder / "vae.safetensors"
-    vae, notes = trained_vae(path)
+    choice = parser.parse_args(argv)
+    begin(choice)
+    vae, notes = trained_vae(choice.vae or choice.folder / "vae.safetensors")
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)
     known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)
-    learn(
-        DecodingLesson(vae.state_dict(), notes, feature_network(choice.features)),
-        lambda steps: batches(images, known, choice.batch, steps),
-        name="decoder",
-        folder=choice.folder,
-        minutes=choice.minutes,
-        peak=choice.peak,
-        keep=0.998,
-        save_every=240,
-        autocast=True,
-    )
+    task = DecoderTask(vae.state_dict(), notes, feature_network(choice.features))
+    source, rate = partial(batch, images, known, choice.batch), choice.learning_rate
+    train(SupervisedLesson("decoder", task, source, learning_rate=rate, ema=0.998, autocast=True), choice)

@@ -1,17 +1,17 @@
 """Trains the starter's experts on renders of the starter world: `extractor`, which draws a photo in lines, and
-`features`, whose maps say what is where.
+`features`, whose maps tell what is where.
 
-The extractor is a narrow InformativeDrawings that is shown renders and their true line sketches: cross entropy, and L1
-of the blurred drawings, so that a line one pixel aside is better than none. The feature network is a narrow VGG that
-learns the label map at five scales, and the hour: colours, materials and places are what tells those. It learns with
-batch norms, which are folded into its filters at the end. Resumable: the state file is replaced atomically.
+The extractor is a narrow InformativeDrawings that sees renders and their true line sketches: cross entropy, and L1 of
+the blurred drawings, so that a line one pixel off is better than none. The feature network is a narrow VGG that learns
+the label map at five scales, and the hour, from colours, materials and places. It learns with batch norms, which are
+folded into its filters at the end.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, binary_cross_entropy, cross_entropy
 
+from ... import files
 from ...networks.infodraw import InformativeDrawings
 from ...networks.vgg import VGG
-from ...training.supervised import arguments, chosen, learn
+from ...training.command import begin, starter_options, train
+from ...training.supervised import SupervisedLesson, Task
 from ..world import HOURS, LABELS, render_batch
 
 WIDTHS, BLOCKS = (12, 32, 64), 3  # of the extractor: 0.31M parameters
@@ -52,45 +54,37 @@ def scenes(folder: Path, count: int, size: int, workers: int = 2) -> dict[str, n
     if not path.is_file():
         with ProcessPoolExecutor(workers) as pool:
             chunks = list(pool.map(_chunk, [(first, size) for first in range(0, count, CHUNK)]))
-        part = path.with_suffix(".part")
-        with part.open("wb") as file:
-            parts = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
-            np.savez(file, allow_pickle=False, **parts)
-        os.replace(part, path)
+        parts = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
+        files.write(path, lambda file: np.savez(file, allow_pickle=False, **parts))
         print(f"rendered {count} scenes of {size} px", flush=True)
     with np.load(path) as held:
         return dict(held)
 
 
-def batches(worlds: list[dict[str, np.ndarray]], pixels: int, start: int) -> Iterator[Batch]:
-    """Endless batches of about `pixels` pixels from one size at a time, half of them mirrored, as tensors in [0,1].
-
-    `start` counts the batches already drawn."""
-    step = start
+def batch(worlds: list[dict[str, np.ndarray]], pixels: int, step: int) -> Batch:
+    """The batch of a step: about `pixels` pixels of one size, half of the pictures mirrored, as tensors in [0,1]."""
+    rng = np.random.default_rng([13, step])
     shares = np.array([len(world["image"]) * world["image"].shape[1] ** 2 for world in worlds], float)
-    while True:
-        rng = np.random.default_rng([13, step])
-        world = worlds[rng.choice(len(worlds), p=shares / shares.sum())]
-        count = max(2, pixels // world["image"].shape[1] ** 2)
-        chosen = np.sort(rng.integers(0, len(world["image"]), count))
-        drawn = {name: torch.from_numpy(values[chosen]) for name, values in world.items()}
-        flip = torch.from_numpy(rng.random(count) < 0.5)
-        for name in ("image", "labels", "sketch"):
-            flipped = flip.view(-1, *[1] * (drawn[name].ndim - 1))
-            drawn[name] = torch.where(flipped, drawn[name].flip(2), drawn[name])
-        yield {
-            "image": drawn["image"].movedim(-1, 1).float() / 255,
-            "sketch": drawn["sketch"][:, None].float() / 255,
-            "labels": drawn["labels"].long(),
-            "hour": drawn["hour"].long(),
-        }
-        step += 1
+    world = worlds[rng.choice(len(worlds), p=shares / shares.sum())]
+    count = max(2, pixels // world["image"].shape[1] ** 2)
+    chosen = np.sort(rng.integers(0, len(world["image"]), count))
+    drawn = {name: torch.from_numpy(values[chosen]) for name, values in world.items()}
+    flip = torch.from_numpy(rng.random(count) < 0.5)
+    for name in ("image", "labels", "sketch"):
+        flipped = flip.view(-1, *[1] * (drawn[name].ndim - 1))
+        drawn[name] = torch.where(flipped, drawn[name].flip(2), drawn[name])
+    return {
+        "image": drawn["image"].movedim(-1, 1).float() / 255,
+        "sketch": drawn["sketch"][:, None].float() / 255,
+        "labels": drawn["labels"].long(),
+        "hour": drawn["hour"].long(),
+    }
 
 
 # --- the two networks in training -------------------------------------------------------------------------------------
 
 
-class DrawingLesson(nn.Module):
+class ExtractorTask(Task):
     """The extractor, its loss and its export."""
 
     def __init__(self) -> None:
@@ -127,7 +121,7 @@ class DrawingLesson(nn.Module):
         return torch.cat(columns, 3)
 
 
-class LookingLesson(nn.Module):
+class FeaturesTask(Task):
     """The feature network with batch norms, a reader of labels on each of its taps, one of the hour, and its export."""
 
     def __init__(self) -> None:
@@ -186,30 +180,25 @@ class LookingLesson(nn.Module):
         return torch.cat(columns, 3)
 
 
-LESSONS: dict[str, Callable[[], Any]] = {"extractor": DrawingLesson, "features": LookingLesson}
+TASKS: dict[str, Callable[[], Task]] = {"extractor": ExtractorTask, "features": FeaturesTask}
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
-def train(
-    name: str, folder: Path, worlds: list[dict[str, np.ndarray]], *, minutes: float, pixels: int, peak: float
-) -> list[float]:
-    """Trains one expert until it has learned for `minutes` in all; see learn."""
+def lesson(name: str, worlds: list[dict[str, np.ndarray]], *, pixels: int, learning_rate: float) -> SupervisedLesson:
+    """The training of one expert."""
     torch.manual_seed(5)
-
-    def source(steps: int) -> Iterator[Batch]:
-        return batches(worlds, pixels, steps)
-
-    lesson = LESSONS[name]()
-    return learn(lesson, source, name=name, folder=folder, minutes=minutes, peak=peak, decay=1e-4, save_every=60.0)
+    source = partial(batch, worlds, pixels)
+    return SupervisedLesson(name, TASKS[name](), source, learning_rate=learning_rate, weight_decay=1e-4)
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = arguments("experts", __doc__, minutes=8.0, scenes=8_000, peak=2e-3, learning="of learning, each, in all")
+    parser = starter_options("experts", __doc__, minutes=8.0, scenes=8_000, peak=2e-3)
     parser.add_argument("--only", choices=EXPERTS, help="one of the two")
-    parser.add_argument("--pixels", type=int, default=16 * 64 * 64, help="in a batch")
-    choice = chosen(parser, argv)
+    parser.add_argument("--pixels", type=int, default=16 * 64 * 64, help="per batch")
+    choice = parser.parse_args(argv)
+    begin(choice)
     worlds = [scenes(choice.folder, round(choice.scenes * share), size) for size, share in SIZES.items()]
     for name in EXPERTS if choice.only is None else (choice.only,):
-        train(name, choice.folder, worlds, minutes=choice.minutes, pixels=choice.pixels, peak=choice.peak)
+        train(lesson(name, worlds, pixels=choice.pixels, learning_rate=choice.learning_rate), choice)

@@ -8,8 +8,8 @@ of the starter's VAE, which are made once. The UNet is the host's own class and 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from ... import files
 from ...networks.taesd import TAESD
 from ...networks.text import TextEncoder, Words, padded
-from ...training.supervised import arguments, chosen, initialise, learn, min_snr_loss
+from ...training.command import begin, starter_options, train
+from ...training.diffusion import min_snr_loss, zero_last_layers
+from ...training.supervised import SupervisedLesson, Task
 from .captions import varied, vocabulary
 from .dataset import rendered_scenes
 from .vae import SCALE, SCENES, SIZE
@@ -94,38 +97,41 @@ def latents(path: Path, images: np.ndarray, vae: TAESD) -> np.ndarray:
                 x = torch.from_numpy(images[first : first + 50].copy()).movedim(-1, 1).float() / 127.5 - 1
                 x[1::2] = x[1::2].flip(-1)
                 parts.append(((vae.encode(x) - vae.vae_shift) * vae.vae_scale).half().numpy())
-        np.save(path.with_suffix(".part.npy"), np.concatenate(parts))
-        os.replace(path.with_suffix(".part.npy"), path)
+        files.write(path, lambda file: np.save(file, np.concatenate(parts)))
         print(f"encoded {len(images)} scenes", flush=True)
     return np.load(path)
 
 
-def batches(known: np.ndarray, captions: list[str], words: Words, count: int, start: int) -> Iterator[Batch]:
-    """Endless latents [count,4,h,w] with the tokens [count,WINDOW] of their captions in some variation, or of none.
-
-    `start` counts the batches already drawn."""
-    step = start
-    while True:
-        rng = np.random.default_rng([31, step])
-        chosen = np.sort(rng.integers(0, len(known), count))
-        said = ["" if rng.random() < SILENT else varied(captions[i], rng) for i in chosen]
-        tokens = [padded(words(text)["input_ids"], WINDOW) for text in said]
-        yield torch.from_numpy(known[chosen]).float(), torch.tensor(tokens)
-        step += 1
+def batch(known: np.ndarray, captions: list[str], words: Words, count: int, step: int) -> Batch:
+    """The batch of a step: latents [count,4,h,w] with the tokens [count,WINDOW] of their captions in some variation, or
+    of none."""
+    rng = np.random.default_rng([31, step])
+    chosen = np.sort(rng.integers(0, len(known), count))
+    said = ["" if rng.random() < SILENT else varied(captions[i], rng) for i in chosen]
+    tokens = [padded(words(text)["input_ids"], WINDOW) for text in said]
+    return torch.from_numpy(known[chosen]).float(), torch.tensor(tokens)
 
 
-class PromptLesson(nn.Module):
-    """UNet and text encoder, their loss and their export. unet: the host's UNetModel; vae: for the sheet, or None."""
+class TextTask(Task):
+    """UNet and text encoder, their loss and their export. unet: the host's UNetModel; vae: for the sheet, or None;
+    stated: what else the file's notes say."""
 
-    def __init__(self, unet: Callable[..., nn.Module], shape: dict[str, Any] = UNET, vae: TAESD | None = None) -> None:
+    def __init__(
+        self,
+        unet: Callable[..., nn.Module],
+        shape: dict[str, Any] = UNET,
+        vae: TAESD | None = None,
+        stated: dict[str, Any] | None = None,
+    ) -> None:
         super().__init__()
+        self.stated = stated or {}
         self.words = Words(vocabulary())
         self.shape = shape
         self.text = TextEncoder(vocabulary=len(self.words.vocabulary), **TEXT)
         self.unet = unet(**{**shape, "channel_mult": tuple(shape["channel_mult"])}, operations=Layers)
         for embedding in (self.text.embed, self.text.positions):
             nn.init.normal_(embedding.weight, std=0.3)
-        initialise(self.unet)
+        zero_last_layers(self.unet)
         self.ratio = sigmas()
         self.vae = [vae] if vae else []  # in a list: no part of what is trained
 
@@ -163,7 +169,8 @@ class PromptLesson(nn.Module):
         return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
 
     def notes(self) -> dict[str, Any]:
-        return {"unet": self.shape, "text": TEXT, "words": vocabulary(), "scale_factor": SCALE, "image_size": SIZE}
+        own = {"unet": self.shape, "text": TEXT, "words": vocabulary(), "scale_factor": SCALE, "image_size": SIZE}
+        return own | self.stated
 
     def sheet(self, _: Batch) -> Tensor:
         """Samples of SHOWN [2,3,h,4w] in [0,1], the last without words; latents without a VAE."""
@@ -186,24 +193,15 @@ def trained_vae(path: Path) -> tuple[TAESD, dict[str, Any]]:
 def main(argv: list[str] | None = None, unet: Callable[..., nn.Module] | None = None) -> None:
     """unet: the host's UNetModel, which dev/train.py brings along."""
     assert unet is not None
-    parser = arguments("text", __doc__, minutes=70.0, scenes=SCENES, peak=8e-4)
+    parser = starter_options("text", __doc__, minutes=70.0, scenes=SCENES, peak=8e-4)
     parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
     parser.add_argument("--batch", type=int, default=32)
-    choice = chosen(parser, argv)
+    choice = parser.parse_args(argv)
+    begin(choice)
     vae, colours = trained_vae(choice.vae or choice.folder / "vae.safetensors")
     images, captions = rendered_scenes(choice.folder, choice.scenes, SIZE)
     known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)
     torch.manual_seed(9)
-    lesson = PromptLesson(unet, vae=vae)
-    lesson.notes = lambda: {**PromptLesson.notes(lesson), **colours}
-    learn(
-        lesson,
-        lambda steps: batches(known, captions, lesson.words, choice.batch, steps),
-        name="text",
-        folder=choice.folder,
-        minutes=choice.minutes,
-        peak=choice.peak,
-        keep=0.9992,
-        save_every=300,
-        autocast=True,
-    )
+    task = TextTask(unet, vae=vae, stated=colours)
+    source, rate = partial(batch, known, captions, task.words, choice.batch), choice.learning_rate
+    train(SupervisedLesson("text", task, source, learning_rate=rate, ema=0.9992, autocast=True), choice)

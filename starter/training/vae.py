@@ -1,13 +1,14 @@
 """Trains the starter's VAE: a TAESD of 4 latent channels on renders of the starter world.
 
-It compares pictures pixel by pixel and, where the starter's feature network is there, map by map. Latents are brought
-to mean 0 and deviation 1 by running averages, which the file has in the encoder's last filter. They are noised before
-they are decoded, so that the decoder bears what a diffusion model leaves of its noise.
+It compares pictures pixel by pixel and, given the starter's feature network, map by map. Latents are brought to mean 0
+and standard deviation 1 by running averages, which the export folds into the encoder's last filter. They are noised
+before they are decoded, so that the decoder tolerates the noise that a diffusion model leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,40 +20,37 @@ from torch import Tensor, nn
 from ...networks import build
 from ...networks.taesd import TAESD, Residual, widened
 from ...pictures.features import perceptual_distance
-from ...training.supervised import arguments, chosen, learn
+from ...training.command import begin, starter_options, train
+from ...training.supervised import SupervisedLesson, Task
 from .dataset import rendered_scenes
 from .experts import MEAN, STD
 
 SIZE, SCENES = 128, 14_000
-WIDTH = 32  # channels: half of TAESD's own learn four times as much in the same time; the file is filled up with zeros
-SCALE = 0.5  # LATENTs are twice as large as what the model sees: whoever forgets it, as with SD's .18215, finds out
+WIDTH = 32  # half of TAESD's width trains four times as fast; exported zero-padded to full width
+SCALE = 0.5  # VAE scale factor, as SD's 0.18215; not 1, so that code which forgets it fails visibly
 NOISE = 0.05  # the strongest noise on latents in training
 
 
-def crops(images: np.ndarray, count: int, side: int, start: int) -> Iterator[Tensor]:
-    """Endless batches [count,3,side,side] in [-1,1] of random crops, half of them mirrored; every eighth batch has
-    as many pixels of whole pictures. `start` counts the batches already drawn."""
-    step = start
-    full = images.shape[1]
-    while True:
-        rng = np.random.default_rng([23, step])
-        many, wide = (max(1, count * side**2 // full**2), full) if step % 8 == 7 else (count, side)
-        chosen = np.sort(rng.integers(0, len(images), many))
-        corners = rng.integers(0, full - wide + 1, (many, 2))
-        flips = rng.random(many) < 0.5
-        parts = [images[i, y : y + wide, x : x + wide] for i, (y, x) in zip(chosen, corners, strict=True)]
-        drawn = np.stack([part[:, ::-1] if flip else part for part, flip in zip(parts, flips, strict=True)])
-        yield torch.from_numpy(drawn).movedim(-1, 1).float() / 127.5 - 1
-        step += 1
+def crops(images: np.ndarray, count: int, side: int, step: int) -> Tensor:
+    """The batch [count,3,side,side] in [-1,1] of a step: random crops, half of them mirrored; every eighth batch has
+    as many pixels of whole pictures."""
+    rng, full = np.random.default_rng([23, step]), images.shape[1]
+    many, wide = (max(1, count * side**2 // full**2), full) if step % 8 == 7 else (count, side)
+    chosen = np.sort(rng.integers(0, len(images), many))
+    corners = rng.integers(0, full - wide + 1, (many, 2))
+    flips = rng.random(many) < 0.5
+    parts = [images[i, y : y + wide, x : x + wide] for i, (y, x) in zip(chosen, corners, strict=True)]
+    drawn = np.stack([part[:, ::-1] if flip else part for part, flip in zip(parts, flips, strict=True)])
+    return torch.from_numpy(drawn).movedim(-1, 1).float() / 127.5 - 1
 
 
-class CodingLesson(nn.Module):
+class VAETask(Task):
     """The VAE, its loss and its export. look: a frozen VGG for the perceptual term, or None."""
 
     def __init__(self, look: nn.Module | None = None, shown: Tensor | None = None) -> None:
         super().__init__()
         self.network = TAESD(width=WIDTH)
-        begin(self.network)
+        initialise(self.network)
         self.register_buffer("mean", torch.zeros(4))
         self.register_buffer("square", torch.ones(4))
         self.look = seen_through(look)
@@ -120,7 +118,7 @@ class CodingLesson(nn.Module):
 
 
 @torch.no_grad()
-def begin(network: TAESD) -> None:
+def initialise(network: TAESD) -> None:
     """Starts a VAE as the mean colour of every 8x8 pixels: three channels carry it from end to end.
 
     All residual branches begin at zero, so that learning can take large steps; the other channels are random.
@@ -184,20 +182,13 @@ def seen_through(look: nn.Module | None) -> Callable[[Tensor], list[Tensor]] | N
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = arguments("vae", __doc__, minutes=25.0, scenes=SCENES, peak=2e-3)
+    parser = starter_options("vae", __doc__, minutes=25.0, scenes=SCENES, peak=2e-3)
     parser.add_argument("--features", type=Path, help="the feature network's weights, for the perceptual term")
     parser.add_argument("--batch", type=int, default=8, help="crops of 64 pixels")
-    choice = chosen(parser, argv)
+    choice = parser.parse_args(argv)
+    begin(choice)
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)
     shown = torch.from_numpy(images[-64:].copy()).movedim(-1, 1).float() / 127.5 - 1
     torch.manual_seed(7)
-    learn(
-        CodingLesson(feature_network(choice.features), shown),
-        lambda steps: crops(images[:-64], choice.batch, 64, steps),
-        name="vae",
-        folder=choice.folder,
-        minutes=choice.minutes,
-        peak=choice.peak,
-        save_every=240,
-        autocast=True,
-    )
+    task, source = VAETask(feature_network(choice.features), shown), partial(crops, images[:-64], choice.batch, 64)
+    train(SupervisedLesson("vae", task, source, learning_rate=choice.learning_rate, autocast=True), choice)

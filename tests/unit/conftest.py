@@ -47,8 +47,18 @@ def data(room):
 
 
 @pytest.fixture(scope="module")
+def augment(room):
+    return room("training.sketchgan.augment")
+
+
+@pytest.fixture(scope="module")
 def batches(room):
     return room("training.batches")
+
+
+@pytest.fixture(scope="module")
+def gan_batches(room):
+    return room("training.sketchgan.batches")
 
 
 @pytest.fixture

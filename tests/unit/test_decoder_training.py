@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def whole(room, training):
 def batch(training, room):
     images = np.stack([scene.image for scene in room("starter.world").render_batch(range(4), 32)])
     known = torch.randn(4, 4, 4, 4, generator=torch.Generator().manual_seed(1)).half().numpy()
-    return next(training.batches(images, known, 2, 0))
+    return training.batch(images, known, 2, 0)
 
 
 def test_begins_as_the_decoder_that_it_is_taken_from(training, room, whole):
@@ -38,13 +39,13 @@ def test_begins_as_the_decoder_that_it_is_taken_from(training, room, whole):
     vae.load_state_dict(whole)
     z = torch.randn(2, 4, 4, 5, generator=torch.Generator().manual_seed(2))
     with torch.no_grad():
-        expected, found = vae.taesd_decoder(z) * 2 - 1, training.DecodingLesson(whole, {}).decode(z)
+        expected, found = vae.taesd_decoder(z) * 2 - 1, training.DecoderTask(whole, {}).decode(z)
     assert expected.std() > 0.01
     assert torch.allclose(found, expected, atol=1e-5 * float(expected.abs().max()))
 
 
 def test_spare_channels_learn(training, whole, batch):
-    lesson = training.DecodingLesson(whole, {})
+    lesson = training.DecoderTask(whole, {})
     lesson.loss(batch, torch.Generator()).backward()
     used = training.WIDTH
     assert lesson.network[-1].weight.grad[:, used:].abs().max() > 0, "what is read from them"
@@ -64,7 +65,7 @@ def test_each_half_learns_from_its_own_loss(training, whole, batch):
     """Without the critic's opinion the decoder's slope changes; the critic's does not."""
 
     def slopes(weight: float):
-        lesson = training.DecodingLesson(whole, {})
+        lesson = training.DecoderTask(whole, {})
         training_weight, training.CRITICAL = training.CRITICAL, weight
         try:
             lesson.loss(batch, torch.Generator().manual_seed(0)).backward()
@@ -80,7 +81,7 @@ def test_each_half_learns_from_its_own_loss(training, whole, batch):
 
 def test_critic_learns_to_tell(training, whole, batch):
     """A few steps on one batch: opinions of renders rise above those of decoded pictures."""
-    lesson = training.DecodingLesson(whole, {})
+    lesson = training.DecoderTask(whole, {})
     optimiser = torch.optim.AdamW(lesson.critic.parameters(), 1e-3)
     rng = torch.Generator()
     for _ in range(12):
@@ -98,7 +99,7 @@ def test_pictures_match_their_latents(training, batch):
     images = np.arange(4 * 8 * 8 * 3, dtype=np.uint8).reshape(4, 8, 8, 3)
     known = np.arange(4, dtype=np.float16)[:, None, None, None] * np.ones((1, 4, 1, 1), np.float16)
     for step in range(4):
-        z, pictures = next(training.batches(images, known, 2, step))
+        z, pictures = training.batch(images, known, 2, step)
         for which, picture in zip(z[:, 0, 0, 0].int().tolist(), pictures, strict=True):
             plain = torch.from_numpy(images[which].copy()).movedim(-1, 0).float() / 127.5 - 1
             assert torch.equal(picture, plain.flip(-1) if which % 2 else plain)
@@ -106,15 +107,10 @@ def test_pictures_match_their_latents(training, batch):
 
 def test_only_the_decoder_changes_in_the_file(training, room, whole, batch, tmp_path):
     notes = {"latent_rgb_factors": [[1.0, 2.0, 3.0]] * 4}
-    room("training.supervised").learn(
-        training.DecodingLesson(whole, notes),
-        lambda steps: iter([batch] * 9),
-        name="decoder",
-        folder=tmp_path,
-        minutes=1 / 60,
-        peak=1e-2,
-        clock=iter(np.arange(0, 99, 0.5)).__next__,
-    )
+    task = training.DecoderTask(whole, notes)
+    lesson = room("training.supervised").SupervisedLesson("decoder", task, lambda step: batch, learning_rate=1e-2)
+    choice = SimpleNamespace(folder=tmp_path, minutes=0.0, save_minutes=1.0)
+    room("training.command").train(lesson, choice, steps=2)
     found = load_file(tmp_path / "decoder.safetensors")
     assert found.keys() == whole.keys()
     for key, value in found.items():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -25,9 +27,9 @@ def world(training, room):
 @pytest.mark.parametrize("name", ["extractor", "features"])
 def test_loss_falls(training, world, name):
     torch.manual_seed(0)
-    lesson = training.LESSONS[name]().train()
+    lesson = training.TASKS[name]().train()
     optimiser = torch.optim.AdamW(lesson.parameters(), 2e-3)
-    batch, rng = next(training.batches([world], 4 * 32 * 32, 0)), torch.Generator().manual_seed(0)
+    batch, rng = training.batch([world], 4 * 32 * 32, 0), torch.Generator().manual_seed(0)
     losses = []
     for _ in range(12):
         loss = lesson.loss(batch, rng)
@@ -41,7 +43,7 @@ def test_loss_falls(training, world, name):
 
 def test_norms_are_folded_exactly(training, room):
     torch.manual_seed(0)
-    lesson = training.LESSONS["features"]()
+    lesson = training.TASKS["features"]()
     for norm in lesson.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
@@ -57,11 +59,13 @@ def test_norms_are_folded_exactly(training, room):
 
 
 @pytest.mark.parametrize("name", ["extractor", "features"])
-def test_a_run_is_taken_up_and_saved(training, room, world, tmp_path, name, capsys):
-    settings = {"pixels": 2 * 32 * 32, "peak": 1e-3}
-    training.train(name, tmp_path, [world], minutes=0.003, **settings)
-    training.train(name, tmp_path, [world], minutes=0.006, **settings)
-    assert f"{name}: resumed at 0.0 minutes" in capsys.readouterr().out
+def test_a_run_is_resumed_and_saved(training, room, world, tmp_path, name, capsys):
+    command = room("training.command")
+    choice = SimpleNamespace(folder=tmp_path, minutes=0.0, save_minutes=1.0)
+    for steps in (2, 4):
+        lesson = training.lesson(name, [world], pixels=2 * 32 * 32, learning_rate=1e-3)
+        assert command.train(lesson, choice, steps=steps).steps == steps
+    assert f"{name}: resumed at step 2" in capsys.readouterr().out
     file = tmp_path / f"{name}.safetensors"
     network = room("networks").build(load_file(file))
     assert {value.dtype for value in load_file(file).values()} == {torch.float16}
@@ -71,11 +75,11 @@ def test_a_run_is_taken_up_and_saved(training, room, world, tmp_path, name, caps
     assert (tmp_path / f"{name}.png").is_file()
 
 
-def test_batches_are_mirrored_whole_and_can_be_taken_up(training, world):
-    source = training.batches([world], 6 * 32 * 32, 0)
-    first, second = next(source), next(source)
+def test_batches_are_mirrored_whole_and_follow_from_the_step(training, world):
+    first, second, again = (training.batch([world], 6 * 32 * 32, step) for step in (0, 1, 0))
     assert first["image"].shape == (6, 3, 32, 32)
-    assert torch.equal(next(training.batches([world], 6 * 32 * 32, 1))["image"], second["image"])
+    assert torch.equal(again["image"], first["image"])
+    assert not torch.equal(second["image"], first["image"])
     for i, image in enumerate(first["image"]):
         (same,) = [
             (j, flip)

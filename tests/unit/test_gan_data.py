@@ -33,11 +33,11 @@ def store(data, recorded):
 @pytest.mark.parametrize(
     ("name", "item", "corner"), [("paired0", 0, (0, 0)), ("paired1", 1, (3, 4)), ("paired2", 0, (4, 4))]
 )
-def test_pairs_as_published(data, store, recorded, name, item, corner):
+def test_pairs_as_published(augment, store, recorded, name, item, corner):
     _, tensors, scalars = recorded
     assert [tuple(draw[2] for draw in scalars[f"{name}.randint"])] == [corner]
     for which in range(3):
-        photo, sketch = data.pair(store, which, item, data.Corner(*corner))
+        photo, sketch = augment.pair(store, which, item, augment.Corner(*corner))
         assert (photo - tensors[f"{name}.rgb"]).abs().max() < 1e-6
         assert (sketch - tensors[f"{name}.k{which + 1}"]).abs().max() < 1e-6
 
@@ -50,12 +50,12 @@ def test_whole_pictures_as_published(data, store, recorded):
 
 
 @pytest.mark.parametrize(("name", "mirrored", "corner"), [("ss0", False, (2, 1)), ("ss1", True, (0, 4))])
-def test_self_supervised_items_as_published(data, store, recorded, name, mirrored, corner):
+def test_self_supervised_items_as_published(augment, data, store, recorded, name, mirrored, corner):
     """All but what torchvision drew at random by itself. Mirrored pictures are mirrored behind the resize, not before
     it, which may round one level of 255 the other way."""
     _, tensors, _ = recorded
-    turn = data.Turn(data.Corner(6, 6), 0.0, False)
-    made = data.self_supervised(store, 1, mirrored, data.Corner(*corner), turn, np.random.default_rng(0))
+    turn = augment.Turn(augment.Corner(6, 6), 0.0, False)
+    made = augment.self_supervised(store, 1, mirrored, augment.Corner(*corner), turn, np.random.default_rng(0))
     turned, photo, sketch, bold, *erased = made
     level = 2 / 255 * mirrored + 1e-6
     assert (photo - tensors[f"{name}.rgb_org"]).abs().max() < level
@@ -68,30 +68,30 @@ def test_self_supervised_items_as_published(data, store, recorded, name, mirrore
         assert ((gone == kept) | (gone == 1)).all()
 
 
-def test_erasing_statistics(data, recorded):
+def test_erasing_statistics(augment, recorded):
     stats = recorded[2]["erase_stats_2000"]
     rng = np.random.default_rng(1)
-    gone = np.array([(data.erased(np.zeros((40, 40), np.uint8), rng) == 255).mean() for _ in range(2000)])
+    gone = np.array([(augment.erased(np.zeros((40, 40), np.uint8), rng) == 255).mean() for _ in range(2000)])
     assert (gone > 0).mean() == pytest.approx(stats["touched"], abs=0.015)
     assert gone.mean() == pytest.approx(stats["mean_area"], abs=0.004)
     assert gone.max() < 0.21
 
 
-def test_turned_pictures(data):
+def test_turned_pictures(augment):
     """Turned about the middle by up to 30 degrees, black corners, nothing in between two pixels."""
     picture = np.full((52, 52, 3), 200, np.uint8)
-    found = data.turned(picture, data.Turn(data.Corner(3, 5), 25.0, True), 40)
+    found = augment.turned(picture, augment.Turn(augment.Corner(3, 5), 25.0, True), 40)
     assert found.shape == (40, 40, 3)
     assert set(np.unique(found)) == {0, 200}
     assert found[20, 20, 0] == 200
     rng = np.random.default_rng(0)
-    turns = [data.draw_turn(rng, 40) for _ in range(500)]
+    turns = [augment.draw_turn(rng, 40) for _ in range(500)]
     angles = [turn.angle for turn in turns]
     assert -30 <= min(angles) < -28
     assert 28 < max(angles) <= 30
     corners = {turn.corner.top for turn in turns}
     assert (min(corners), max(corners)) == (0, 12)
-    assert {data.draw_corner(rng, 40).left for _ in range(200)} == set(range(5)), "both ends, as published"
+    assert {augment.draw_corner(rng, 40).left for _ in range(200)} == set(range(5)), "both ends, as published"
 
 
 def test_orders_are_permutations_again_and_again(batches):
@@ -103,12 +103,12 @@ def test_orders_are_permutations_again_and_again(batches):
     assert [batches.Shuffled(5, 4)(place) for place in range(5)] != rounds[0]
 
 
-def test_sets_of_pictures_take_turns(data, batches):
+def test_sets_of_pictures_take_turns(gan_batches, data):
     """Each set is seen about 100 times; all sets of one shuffling are disjoint; the index says which of the set."""
-    assert [batches.set_number(step, 500, 32) for step in (0, 1561, 1562, 3124)] == [0, 0, 1, 2], "published: 1562"
+    assert [gan_batches.set_number(step, 500, 32) for step in (0, 1561, 1562, 3124)] == [0, 0, 1, 2], "published: 1562"
     photos = np.arange(7, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 20, 3), np.uint8) * 30
     store = data.Store(data.Arrays(photos, [photos[..., 0]]), 8)
-    made = batches.SelfBatches(store, 3, 3, 1, seed=0)
+    made = gan_batches.SelfBatches(store, 3, 3, 1, seed=0)
     per_set = 100
     seen = []
     for number in range(3):
@@ -122,10 +122,10 @@ def test_sets_of_pictures_take_turns(data, batches):
     assert len({*seen[0].values(), *seen[1].values()}) == 6, "two sets of three of seven pictures"
 
 
-def test_a_set_of_more_pictures_than_there_are(data, batches):
+def test_a_set_of_more_pictures_than_there_are(gan_batches, data):
     """Some were removed since the classifier was made: every picture still has one label."""
     photos = np.arange(4, dtype=np.uint8)[:, None, None, None] * np.ones((1, 20, 20, 3), np.uint8) * 30
-    made = batches.SelfBatches(data.Store(data.Arrays(photos, [photos[..., 0]]), 8), 6, 2, 1, seed=0)
+    made = gan_batches.SelfBatches(data.Store(data.Arrays(photos, [photos[..., 0]]), 8), 6, 2, 1, seed=0)
     labels: dict[int, set[int]] = {}
     for step in range(12):
         batch = made(step)
@@ -142,7 +142,7 @@ def test_batches_that_cannot_be_read(batches):
             raise ValueError("a.png is damaged.")
         return step
 
-    with batches.Ahead(make) as ahead:
+    with batches.Prefetch(make) as ahead:
         assert [ahead(0), ahead(1)] == [0, 1]
         for _ in range(2):
             with pytest.raises(batches.NoBatch, match=r"a\.png is damaged\. Replace or remove that file"):
@@ -150,13 +150,13 @@ def test_batches_that_cannot_be_read(batches):
         assert ahead(3) == 3
 
 
-def test_pieces_see_what_one_batch_sees(data, batches, nest):
+def test_pieces_see_what_one_batch_sees(gan_batches, data, nest):
     store = data.Store(nest.pictures(), 128)
     for one, two in (
-        (batches.SelfBatches(store, 4, 4, 1, 0), batches.SelfBatches(store, 4, 2, 2, 0)),
-        (batches.PairBatches(store, 4, 1, 0), batches.PairBatches(store, 2, 2, 0)),
+        (gan_batches.SelfBatches(store, 4, 4, 1, 0), gan_batches.SelfBatches(store, 4, 2, 2, 0)),
+        (gan_batches.PairBatches(store, 4, 1, 0), gan_batches.PairBatches(store, 2, 2, 0)),
     ):
-        more = (1,) if isinstance(one, batches.PairBatches) else ()
+        more = (1,) if isinstance(one, gan_batches.PairBatches) else ()
         whole, halves = one(3, *more), [two(3, *more, piece) for piece in range(2)]
         joined = [torch.cat(parts) for parts in zip(*(h[:2] for h in halves), strict=True)]
         assert all(torch.equal(a, b) for a, b in zip(whole[:2], joined, strict=True))

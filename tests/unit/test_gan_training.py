@@ -55,14 +55,14 @@ def test_a_whole_run_and_what_it_leaves(nest, training, room, tmp_path):
     lines = (tmp_path / "gan.training" / "gan.jsonl").read_text().splitlines()
     assert json.loads(lines[-1])["step"] == 2
     assert "perceptual" in json.loads(lines[-1])
-    assert len(trained.plot) == 2
+    assert len(trained.plots) == 2
     assert trained.preview.height == 5 * 128
     before = file.stat().st_mtime_ns
     again = nest.train(tmp_path, 2, 2)
     assert again.courses["gan"].steps == 2
     assert file.stat().st_mtime_ns >= before
     all_equal(again.weights, trained.weights)
-    assert len(again.plot) == 2, "the autoencoder's curves from what is kept"
+    assert len(again.plots) == 2, "the autoencoder's curves from what is kept"
     assert again.courses["autoencoder"] == trained.courses["autoencoder"]
 
 
@@ -98,7 +98,11 @@ def test_between_the_stages(nest, tmp_path):
         (tmp_path / "gan.training" / "gan.state").unlink(missing_ok=True)
 
 
-@pytest.mark.parametrize("own", [{}, {"kind": "shoe"}, {"leak": 0.5, "pieces": 2}], ids=["art", "shoe", "leak, pieces"])
+@pytest.mark.parametrize(
+    "own",
+    [{}, {"kind": "shoe"}, {"mutual_information": 0.5, "accumulation_steps": 2}],
+    ids=["art", "shoe", "leak, pieces"],
+)
 def test_taken_up_after_cancel_it_ends_the_same(nest, tmp_path, own):
     """Cancel between any two steps: the rest, done later, gives bit-identical weights."""
     whole = nest.train(tmp_path / "whole", 3, 2, save_every=1e9, **own)
@@ -190,42 +194,41 @@ def test_other_settings_on_the_same_name(nest, tmp_path):
     nest.train(tmp_path, 1, 0)
     with pytest.raises(ValueError, match=r"width 8 instead of 16.*another name, or start anew"):
         nest.train(tmp_path, 1, 0, width=16)
-    assert nest.train(tmp_path, 2, 0, batch=3, half=True).courses["autoencoder"].steps == 2, "these may change"
+    assert nest.train(tmp_path, 2, 0, batch=3, bfloat16=True).courses["autoencoder"].steps == 2, "these may change"
 
 
 def test_a_damaged_state_is_told(nest, training, tmp_path):
     nest.train(tmp_path, 1, 0)
     path = tmp_path / "gan.training" / "autoencoder.state"
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(ValueError, match="not the state of a training, or damaged"):
+    with pytest.raises(ValueError, match="not the state of a training, or it is damaged"):
         nest.train(tmp_path, 2, 0)
     training.forget(path.parent)
     assert not path.exists()
     assert nest.train(tmp_path, 1, 0).courses["autoencoder"].steps == 1
 
 
-class Counting:
+@pytest.fixture(scope="module")
+def counting(training):
     """A lesson without networks."""
 
-    name = "counting"
-    panels = ()
+    class Counting(training.Lesson):
+        name = "counting"
 
-    def __init__(self, bad: int = -1):
-        self.identity, self.total, self.bad = {"size": 1}, torch.zeros(1), bad
+        def __init__(self, bad: int = -1):
+            super().__init__({"size": 1})
+            self.total, self.bad = torch.zeros(1), bad
+            self.kept = {"total": self.total}
 
-    def step(self, step, share):
-        self.total = self.total + (float("nan") if step == self.bad else step)
-        return {"loss": self.total.sum()}, []
+        def step(self, step, progress):
+            self.total += float("nan") if step == self.bad else step
+            return {"loss": self.total.sum()}, []
 
-    def state(self):
-        return {"total": self.total}
-
-    def load(self, state):
-        self.total = state["total"]
+    return Counting
 
 
-def test_pictures_that_cannot_be_read_lose_nothing(training, batches, tmp_path):
-    class Torn(Counting):
+def test_pictures_that_cannot_be_read_lose_nothing(training, counting, batches, tmp_path):
+    class Torn(counting):
         def step(self, step, share):
             if step == 7:
                 raise batches.NoBatch("a.png is damaged")
@@ -234,10 +237,10 @@ def test_pictures_that_cannot_be_read_lose_nothing(training, batches, tmp_path):
     with pytest.raises(ValueError, match=r"a\.png is damaged"):
         training.learn(Torn(), tmp_path, training.Goal(10))
     assert training.read_state(tmp_path / "counting.state")["steps"] == 7
-    assert training.learn(Counting(), tmp_path, training.Goal(10)).steps == 10
+    assert training.learn(counting(), tmp_path, training.Goal(10)).steps == 10
 
 
-def test_cancel_renews_the_model_file(training, tmp_path):
+def test_cancel_renews_the_model_file(training, counting, tmp_path):
     def watch(moment):
         if moment.course.steps == 3:
             raise KeyboardInterrupt
@@ -245,7 +248,7 @@ def test_cancel_renews_the_model_file(training, tmp_path):
     seen = []
     with pytest.raises(KeyboardInterrupt):
         training.learn(
-            Counting(), tmp_path, training.Goal(9), watch=watch, saved=lambda course: seen.append(course.steps)
+            counting(), tmp_path, training.Goal(9), watch=watch, saved=lambda course: seen.append(course.steps)
         )
     assert seen == [3]
 
@@ -267,53 +270,54 @@ def test_one_process_at_a_time(training, tmp_path):
         pass
 
 
-def test_parts_are_a_process_own_and_never_stay(training, tmp_path, monkeypatch):
+def test_parts_are_a_process_own_and_never_stay(room, tmp_path, monkeypatch):
     seen = []
 
     def full(part, path):
         seen.append(Path(part).name)
         raise OSError("no space left")
 
-    monkeypatch.setattr(training.os, "replace", full)
+    files = room("files")
+    monkeypatch.setattr(files.os, "replace", full)
     with pytest.raises(OSError, match="no space"):
-        training.replace(tmp_path / "a.safetensors", b"x")
+        files.replace(tmp_path / "a.safetensors", b"x")
     with pytest.raises(OSError, match="no space"):
-        training.write_state(tmp_path / "a.state", {})
+        files.replace_torch(tmp_path / "a.state", {})
     assert seen == [f"a.{kind}.{os.getpid()}.part" for kind in ("safetensors", "state")]
     assert not list(tmp_path.iterdir())
 
 
-def test_refusals_speak_of_what_can_be_set(training, tmp_path):
-    known, asked = {"channels": 8, "judge": 16}, {"channels": 256, "judge": 32}
+def test_refusals_speak_of_what_can_be_set(training, counting, tmp_path):
+    known, asked = {"channels": 8, "discriminator": 16}, {"channels": 256, "discriminator": 32}
     with pytest.raises(ValueError, match="features of 8 channels instead of 256, a discriminator of width 16 instead"):
         training.check_identity(known, asked, tmp_path)
     with pytest.raises(ValueError, match="float32 precision"):
-        training.learn(Counting(bad=0), tmp_path, training.Goal(1))
+        training.learn(counting(bad=0), tmp_path, training.Goal(1))
 
 
-def test_numbers_that_are_none_are_never_saved(training, tmp_path):
-    with pytest.raises(ValueError, match="astray"):
-        training.learn(Counting(bad=6), tmp_path, training.Goal(10), save_every=-1)
+def test_numbers_that_are_none_are_never_saved(training, counting, tmp_path):
+    with pytest.raises(ValueError, match="diverged"):
+        training.learn(counting(bad=6), tmp_path, training.Goal(10), save_every=-1)
     assert training.read_state(tmp_path / "counting.state")["steps"] == 6
-    assert training.learn(Counting(), tmp_path, training.Goal(10)).steps == 10, "the last good state goes on"
+    assert training.learn(counting(), tmp_path, training.Goal(10)).steps == 10, "the last good state goes on"
 
 
-def test_minutes_and_steps_as_goals(training, tmp_path):
+def test_minutes_and_steps_as_goals(training, counting, tmp_path):
     clock = iter(range(0, 10**6, 6))
     course = training.learn(
-        Counting(), tmp_path, training.Goal(minutes=2), clock=lambda: float(next(clock)), save_every=1e9
+        counting(), tmp_path, training.Goal(minutes=2), clock=lambda: float(next(clock)), save_every=1e9
     )
     assert 5 <= course.steps <= 20
     assert course.minutes >= 2
-    assert training.Goal(10, 4).share(training.Course(5, 1)) == 0.5
-    assert training.Goal(10, 4).share(training.Course(1, 3)) == 0.75
-    assert training.Goal().share(training.Course()) == 1, "nothing to do"
+    assert training.Goal(10, 4).progress(training.Course(5, 1)) == 0.5
+    assert training.Goal(10, 4).progress(training.Course(1, 3)) == 0.75
+    assert training.Goal().progress(training.Course()) == 1, "nothing to do"
 
 
-def test_a_crash_loses_one_save_interval(training, tmp_path):
+def test_a_crash_loses_one_save_interval(training, counting, tmp_path):
     now = [0.0]
 
-    class Crash(Counting):
+    class Crash(counting):
         def step(self, step, share):
             now[0] += 1
             if step == 17:
@@ -350,12 +354,12 @@ def test_another_number_of_pictures_in_a_set(nest, training, tmp_path):
 def test_information_turned_on_later(nest, lessons, data):
     """What follows the style encoder begins as it is then, not as random first weights."""
     store = data.Store(nest.pictures(), 128)
-    with lessons.Drafting(store, nest.features(), nest.settings(), "cpu") as lesson:
+    with lessons.AutoencoderLesson(store, nest.features(), nest.settings(), "cpu") as lesson:
         lesson.step(0, 0.0)
         state = lesson.state()
-    with lessons.Drafting(store, nest.features(), nest.settings(leak=0.5), "cpu") as lesson:
+    with lessons.AutoencoderLesson(store, nest.features(), nest.settings(mutual_information=0.5), "cpu") as lesson:
         lesson.load(state)
-        all_equal(lesson.leak.style.state_dict(), lesson.nets.style.state_dict())
+        all_equal(lesson.mutual_information.style.state_dict(), lesson.nets.style.state_dict())
 
 
 def test_faces(nest, room, tmp_path):
@@ -373,7 +377,7 @@ def test_1024_pixels(nest, room, tmp_path):
 
 
 def test_bfloat16(nest, tmp_path):
-    trained = nest.train(tmp_path, 2, 2, half=True)
+    trained = nest.train(tmp_path, 2, 2, bfloat16=True)
     assert all(torch.isfinite(value).all() for value in trained.weights.values())
     assert all(value.dtype == torch.float32 for value in trained.weights.values() if value.is_floating_point())
 
@@ -382,7 +386,7 @@ def test_the_norms_are_settled(nest, lessons, data, batches):
     """What is saved has the statistics of many batches at its own weights: drafts in eval mode are as in training."""
     own = nest.settings()
     store = data.Store(nest.pictures(), 128)
-    with lessons.Drafting(store, nest.features(), own, "cpu") as lesson:
+    with lessons.AutoencoderLesson(store, nest.features(), own, "cpu") as lesson:
         for step in range(2):
             lesson.step(step, 0.0)
         before = lesson.state()["networks"][2]["feat_8_1.0.main.2.running_var"].clone()
@@ -397,9 +401,9 @@ def test_the_average_holds_no_first_weights(nest, lessons, data):
     """A run of ten steps: a constant .999 would leave it at 99 parts of the random start."""
     own = nest.settings()
     store = data.Store(nest.pictures(), 128)
-    with lessons.Drafting(store, nest.features(), own, "cpu") as drafting:
+    with lessons.AutoencoderLesson(store, nest.features(), own, "cpu") as drafting:
         drafts = drafting.weights(1)
-    with lessons.Refining(store, nest.features(), own, drafts, "cpu") as lesson:
+    with lessons.GeneratorLesson(store, nest.features(), own, drafts, "cpu") as lesson:
         start = [value.clone() for value in lesson.averaged]
         for step in range(4):
             lesson.step(step, 0.0)
@@ -410,11 +414,11 @@ def test_the_average_holds_no_first_weights(nest, lessons, data):
 
 
 def test_rates_follow_the_plan(nest, lessons, data):
-    own = nest.settings(rate=2.0, rest=0.5)
-    assert [own.pace(share) for share in (0, 0.5, 0.75, 1)] == [1.0, 1.0, 0.5, 0.0]
-    assert nest.settings().pace(1.0) == 1.0
+    own = nest.settings(ae_rate=2.0, decay_share=0.5)
+    assert [own.rate_factor(share) for share in (0, 0.5, 0.75, 1)] == [1.0, 1.0, 0.5, 0.0]
+    assert nest.settings().rate_factor(1.0) == 1.0
     store = data.Store(nest.pictures(), 128)
-    with lessons.Drafting(store, nest.features(), own, "cpu") as lesson:
+    with lessons.AutoencoderLesson(store, nest.features(), own, "cpu") as lesson:
         lesson.step(0, 0.0)
         rates = [o.param_groups[0]["lr"] for o in lesson.optimisers]
         assert rates == [4e-4] * 4
@@ -429,7 +433,7 @@ def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
 
     def lesson(width=8):
         stores = [data.Store(source, 128) for source in (pictures, sketches)]
-        return drawing.Drawing(*stores, nest.features(), width=width, batch=2)
+        return drawing.ExtractorLesson(*stores, nest.features(), width=width, batch=2)
 
     paths, trained = runs.train_extractor(
         lesson(), tmp_path / "t.safetensors", tmp_path / "t", training.Goal(4), keep=3
@@ -454,7 +458,7 @@ def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
     assert [path.read_bytes() for path in paths[:2]] == kept[:2]
     foreign = tmp_path / "t-3.safetensors"
     foreign.write_bytes(b"another extractor")
-    with pytest.raises(ValueError, match=r"t-3\.safetensors is there already and is no stage of this training"):
+    with pytest.raises(ValueError, match=r"t-3\.safetensors is there already and is not a stage of this training"):
         again(4)
     paths[1].write_bytes(b"trained anew under the name t-2")
     runs.forget_stages(tmp_path / "t.safetensors", tmp_path / "t")
@@ -464,7 +468,7 @@ def test_tom_learns_and_is_an_extractor(nest, room, data, training, tmp_path):
     assert late == [tmp_path / "t.safetensors"]
     assert "1 of 3 stages were kept" in runs.lacking(late, 3)
     with pytest.raises(ValueError, match="batch size must be 2 or more"):
-        drawing.Drawing(data.Store(pictures, 128), data.Store(sketches, 128), nest.features(), batch=1)
+        drawing.ExtractorLesson(data.Store(pictures, 128), data.Store(sketches, 128), nest.features(), batch=1)
 
 
 def test_sets_are_drawn_and_trained_on(room, data, training, tmp_path):
@@ -492,7 +496,8 @@ def test_sets_are_drawn_and_trained_on(room, data, training, tmp_path):
     assert (tmp_path / "sets" / "1 edges" / "photo 1.png").stat().st_mtime_ns == before, "what is there stays"
     pictures = data.paired(tmp_path / "photos", data.set_folders(tmp_path / "sets"))
     assert pictures.count == 3
-    _, drawn = data.pair(data.Store(pictures, 32), 0, 0, data.Corner(0, 0))
+    augment = room("training.sketchgan.augment")
+    _, drawn = augment.pair(data.Store(pictures, 32), 0, 0, augment.Corner(0, 0))
     assert drawn.min() < -0.5
     assert drawn.max() == 1
     assert drawn.median() > 0.9

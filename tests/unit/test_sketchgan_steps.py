@@ -185,8 +185,14 @@ def test_leak_term_moves_the_content_encoder_alone(ae, ae_steps):
         guess = ae.StyleGuess(width=8, hidden=16)
         before = guess.net[0].weight.detach().clone()
         slow = ae.StyleEncoder(width=8, spectral=True).eval()
-        leak = None if weight is None else ae_steps.Leak(guess, ae_steps.adam(guess.parameters()), slow, weight)
-        found, _ = ae_steps.ae_self_step(nets, ae_steps.ae_optimisers(nets), [(batch, draws)], stub, leak=leak)
+        leak = (
+            None
+            if weight is None
+            else ae_steps.MutualInformation(guess, ae_steps.adam(guess.parameters()), slow, weight)
+        )
+        found, _ = ae_steps.ae_self_step(
+            nets, ae_steps.ae_optimisers(nets), [(batch, draws)], stub, mutual_information=leak
+        )
         assert ("leak" in found) == (weight is not None)
         assert torch.equal(before, guess.net[0].weight) == (weight is None)
         after[weight] = [{k: v.clone() for k, v in net.state_dict().items()} for net in nets]

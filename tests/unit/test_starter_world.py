@@ -80,11 +80,11 @@ def test_a_hundred_renders_a_second(world):
 
 def test_training_goes_on_where_it_stopped(room, tmp_path, capsys):
     train, folder = room("starter.training.prior"), tmp_path / "run"
-    usual = ["--folder", str(folder), "--size", "16", "--scenes", "250", "--batch", "2", "--save-every", "0"]
+    usual = ["--folder", str(folder), "--size", "16", "--scenes", "250", "--batch", "2", "--save-minutes", "0"]
     train.main([*usual, "--images", "4"])
     first = load_file(folder / "prior.safetensors")
     train.main([*usual, "--images", "8"])
-    assert "resumed at 4 images" in capsys.readouterr().out
+    assert "prior: resumed at step 2" in capsys.readouterr().out
     weights = load_file(folder / "prior.safetensors")
     assert any((weights[key] != first[key]).any() for key in weights)
     with safe_open(folder / "prior.safetensors", "pt") as file:

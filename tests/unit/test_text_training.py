@@ -50,12 +50,12 @@ def prompts(training, **settings):
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
     torch.manual_seed(0)
-    return training.PromptLesson(UNetModel, TINY, **settings)
+    return training.TextTask(UNetModel, TINY, **settings)
 
 
 def source(training, lesson, captions):
     known = torch.randn(8, 4, 4, 4, generator=torch.Generator().manual_seed(1)).half().numpy()
-    return lambda steps: training.batches(known, captions, lesson.words, 4, steps)
+    return lambda step: training.batch(known, captions, lesson.words, 4, step)
 
 
 def falls(lesson, batch, steps: int, rate: float) -> float:
@@ -73,7 +73,7 @@ def falls(lesson, batch, steps: int, rate: float) -> float:
 
 def test_prompt_loss_falls_and_reaches_every_weight(training, scenes):
     lesson = prompts(training)
-    batch = next(source(training, lesson, scenes[1])(0))
+    batch = source(training, lesson, scenes[1])(0)
     assert falls(lesson, batch, 12, 3e-3) < 0.9
     lesson.loss(batch, torch.Generator()).backward()
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in lesson.parameters())
@@ -82,10 +82,10 @@ def test_prompt_loss_falls_and_reaches_every_weight(training, scenes):
 
 def test_code_loss_falls_with_and_without_the_feature_network(coding, room, scenes):
     look = room("networks.vgg").VGG(widths=((4,), (4,), (4,))).requires_grad_(False)
-    batch = next(coding.crops(scenes[0], 2, 32, 0))
+    batch = coding.crops(scenes[0], 2, 32, 0)
     for network in (None, look):
         torch.manual_seed(0)
-        lesson = coding.CodingLesson(network)
+        lesson = coding.VAETask(network)
         assert falls(lesson, batch, 25, 3e-4) < 0.9
         assert all(not name.startswith("look") for name, _ in lesson.named_parameters())
 
@@ -93,7 +93,7 @@ def test_code_loss_falls_with_and_without_the_feature_network(coding, room, scen
 def test_file_has_the_level_and_the_narrow_network(coding):
     """The exported TAESD is as wide as every other and computes what the lesson does."""
     torch.manual_seed(0)
-    lesson = coding.CodingLesson()
+    lesson = coding.VAETask()
     for module in lesson.modules():
         if isinstance(module, torch.nn.Conv2d):  # residual branches begin at zero
             torch.nn.init.kaiming_normal_(module.weight, nonlinearity="linear")
@@ -111,7 +111,7 @@ def test_file_has_the_level_and_the_narrow_network(coding):
 
 def test_latents_are_brought_to_mean_0_and_deviation_1(coding, scenes):
     torch.manual_seed(0)
-    lesson = coding.CodingLesson()
+    lesson = coding.VAETask()
     last = lesson.network.taesd_encoder[-1]
     batch = torch.from_numpy(scenes[0][:2]).movedim(-1, 1).float() / 127.5 - 1
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_latents_are_brought_to_mean_0_and_deviation_1(coding, scenes):
 def test_training_begins_with_the_colours(coding, scenes):
     torch.manual_seed(0)
     batch = torch.from_numpy(scenes[0]).movedim(-1, 1).float() / 127.5 - 1
-    lesson = coding.CodingLesson()
+    lesson = coding.VAETask()
     with torch.no_grad():
         painted = lesson.network.decode(lesson.network.encode(batch))
     coarse, wanted = (torch.nn.functional.avg_pool2d(image, 8) for image in (painted, batch))
@@ -145,47 +145,53 @@ def test_linear_map_finds_a_linear_decoder(coding):
     assert torch.allclose(found[1], bias, atol=1e-4)
 
 
-class Interrupted(Exception):
-    pass
+class Interrupted(BaseException):
+    """As ComfyUI's Cancel: no Exception."""
 
 
-@pytest.mark.parametrize("keep", [0.0, 0.9])
-def test_an_interrupted_run_goes_on_to_the_bit(training, room, scenes, tmp_path, keep):
-    """A clock that stands still but for a minute a step makes runs repeatable."""
-    learn = room("training.supervised").learn
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+@pytest.mark.parametrize("where", ["between", "within"])
+def test_an_interrupted_run_resumes_to_the_bit(training, room, scenes, tmp_path, ema, where):
+    """Cancel between two steps keeps them all; in the middle of a step, what was saved before."""
+    loop, supervised = room("training.loop"), room("training.supervised")
 
-    def run(folder, stop):
-        folder.mkdir(exist_ok=True)
-        lesson = prompts(training)
-        minute, loss = iter(range(99)), lesson.loss
-        now = [float(next(minute))]
+    def lesson(stop=99):
+        task = prompts(training)
+        loss = task.loss
 
-        def step(batch, rng):
-            if now[0] / 60 >= stop:
+        def interrupted(batch, rng):
+            found = loss(batch, rng)
+            if int(rng.initial_seed()) == stop:
                 raise Interrupted
-            now[0] = 60.0 * next(minute)
-            return loss(batch, rng)
+            return found
 
-        lesson.loss = step
-        begin = source(training, lesson, scenes[1])
-        settings = {"minutes": 6.0, "peak": 1e-3, "keep": keep, "save_every": 0.0}
-        return learn(lesson, begin, name="text", folder=folder, clock=lambda: now[0], **settings)
+        task.loss = interrupted
+        batches = source(training, task, scenes[1])
+        return supervised.SupervisedLesson("text", task, batches, learning_rate=1e-3, ema=ema)
 
-    whole = run(tmp_path / "whole", 99)
+    def run(folder, stop=99, watch=lambda moment: None):
+        with lesson(stop) as made:
+            loop.learn(made, tmp_path / folder, loop.Goal(6), watch=watch, save_every=-1.0 if stop < 99 else 1e9)
+            return made.weights()
+
+    def cancel(moment):
+        if moment.course.steps == 4:
+            raise Interrupted
+
+    whole = run("whole")
     with pytest.raises(Interrupted):
-        run(tmp_path / "parts", 4)
-    assert len(whole) == 1
-    run(tmp_path / "parts", 99)
-    one, two = (load_file(tmp_path / place / "text.safetensors") for place in ("whole", "parts"))
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[key], two[key]) for key in one)
+        run("parts", *((99, cancel) if where == "between" else (4,)))
+    assert loop.read_state(tmp_path / "parts" / "text.state")["steps"] == 4
+    parts = run("parts")
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
     start = prompts(training).weights()
-    assert any(not torch.equal(one[key], value.half()) for key, value in start.items()), "something was learned"
+    assert any(not torch.equal(whole[key], value) for key, value in start.items()), "something was learned"
 
 
 def test_export_says_what_a_loader_needs(training, room, scenes, tmp_path):
     lesson = prompts(training)
-    room("training.supervised").export(lesson.weights(), tmp_path / "text.safetensors", lesson.notes())
+    room("files").replace_weights(tmp_path / "text.safetensors", lesson.weights(), lesson.notes(), half=True)
     weights = load_file(tmp_path / "text.safetensors")
     assert {value.dtype for value in weights.values()} == {torch.float16}
     assert {key.split(".")[0] for key in weights} == {"unet", "text"}
@@ -195,16 +201,15 @@ def test_export_says_what_a_loader_needs(training, room, scenes, tmp_path):
     assert len(json.loads(notes["words"])) + 4 == len(weights["text.embed.weight"])
 
 
-def test_crops_and_prompts_can_be_taken_up(training, coding, room, scenes):
+def test_crops_and_prompts_follow_from_the_step(training, coding, room, scenes):
     images, captions = scenes
-    crops = coding.crops(images, 4, 16, 0)
-    shapes = [next(crops).shape for _ in range(9)]
+    shapes = [coding.crops(images, 4, 16, step).shape for step in range(9)]
     assert shapes == [(4, 3, 16, 16)] * 7 + [(1, 3, 32, 32)] + [(4, 3, 16, 16)], "every eighth: whole pictures"
-    assert torch.equal(next(crops), next(coding.crops(images, 4, 16, 9)))
-    begin = source(training, prompts(training), captions)
-    first = begin(0)
-    next(first)
-    assert all(torch.equal(a, b) for a, b in zip(next(first), next(begin(1)), strict=True))
+    assert torch.equal(coding.crops(images, 4, 16, 9), coding.crops(images, 4, 16, 9))
+    assert not torch.equal(coding.crops(images, 4, 16, 8), coding.crops(images, 4, 16, 9))
+    batch = source(training, prompts(training), captions)
+    assert all(torch.equal(a, b) for a, b in zip(batch(1), batch(1), strict=True))
+    assert not any(torch.equal(a, b) for a, b in zip(batch(0), batch(1), strict=True))
 
 
 def test_captions_vary_within_their_words(room):

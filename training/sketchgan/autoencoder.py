@@ -1,10 +1,9 @@
-"""Training steps of the sketch GAN's autoencoder (arXiv 2012.09290, stage 2), and what all steps share: networks,
-optimisers and a batch go in, losses come out. No files, no loops; everything random is drawn beforehand and handed in,
-so a recorded run can be replayed.
+"""Training steps of the sketch GAN's autoencoder (arXiv 2012.09290, stage 2), and what all of its steps share.
 
-A step takes its batch in one piece or in several (gradient accumulation): means are then averaged, and sums over the
-batch stay sums. dtype: what convolutions compute in under autocast, such as torch.bfloat16; None leaves it.
-Call these inside frozen.gradients() where a node runs them.
+Networks, optimisers and a batch go in, losses come out: no files, no loops. Everything random is drawn beforehand and
+passed in, so a recorded run can be replayed. A step takes its batch in one piece or in several (gradient accumulation):
+means are then averaged, and sums over the batch stay sums. dtype: for convolutions under autocast, such as
+torch.bfloat16; None leaves it.
 """
 
 from __future__ import annotations
@@ -19,11 +18,11 @@ from torch.nn.functional import cross_entropy, interpolate
 from torch.optim import Adam, Optimizer
 
 from ...networks.sketchgan.autoencoder import ContentEncoder, Decoder, StyleEncoder, StyleGuess
+from ..loop import Losses
 from . import losses
 from .losses import Percept, derangement
 
 RATE, LATER_RATE = 2e-4, 1e-4
-Losses = dict[str, Tensor]  # by name, without gradients
 SUMS = "perceptual"  # the one loss that is a sum over the batch
 
 
@@ -123,10 +122,10 @@ def draw_set(sets: int, generator: torch.Generator) -> int:
     return min(draw_sketch(sets + 1, generator), sets - 1)
 
 
-class Leak(NamedTuple):
-    """The mutual-information term, our formulation (off by default): `guess` learns to tell a picture's style from
-    content maps, and the content encoder to leave it no chance. style: a slowly following copy of the style encoder,
-    see `follow`. weight: .1 to 1, best raised over the first 5,000 steps."""
+class MutualInformation(NamedTuple):
+    """The mutual-information term, our formulation (off by default): `guess` learns to predict a picture's style from
+    its content maps, and the content encoder learns to prevent that. style: a slowly averaged copy of the style
+    encoder, see `follow`. weight: 0.1 to 1, best raised over the first 5,000 steps."""
 
     guess: StyleGuess
     optimiser: Optimizer
@@ -141,7 +140,7 @@ def ae_self_step(
     percept: Percept,
     *,
     pixels: bool = False,
-    leak: Leak | None = None,
+    mutual_information: MutualInformation | None = None,
     dtype: torch.dtype | None = None,
 ) -> tuple[Losses, Tensor]:
     """The self-supervised step: content, style, class and reconstruction. -> losses, the last decoded pictures.
@@ -170,22 +169,22 @@ def ae_self_step(
             found["absolute"] = losses.absolute(image, batch.original)
         else:
             found[SUMS] = losses.perceptual_sum(percept, image, batch.original)
-        if leak is not None:
-            found["leak"] = leak.weight * _leak(leak, batch, contents[0], draws)
+        if mutual_information is not None:
+            found["leak"] = mutual_information.weight * _leak(mutual_information, batch, contents[0], draws)
         return found, image
 
     return _step(nets, optimisers, pieces, lose, dtype)
 
 
-def _leak(leak: Leak, batch: SelfBatch, content: Sequence[Tensor], draws: SelfDraws) -> Tensor:
+def _leak(term: MutualInformation, batch: SelfBatch, content: Sequence[Tensor], draws: SelfDraws) -> Tensor:
     assert draws.leak is not None, "draws without a derangement for the mutual-information term"
     with torch.no_grad():
-        target = leak.style(batch.turned)
-    mean, spread = leak.guess([x.detach() for x in content])
-    leak.optimiser.zero_grad()
+        target = term.style(batch.turned)
+    mean, spread = term.guess([x.detach() for x in content])
+    term.optimiser.zero_grad()
     (-losses.likelihood(mean, spread, target).mean()).backward()
-    leak.optimiser.step()
-    mean, spread = leak.guess(content)
+    term.optimiser.step()
+    mean, spread = term.guess(content)
     return losses.leak(mean, spread, target, draws.leak)
 
 

@@ -1,37 +1,29 @@
-"""Training steps of the sketch GAN's generator and of its sketch extractor (arXiv 2012.09290, stages 3 and 1); how a
-step is called, and in how many pieces: gan_ae_steps.
+"""Training steps of the sketch GAN's generator (arXiv 2012.09290, stage 3). How a step is called, and in how many
+pieces: see autoencoder.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from ...networks.frozen import Frozen
 from ...networks.sketchgan.refiner import Discriminator, Refiner
-from ...networks.sketchgan.tom import Generator, StyleDiscriminator, taps
-from ...pictures.features import Features
 from ...pipelines.sketchgan import draw_noise
+from ..loop import Losses
 from . import losses
 from .autoencoder import (
     SUMS,
     Autoencoder,
-    Losses,
     PairBatch,
     autocast,
     follow,
     note,
 )
 from .losses import Percept, derangement
-
-Look = Callable[[Tensor], Sequence[Tensor]]
-
-
-# --- GAN --------------------------------------------------------------------------------------------------------------
 
 
 class GANDraws(NamedTuple):
@@ -119,64 +111,3 @@ def gan_step(
     if averaged is not None:
         follow(averaged, generator.parameters())
     return found, losses.full(image.detach())
-
-
-# --- sketch extractor -------------------------------------------------------------------------------------------------
-
-
-def five_taps(features: Features, size: int) -> Frozen:
-    """A VGG among feature networks as TOM looks through it; open() gives the `look` of tom_step.
-
-    ValueError: another kind of network, or one without five stages.
-    """
-    network = features.network.patcher.model
-    if features.kind != "vgg" or len(network.taps) != 5:
-        raise ValueError(
-            "The sketch extractor is trained on five maps of a VGG: choose the built-in features or a VGG16 file."
-        )
-    return Frozen(features.network.patcher, lambda net, x: taps(net, x, size), ("features",))
-
-
-def tom_step(
-    generator: Generator,
-    discriminator: StyleDiscriminator,
-    optimisers: tuple[Optimizer, Optimizer],
-    photo: Tensor,
-    sketch: Tensor,
-    look: Look,
-    *,
-    content_weight: float = 0.2,
-    texture_weight: float = 1.0,
-    dtype: torch.dtype | None = None,
-) -> tuple[Losses, Tensor]:
-    """One step of TOM on photos and sketches of anything [B,3,S,S]. look: five maps of a picture, from a frozen VGG.
-
-    optimisers: of generator, discriminator; published: Adam 2e-4, betas (.5, .99). -> losses, the drawings.
-    """
-    for network in (generator, discriminator):
-        network.train()
-    with autocast(generator, dtype)():
-        with torch.no_grad():
-            of_photo, of_sketch = look(photo), look(sketch)
-        drawn = generator(of_photo[2])
-        of_drawn = look(drawn)
-
-        def judged(maps: Sequence[Tensor]) -> Tensor:
-            return discriminator(losses.gram_stack(maps[1:4], discriminator.channels))
-
-        real, fake = judged(of_sketch), judged([x.detach() for x in of_drawn])
-        wrong = losses.hinge(real, fake)
-    optimisers[1].zero_grad()
-    wrong.backward()
-    optimisers[1].step()
-    with autocast(generator, dtype)():
-        parts = {
-            "adversarial": losses.adversarial(judged(of_drawn)),
-            "content": content_weight * losses.restyled_content(of_drawn[2], of_photo[2], of_sketch[2]),
-            "texture": 2000 * texture_weight * losses.texture(of_drawn[1:4], of_sketch[1:4]),
-        }
-        loss = torch.stack(list(parts.values())).sum()
-    optimisers[0].zero_grad()
-    loss.backward()
-    optimisers[0].step()
-    return {"discriminator": wrong.detach(), **{k: v.detach() for k, v in parts.items()}}, losses.full(drawn.detach())

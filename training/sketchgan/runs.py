@@ -1,4 +1,4 @@
-"""Whole trainings of the sketch GAN from pictures to files, the same for the nodes and for the command line."""
+"""Whole trainings of the sketch GAN, from pictures to model files: what the nodes and the command line call."""
 
 from __future__ import annotations
 
@@ -14,116 +14,138 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ... import files
 from ...networks import build
 from ...networks.sketchgan.refiner import draft_size
 from ...networks.sketchgan.whole import SketchGAN
 from ...pictures.features import Features
 from ...pipelines.sketchgan import draw_noise
-from ..batches import Shuffled
-from ..loop import (
-    Course,
-    Goal,
-    Moment,
-    Watch,
-    check_identity,
-    curves,
-    learn,
-    locked,
-    packed,
-    read_state,
-    read_weights,
-    replace,
-    sheet,
-    write_weights,
-)
+from ..batches import Shuffled, generator_of
+from ..curves import curves, sheet
+from ..loop import Course, Goal, Lesson, Moment, Watch, check_identity, learn, locked, read_state
 from ..photos import Pictures, Store, tensor
-from .extractor import Drawing
-from .lessons import SETTLING, Drafting, Refining, Settings, generator_of
+from .extractor import ExtractorLesson
+from .lessons import SETTLING, AutoencoderLesson, GeneratorLesson, Settings
 from .losses import check_batch
 
-DRAFTS = "autoencoder.finished"  # a .safetensors file beside the states, under a name that no loader offers
-STAGES = "extractor.stages"  # which files the stages of an extractor's run are: their names and SHA-256 sums
-ON_THE_WAY = 4  # batches that the norms' statistics of a file that is not final are taken from
+DRAFTS = "autoencoder.finished"  # a .safetensors file beside the states, under a name that no loader lists
+STAGES = "extractor.stages"  # which files are stages of an extractor's run: their names and SHA-256 sums
+UNFINISHED = 4  # batches that the norms' statistics of a file that is not final are taken from
 
 
 class Trained(NamedTuple):
-    """weights: as in the file. plot: the losses of all stages. preview: what the network makes, see `samples`."""
+    """weights: as in the file. plots: the losses of each stage. preview: what the network makes, see `samples`."""
 
     weights: dict[str, Tensor]
-    plot: list[Image.Image]
+    plots: list[Image.Image]
     preview: Image.Image
     courses: dict[str, Course]
+
+
+class Options(NamedTuple):
+    """How a training is watched and saved; see training.loop.learn."""
+
+    watch: Watch = lambda moment: None
+    save_every: float = 300.0
+    clock: Callable[[], float] = time.monotonic
+
+
+# --- autoencoder and generator ----------------------------------------------------------------------------------------
 
 
 def train_gan(
     pictures: Pictures,
     features: Features,
     settings: Settings,
-    file: Path,
-    place: Path,
+    model_path: Path,
+    state_dir: Path,
     goals: tuple[Goal, Goal],
     *,
     device: torch.device | str = "cpu",
-    watch: Watch = lambda moment: None,
-    save_every: float = 300.0,
+    options: Options = Options(),  # noqa: B008 - immutable
     half_file: bool = False,
     notes: dict[str, Any] | None = None,
-    clock: Callable[[], float] = time.monotonic,
 ) -> Trained:
-    """Trains the autoencoder to the first goal, then the generator to the second; see learn. The states stand in the
-    folder `place`, and after each save `file` holds what is learned so far: first the autoencoder alone.
+    """Trains the autoencoder to the first goal, then the generator to the second; see learn. The states are in the
+    folder `state_dir`; after each save the model file holds what is learned so far, first the autoencoder alone.
 
     Once the generator has begun, the autoencoder stays as it is, whatever the first goal says then.
     half_file: in fp16. ValueError: a batch of one, another process that trains there, or as in learn.
     """
     check_batch(settings.batch)
-    store, plots, courses = Store(pictures, settings.size), [], {}
-    drafts = place / DRAFTS
-    told = {**asdict(settings), **(notes or {})}
-
-    def run(lesson: Drafting | Refining, goal: Goal) -> dict[str, Tensor]:
-        def saved(course: Course) -> None:
-            note(lesson, course)
-            batches = SETTLING if goal.share(course) >= 1 else ON_THE_WAY
-            write_weights(file, lesson.weights(batches), told, half_file)
-
-        with lesson, locked(place, file):
-            learn(lesson, place, goal, watch=watch, saved=saved, save_every=save_every, clock=clock)
-            plots.append(curves(lesson, courses[lesson.name].rows))
-            weights = read_weights(file)
-            if lesson.name == Drafting.name and goals[1] != Goal():
-                write_weights(drafts, weights, told)
-        return weights
-
-    def note(lesson: Drafting | Refining | type[Drafting], course: Course) -> None:
-        courses[lesson.name] = course
-        told[lesson.name] = {"steps": course.steps, "minutes": round(course.minutes, 1)}
-
-    before = place / f"{Drafting.name}.state"
-    if not drafts.is_file():
+    stages = _Stages(settings, model_path, state_dir, options, half_file, {**asdict(settings), **(notes or {})})
+    store = Store(pictures, settings.size)
+    finished = state_dir / DRAFTS
+    if not finished.is_file():
         side = draft_size(settings.size)
         small = store if settings.size == side else Store(pictures, side)
-        weights = run(Drafting(small, features, settings, device), goals[0])
+        weights = stages.run(AutoencoderLesson(small, features, settings, device), goals[0])
         if goals[1] == Goal():
-            return Trained(weights, plots, samples(weights, store, device, settings.seed), courses)
+            return Trained(weights, stages.plots, samples(weights, store, device, settings.seed), stages.courses)
+        files.replace_weights(finished, weights, stages.notes)
         del small  # its pictures, which the generator does not need
-    elif before.is_file():
-        note(Drafting, course_of(before, settings))
-        plots.append(curves(Drafting, courses[Drafting.name].rows))
-    weights = run(Refining(store, features, settings, read_weights(drafts), device), goals[1])
-    return Trained(weights, plots, samples(weights, store, device, settings.seed), courses)
+    else:
+        stages.recall(AutoencoderLesson)
+    weights = stages.run(GeneratorLesson(store, features, settings, _drafts(finished), device), goals[1])
+    return Trained(weights, stages.plots, samples(weights, store, device, settings.seed), stages.courses)
 
 
-def course_of(path: Path, settings: Settings) -> Course:
-    """How far the autoencoder came whose state this is. ValueError: it was begun with other settings."""
-    state = read_state(path)
-    check_identity(state["identity"], settings.identity, path.parent)
-    return Course(state["steps"], state["minutes"], state["rows"])
+class _Stages:
+    """The stages of one training, their curves, and what the model file says of them."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        model_path: Path,
+        state_dir: Path,
+        options: Options,
+        half_file: bool,
+        notes: dict[str, Any],
+    ) -> None:
+        self.settings, self.model_path, self.state_dir, self.options = settings, model_path, state_dir, options
+        self.half_file, self.notes = half_file, notes
+        self.plots: list[Image.Image] = []
+        self.courses: dict[str, Course] = {}
+
+    def run(self, lesson: AutoencoderLesson | GeneratorLesson, goal: Goal) -> dict[str, Tensor]:
+        """Trains one stage; the weights of its model file."""
+
+        def saved(course: Course) -> None:
+            self._note(lesson, course)
+            batches = SETTLING if goal.progress(course) >= 1 else UNFINISHED
+            files.replace_weights(self.model_path, lesson.weights(batches), self.notes, self.half_file)
+
+        with lesson, locked(self.state_dir, self.model_path):
+            course = learn(lesson, self.state_dir, goal, saved=saved, **self.options._asdict())
+            self.plots.append(curves(lesson, course.rows))
+            return files.read_weights(self.model_path)
+
+    def recall(self, lesson: type[AutoencoderLesson]) -> None:
+        """Notes a stage that was finished earlier. ValueError: it began with other settings."""
+        path = self.state_dir / f"{lesson.name}.state"
+        if path.is_file():
+            state = read_state(path)
+            check_identity(state["identity"], self.settings.identity, self.state_dir)
+            course = Course(state["steps"], state["minutes"], state["rows"])
+            self._note(lesson, course)
+            self.plots.append(curves(lesson, course.rows))
+
+    def _note(self, lesson: Lesson | type[Lesson], course: Course) -> None:
+        self.courses[lesson.name] = course
+        self.notes[lesson.name] = {"steps": course.steps, "minutes": round(course.minutes, 1)}
+
+
+def _drafts(path: Path) -> dict[str, Tensor]:
+    """The weights of the finished autoencoder. ValueError: damaged."""
+    try:
+        return files.read_weights(path)
+    except Exception as error:  # safetensors has its own
+        raise ValueError(f"{path} is damaged ({type(error).__name__}). Start anew, or delete it.") from error
 
 
 def samples(weights: dict[str, Tensor], store: Store, device: torch.device | str, seed: int = 0) -> Image.Image:
-    """From top to bottom sketches, their photos, drafts and refined pictures in the photos' own style, and refined ones
-    in the next photo's style."""
+    """From top to bottom: sketches, their photos, drafts and refined pictures in the photos' own style, and refined
+    ones in the next photo's style."""
     network: Any = build({key: value.float() for key, value in weights.items()}, device=device)
     chosen = [Shuffled(store.pictures.count, seed, 99)(i) for i in range(min(5, store.pictures.count))]
     last = store.pictures.sets - 1
@@ -140,7 +162,7 @@ def samples(weights: dict[str, Tensor], store: Store, device: torch.device | str
 
 
 def paint(network: SketchGAN, sketch: Tensor, photo: Tensor, device: torch.device | str) -> list[Tensor]:
-    """The drafts of sketches in the style of photos, and if there is a generator the refined pictures."""
+    """The drafts of sketches in the style of photos and, if there is a generator, the refined pictures."""
     side = (network.draft, network.draft)
     sketch, photo = (torch.nn.functional.interpolate(x.to(device), side, mode="area") for x in (sketch, photo))
     styles = network.styles(photo)
@@ -151,90 +173,96 @@ def paint(network: SketchGAN, sketch: Tensor, photo: Tensor, device: torch.devic
     return [draft.cpu(), network.refined(draft, styles, noise, flips).cpu()]
 
 
+# --- sketch extractor -------------------------------------------------------------------------------------------------
+
+
 def train_extractor(
-    lesson: Drawing,
-    file: Path,
-    place: Path,
+    lesson: ExtractorLesson,
+    model_path: Path,
+    state_dir: Path,
     goal: Goal,
     *,
     keep: int = 1,
-    watch: Watch = lambda moment: None,
-    save_every: float = 300.0,
-    clock: Callable[[], float] = time.monotonic,
+    options: Options = Options(),  # noqa: B008 - immutable
 ) -> tuple[list[Path], Trained]:
-    """Trains TOM to its goal. keep: how many stages of the one run become files, each a manner of its own: spread
-    evenly over the last two thirds; the last one is `file`. A stage that the run was past already is left out, see
-    `lacking`. -> their files, and what was trained.
+    """Trains TOM to its goal. keep: how many stages of the run become files, each a drawing style of its own: spread
+    evenly over the last two thirds; the last one is `model_path`. Stages the run has already passed are left out, see
+    `lacking`. Returns their files, and what was trained.
 
     ValueError: a file of a stage's name that this training did not write, another process that trains there, or as in
     learn."""
-    paths = stage_files(file, keep)
+    paths = stage_files(model_path, keep)
     dues = [1 - 0.65 * (keep - 1 - i) / (keep - 1) for i in range(keep - 1)]
-    notes = {"image_size": lesson.identity["size"]}
     known: dict[str, str] = {}
 
-    def look(moment: Moment) -> None:
-        latest = sum(moment.share >= due for due in dues) - 1  # earlier ones would be the same network once more
-        if latest >= 0 and moment.share < 1 and paths[latest].name not in known:
-            content = packed(lesson.weights(), notes)
+    def watch(moment: Moment) -> None:
+        latest = sum(moment.progress >= due for due in dues) - 1  # earlier ones would be the same network once more
+        if latest >= 0 and moment.progress < 1 and paths[latest].name not in known:
+            content = files.packed(lesson.weights(), lesson.notes())
             known[paths[latest].name] = _sum(content)
-            replace(place / STAGES, json.dumps(known).encode())
-            replace(paths[latest], content)
-        watch(moment)
+            files.replace(state_dir / STAGES, json.dumps(known).encode())
+            files.replace(paths[latest], content)
+        options.watch(moment)
 
     def saved(_: Course) -> None:
-        write_weights(file, lesson.weights(), notes)
+        files.replace_weights(model_path, lesson.weights(), lesson.notes())
 
-    with lesson, locked(place, file):
-        known |= written_stages(file, place)
+    with lesson, locked(state_dir, model_path):
+        known |= written_stages(model_path, state_dir)
         for path in paths[:-1]:
             if path.is_file() and path.name not in known:
                 raise ValueError(
-                    f"{path} is there already and is no stage of this training. Rename or delete it, choose another "
+                    f"{path} is there already and is not a stage of this training. Rename or delete it, choose another "
                     "name, or lower keep."
                 )
-        course = learn(lesson, place, goal, watch=look, saved=saved, save_every=save_every, clock=clock)
+        course = learn(lesson, state_dir, goal, saved=saved, **options._replace(watch=watch)._asdict())
+    there = [path for path in paths[:-1] if path.name in known]
     weights = lesson.weights()
+    trained = Trained(weights, [curves(lesson, course.rows)], _drawn(lesson, weights), {lesson.name: course})
+    return [*there, model_path], trained
+
+
+def _drawn(lesson: ExtractorLesson, weights: dict[str, Tensor]) -> Image.Image:
+    """Photos and how the trained extractor draws them."""
     drawer = build(weights, device=lesson.device)
     shown = range(min(5, lesson.photos.pictures.count))
     photos = torch.stack([tensor(lesson.photos.photo(i, lesson.photos.side)) for i in shown])
     drawn = drawer((photos.to(lesson.device) + 1) / 2) * 2 - 1
-    plots = [curves(lesson, course.rows)]
-    there = [path for path in paths[:-1] if path.name in known]
-    return [*there, file], Trained(weights, plots, sheet([photos, drawn.cpu()]), {lesson.name: course})
+    return sheet([photos, drawn.cpu()])
 
 
-def stage_files(file: Path, keep: int) -> list[Path]:
-    """The files of the stages that are kept of one run: name-1, name-2 ..., and the last one as it is."""
-    return [file.with_name(f"{file.stem}-{i}{file.suffix}") for i in range(1, keep)] + [file]
+def stage_files(model_path: Path, keep: int) -> list[Path]:
+    """The files of the stages that are kept of one run: name-1, name-2 ..., and the last one without a number."""
+    numbered = [model_path.with_name(f"{model_path.stem}-{i}{model_path.suffix}") for i in range(1, keep)]
+    return [*numbered, model_path]
 
 
-def written_stages(file: Path, place: Path) -> dict[str, str]:
-    """The stages beside `file` that the training in the folder `place` wrote and nobody replaced since: names and
+def written_stages(model_path: Path, state_dir: Path) -> dict[str, str]:
+    """The stages beside `model_path` that the training in `state_dir` wrote and nobody replaced since: names and
     SHA-256 sums."""
-    noted = json.loads((place / STAGES).read_text()) if (place / STAGES).is_file() else {}
-    paths = {name: file.with_name(name) for name in noted}
+    noted = json.loads((state_dir / STAGES).read_text()) if (state_dir / STAGES).is_file() else {}
+    paths = {name: model_path.with_name(name) for name in noted}
     return {
         name: noted[name] for name, path in paths.items() if path.is_file() and _sum(path.read_bytes()) == noted[name]
     }
 
 
-def forget_stages(file: Path, place: Path) -> None:
-    """Deletes the stages that the training in the folder `place` wrote. ValueError: another process trains there."""
-    if not (place / STAGES).is_file():
+def forget_stages(model_path: Path, state_dir: Path) -> None:
+    """Deletes the stages that the training in `state_dir` wrote. ValueError: another process trains there."""
+    if not (state_dir / STAGES).is_file():
         return
-    with locked(place):
-        for name in written_stages(file, place):
-            file.with_name(name).unlink()
-        (place / STAGES).unlink()
+    with locked(state_dir):
+        for name in written_stages(model_path, state_dir):
+            model_path.with_name(name).unlink()
+        (state_dir / STAGES).unlink()
 
 
 def lacking(paths: Sequence[Path], keep: int) -> str:
-    """What a person is told about stages that train_extractor could not keep; nothing if it kept them all."""
+    """What a person is told about stages that train_extractor could not keep; empty if it kept them all."""
     if len(paths) == keep:
         return ""
     return (
-        f"{len(paths)} of {keep} stages were kept: the run was past the others, or has too few steps for them. Start "
+        f"{len(paths)} of {keep} stages were kept: the run had passed the others, or has too few steps for them. Start "
         "anew with this keep to get them all."
     )
 

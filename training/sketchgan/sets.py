@@ -1,4 +1,4 @@
-"""Sketches of a whole folder of photos, for the sketch GAN to train on: one folder a manner of drawing, names kept."""
+"""Sketches of a whole folder of photos, for the sketch GAN to train on: one folder per drawing style, names kept."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..loop import replace
+from ... import files
 from ..photos import read
 
 INK = 0.7  # what is lighter is paper, as published
@@ -45,7 +45,7 @@ def synthesise(
             except ValueError as error:
                 skipped.append(str(error))
             else:
-                replace(target, _png(draw(_seen(photo, size).to(device)), inked))
+                files.replace(target, _png(draw(_seen(photo, size).to(device)), inked))
         watch(done)
     return skipped
 

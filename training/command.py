@@ -1,0 +1,134 @@
+"""Trainings from the command line: shared options, progress lines, a stop between two steps."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from .. import files
+from .curves import curves, sheet
+from .loop import Course, Goal, Moment, forget, learn, locked
+from .supervised import SupervisedLesson
+
+LOOK_EVERY = 60.0  # seconds between two progress lines
+
+
+def options(name: str, about: str | None, *, minutes: float = 0.0, minutes_help: str = "") -> argparse.ArgumentParser:
+    """The options that every training has."""
+    parser = argparse.ArgumentParser(prog=f"train {name}", description=about)
+    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
+    told = minutes_help or "of training in all; 0: no limit"
+    parser.add_argument("--minutes", type=float, default=minutes, help=told)
+    parser.add_argument("--save-minutes", type=float, default=3.0, help="between two saves: what a kill can cost")
+    parser.add_argument("--anew", action="store_true", help="forget what the folder holds of this training")
+    parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    return parser
+
+
+def starter_options(
+    name: str, about: str | None, *, minutes: float, scenes: int, peak: float
+) -> argparse.ArgumentParser:
+    """`options`, and those of a training on the starter world."""
+    parser = options(name, about, minutes=minutes)
+    parser.add_argument("--scenes", type=int, default=scenes, help="different renders to draw from")
+    parser.add_argument("--learning-rate", "--peak", type=float, default=peak, help="the highest learning rate")
+    return parser
+
+
+def begin(choice: argparse.Namespace) -> None:
+    """Sets torch's threads and makes the folder, emptied of an earlier training if that is asked."""
+    if choice.threads:
+        torch.set_num_threads(choice.threads)
+    choice.folder.mkdir(parents=True, exist_ok=True)
+    if choice.anew:
+        forget(choice.folder)
+
+
+class Console:
+    """A `watch`: prints how it goes, saves curves and sheets, and stops between two steps on Ctrl-C or SIGTERM."""
+
+    def __init__(self, folder: Path, images_per_step: int = 0) -> None:
+        self.folder, self.images, self.stopped = folder, images_per_step, False
+        self.last, self.steps = time.monotonic(), -1
+        for name in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(name, self.stop)
+
+    def stop(self, *_: object) -> None:
+        self.stopped = True
+
+    def __call__(self, moment: Moment) -> None:
+        if self.stopped:
+            print("stopping; the same command resumes from here", flush=True)
+            raise KeyboardInterrupt
+        now, course = time.monotonic(), moment.course
+        if self.steps < 0 or course.steps < self.steps:  # the first step of a stage
+            if course.steps > 1:
+                print(f"{moment.lesson.name}: resumed at step {course.steps - 1}", flush=True)
+            self.steps, self.last = course.steps, now
+        if now - self.last < LOOK_EVERY and moment.progress < 1:
+            return
+        self._tell(moment, (course.steps - self.steps) / max(1e-9, now - self.last))
+        self.last, self.steps = time.monotonic(), course.steps
+
+    def _tell(self, moment: Moment, steps_per_second: float) -> None:
+        course = moment.course
+        losses = {k: round(v, 4) for k, v in (course.rows or [{}])[-1].items() if k not in ("step", "minutes")}
+        rate = f"{self.images * steps_per_second:.1f} images/s" if self.images else f"{steps_per_second:.2f} steps/s"
+        print(
+            f"{moment.lesson.name} step {course.steps}, {course.minutes:.1f} min, {moment.progress:.0%}, {rate}  "
+            f"{json.dumps(losses)}",
+            flush=True,
+        )
+        curves(moment.lesson, course.rows).save(self.folder / f"{moment.lesson.name}_curves.png")
+        if moment.shown:
+            sheet(moment.shown).save(self.folder / f"{moment.lesson.name}_sheet.png")
+
+
+def train(lesson: SupervisedLesson, choice: argparse.Namespace, *, steps: int = 0, images_per_step: int = 0) -> Course:
+    """Trains a lesson to the command's minutes, or to `steps`, whichever comes first. After each save the folder has
+    <name>.safetensors in fp16 and <name>.png, the task's sheet."""
+
+    def saved(course: Course) -> None:
+        notes = {
+            "trained_on": "SketchSynth starter world",
+            "minutes": f"{course.minutes:.1f}",
+            "machine": f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads",
+            **lesson.notes(),
+        }
+        files.replace_weights(choice.folder / f"{lesson.name}.safetensors", lesson.weights(), notes, half=True)
+        seen = lesson.sheet()
+        if seen is not None:
+            picture(seen).save(choice.folder / f"{lesson.name}.png")
+
+    watch, goal = Console(choice.folder, images_per_step), Goal(steps, choice.minutes)
+    with lesson, locked(choice.folder):
+        return learn(lesson, choice.folder, goal, watch=watch, saved=saved, save_every=60 * choice.save_minutes)
+
+
+def picture(rows: Tensor, zoom: int = 2) -> Image.Image:
+    """Rows [N,3,h,w] in [0,1] in a column, enlarged by `zoom`."""
+    tall = torch.cat(list(rows.float().cpu().clamp(0, 1)), 1).movedim(0, -1)
+    image = Image.fromarray((tall * 255).round().byte().numpy())
+    return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)
+
+
+def run(main: Any, argv: list[str]) -> int:
+    """The exit code of a training command: 130 where it was stopped, 1 with the sentence of a ValueError."""
+    try:
+        main(argv)
+    except KeyboardInterrupt:  # it was saved, and said
+        return 130
+    except ValueError as error:
+        print(error, flush=True)
+        return 1
+    return 0
