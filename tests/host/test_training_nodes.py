@@ -162,37 +162,58 @@ def test_from_photos_to_a_gan(room, features, folders, bar, monkeypatch):
     assert listed == ["mine.safetensors"], "states are no models"
 
 
-@pytest.mark.parametrize("inside", [False, True], ids=["between steps", "inside a step, by the host's layers"])
-def test_cancel_keeps_everything_and_the_next_run_goes_on(room, features, folders, bar, inside):
+@pytest.mark.parametrize("where", ["between steps", "in the middle of a step"])
+def test_cancel_keeps_everything_and_the_next_run_resumes(room, folders, bar, monkeypatch, where):
+    """Wherever Cancel is pressed, the run ends bit for bit as the uninterrupted one. The built-in feature network has
+    the host's layers, which would raise Cancel when half of the networks have learned."""
     import comfy.model_management as management
 
     draw_sets(room)
-    if inside:
-        features = room("nodes.extractors").load_features(room("nodes.extractors").STARTER)
-    parts = room("nodes.parts.training")
-    told = parts.Watch.__call__
+    features = room("nodes.extractors").load_features(room("nodes.extractors").STARTER)
+    whole = train_gan(room, features, name="whole")[0]
+    parts, lessons = room("nodes.parts.training"), room("training.sketchgan.lessons")
+    told, pair_step = parts.Watch.__call__, lessons.ae_pair_step
 
-    def cancel_after_the_first(self, moment):
-        if inside:
-            told(self, moment)
+    def after_the_first(self, moment):
         if moment.course.steps == 1:
             management.interrupt_current_processing(True)
-        if not inside:
-            told(self, moment)
+        told(self, moment)
 
-    parts.Watch.__call__ = cancel_after_the_first
-    try:
-        with pytest.raises(management.InterruptProcessingException):
-            train_gan(room, features)
-    finally:
-        parts.Watch.__call__ = told
-        management.interrupt_current_processing(False)
+    def before_the_pair(*given, **own):
+        management.interrupt_current_processing(True)
+        return pair_step(*given, **own)
+
+    with monkeypatch.context() as patched:
+        if where == "between steps":
+            patched.setattr(parts.Watch, "__call__", after_the_first)
+        else:
+            patched.setattr(lessons, "ae_pair_step", before_the_pair)
+        try:
+            with pytest.raises(management.InterruptProcessingException):
+                train_gan(room, features)
+        finally:
+            management.interrupt_current_processing(False)
     state = folders / "sketch_gan" / "mine.training" / "autoencoder.state"
     assert room("training.loop").read_state(state)["steps"] == 1
     assert (folders / "sketch_gan" / "mine.safetensors").is_file(), "the model file is renewed"
     gan = train_gan(room, features)[0]
     assert room("training.loop").read_state(state)["steps"] == 2
-    assert gan.network.kind == "art"
+    mine, theirs = gan.network.state_dict(), whole.network.state_dict()
+    assert all(torch.equal(mine[key], theirs[key]) for key in theirs)
+
+
+def test_a_model_of_that_name_is_not_replaced_unasked(room, features, folders):
+    """No kept training wrote it, so it may be the work of a day."""
+    draw_sets(room)
+    path = folders / "sketch_gan" / "mine.safetensors"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"of another day")
+    with pytest.raises(ValueError, match=r"mine\.safetensors is there already.*another name, or choose 'start anew'"):
+        train_gan(room, features)
+    assert path.read_bytes() == b"of another day"
+    train_gan(room, features, begin="start anew", gan_steps=0)
+    train_gan(room, features, gan_steps=0)
+    assert path.read_bytes() != b"of another day"
 
 
 def test_cancel_while_sets_are_drawn(room, folders):
@@ -353,6 +374,6 @@ def test_start_anew(room, features, folders):
     assert train_gan(room, features, gan_steps=0, width=16, begin=ANEW)[0].network.width == 16
 
 
-@pytest.mark.parametrize(("width", "judge"), [(8, 16), (16, 32), (24, 32), (32, 64), (64, 64), (128, 64)])
-def test_judge_width(room, width, judge):
-    assert room("nodes.parts.training").judge_width(width) == judge
+@pytest.mark.parametrize(("width", "discriminator"), [(8, 16), (16, 32), (24, 32), (32, 64), (64, 64), (128, 64)])
+def test_discriminator_width(room, width, discriminator):
+    assert room("nodes.parts.training").discriminator_width(width) == discriminator
