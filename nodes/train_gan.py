@@ -8,6 +8,7 @@ from comfy_api.latest import io
 
 from .. import host
 from ..networks.frozen import gradients
+from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
 from .parts.folders import input_folder, prefix_of
@@ -33,8 +34,6 @@ from .parts.training import (
 )
 from .report import to_image
 from .sketchgan import FOLDER, PAPER, GANSocket, load_gan
-
-KINDS = ("art", "face", "shoe")
 
 
 def rate_input(name: str, of: str, short: str) -> io.Float.Input:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from .layers import (
-    Chain,
+    ConditionedSequential,
     DualMaskInjection,
     Layers,
     NormedGate,
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
             8: (nn.Identity(), halve(4 * n, 8 * n), encoding_residual(8 * n, layers)),
         }
         for side, stage in stages.items():
-            self.add_module(f"{prefix}_{side}", Chain(*stage))
+            self.add_module(f"{prefix}_{side}", ConditionedSequential(*stage))
 
     def maps(self, x: Tensor) -> Maps:
         for side in (256, 128, 64, 32):
@@ -151,21 +151,22 @@ class Decoder(nn.Module):
         layers, n = Layers(ops, spectral, dtype=dtype, device=device), width
         self.base_feat = nn.Parameter(torch.randn(1, 8 * n, size // 64, size // 64, dtype=dtype, device=device))
         self.dmi_8, self.dmi_16 = DualMaskInjection(8 * n, layers), DualMaskInjection(4 * n, layers)
-        self.feat_8_1 = Chain(
+        self.feat_8_1 = ConditionedSequential(
             generating_residual(16 * n, layers),
             nn.LeakyReLU(0.1),
             layers.conv(16 * n, 8 * n, 3),
             nn.InstanceNorm2d(8 * n),
         )
-        self.feat_8_2 = Chain(nn.LeakyReLU(0.1), generating_residual(8 * n, layers))
+        self.feat_8_2 = ConditionedSequential(nn.LeakyReLU(0.1), generating_residual(8 * n, layers))
 
-        def doubled(channels: int, out: int) -> Chain:
+        def doubled(channels: int, out: int) -> ConditionedSequential:
             conv = layers.conv(channels, out, 3)
-            return Chain(nn.LeakyReLU(0.1), nn.Upsample(scale_factor=2), conv, generating_residual(out, layers))
+            residual = generating_residual(out, layers)
+            return ConditionedSequential(nn.LeakyReLU(0.1), nn.Upsample(scale_factor=2), conv, residual)
 
         self.feat_16, self.feat_32 = doubled(8 * n, 4 * n), doubled(8 * n, 2 * n)
         half, quarter, eighth = (max(n // share, least) for share in (2, 4, 8))
-        self.feat_64 = Chain(nn.LeakyReLU(0.1), up(4 * n, n, layers, noisy=False))
+        self.feat_64 = ConditionedSequential(nn.LeakyReLU(0.1), up(4 * n, n, layers, noisy=False))
         self.feat_128 = up(n, half, layers, noisy=False)
         self.feat_256 = up(half, quarter, layers, noisy=False)
         self.feat_512 = up(quarter, eighth, layers, noisy=False)

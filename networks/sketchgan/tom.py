@@ -14,7 +14,7 @@ from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, pad
 
 from ..vgg import VGG
 from ..vgg import config_from as vgg_config
-from .layers import Chain, Layers, fold
+from .layers import ConditionedSequential, Layers, fold
 
 SIZES = (128, 256, 512, 1024)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as every VGG wants pictures normalised
@@ -35,7 +35,7 @@ def taps(vgg: VGG, picture: Tensor, size: int | None = None) -> list[Tensor]:
 class _Doubling(nn.Module):
     def __init__(self, channels: int, out: int, layers: Layers) -> None:
         super().__init__()
-        self.main = Chain(
+        self.main = ConditionedSequential(
             nn.Upsample(scale_factor=2),
             layers.conv(channels, out, 3, sn=True, bias=True, padding_mode="reflect"),
             layers.norm(out),

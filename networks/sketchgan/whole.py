@@ -22,14 +22,14 @@ from .refiner import Refiner, draft_size, refiner
 
 ENCODERS = ("style_encoder", "content_encoder", "decoder")
 PARTS = {"s": "style_encoder", "c": "content_encoder", "d": "decoder", "ig": "generator"}
-KINDS = {"GAN": GAN_KEYS, "autoencoder": AE_KEYS, "TOM": TOM_KEYS, "folded": FOLDED_KEYS}
+FILES = {"GAN": GAN_KEYS, "autoencoder": AE_KEYS, "TOM": TOM_KEYS, "folded": FOLDED_KEYS}
 
 
 class SketchGAN(nn.Module):
     """From a sketch and a style to a picture. All pictures are in [-1,1]; in a sketch paper is 1 and ink -1.
 
     size: the side of the result; drafts (what the autoencoder works at) are `draft`, 512 where size is 1024. kind: of
-    the generator, one of KINDS, or None for an autoencoder alone. least: see Decoder.
+    the generator, one of keys.KINDS, or None for an autoencoder alone. least: see Decoder.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
 
 def describe(weights: Mapping[str, Tensor]) -> Facts | None:
     """What a flat file holds, or None for anything else. ValueError: as `config_from`, or a size unknown here."""
-    what = next((name for name, keys in KINDS.items() if all(key in weights for key in keys)), None)
+    what = next((name for name, keys in FILES.items() if all(key in weights for key in keys)), None)
     if what is None:
         return None
     if what == "TOM":
