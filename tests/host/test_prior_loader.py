@@ -234,14 +234,15 @@ FAULTS = {
     "code in a pt": CODE.format("p.pt"),
     "code in a bare pickle": CODE.format("p.ckpt"),
     "code in an old pickle": CODE.format("p.pth"),
-    "number": f"'p.pt' is no pixel prior known here (there are no named tensors in it). Supported are: {SUPPORTED}.",
+    "number": "'p.pt' is not a pixel prior of a known kind (there are no named tensors in it). "
+    f"Supported are: {SUPPORTED}.",
     "SD checkpoint": "'p.safetensors' is a checkpoint of the Stable Diffusion kind, not a pixel prior. "
     "Load it with Load Checkpoint instead.",
     "LoRA": "'p.safetensors' is a LoRA, not a pixel prior. Apply it with Load LoRA to the model it was made for.",
     "latent UNet": "'p.safetensors' is a latent diffusion model, not a pixel prior. "
     "Load it with Load Diffusion Model instead.",
     "VAE": "'p.safetensors' is a VAE, not a pixel prior. Load it with Load VAE instead.",
-    "something else": "'p.safetensors' is no pixel prior known here (first keys: a.weight, b.weight, c, d). "
+    "something else": "'p.safetensors' is not a pixel prior of a known kind (first keys: a.weight, b.weight, c, d). "
     f"Supported are: {SUPPORTED}.",
     "one tensor missing": "These weights look like ADM (guided diffusion) but do not fit it: tensors 1 missing (such "
     "as middle_block.1.qkv.bias). The file may be damaged or a variant that is not supported.",
