@@ -309,6 +309,9 @@ def _noise_kind(sampling: Any) -> str | None:
     return None
 
 
+ANCESTRAL = ("sample_ddpm", "sample_euler_ancestral")  # k-diffusion functions whose steps are ancestral
+
+
 # --- patches on a MODEL that need more than one call of it ------------------------------------------------------------
 
 
@@ -392,13 +395,13 @@ def _copied(vaes: list[Any]) -> int:
     return sum(value.nbytes for vae in vaes for name, value in _weights(vae) if _part(name) not in ENCODER_SIDE)
 
 
-def decoder_memory(vae: Any, thrifty: bool = False) -> Callable[[list[int]], float]:
+def decoder_memory(vae: Any, recompute: bool = False) -> Callable[[list[int]], float]:
     """(latent shape) -> bytes of a decode and its backward pass, in multiples of the host's estimate of a plain decode.
 
     Peaks of live tensors, counted from the CPU allocator's events with an SD-shaped decoder: 2.76 with all values
-    kept, 1.06 with the DECODER_BLOCKS computed again (thrifty), 0.31 for TAESD, which the host takes for a full VAE.
+    kept, 1.06 with the DECODER_BLOCKS computed again (recompute), 0.31 for TAESD, which the host takes for a full VAE.
     """
-    times = 1.1 if thrifty else 2.8
+    times = 1.1 if recompute else 2.8
     if isinstance(vae.first_stage_model, comfy.taesd.taesd.TAESD):
         times = 0.35
     return lambda shape: times * shape[0] * vae.memory_used_decode(shape, vae.vae_dtype)
@@ -415,7 +418,7 @@ def load_beside(guider: Any, vaes: list[Any], shape: list[int], needed: float) -
     comfy.model_management.load_models_gpu(together, memory_required=max(own, needed) + _copied(vaes))
 
 
-def crowded(guider: Any, vaes: list[Any], needed: float) -> bool:
+def does_not_fit(guider: Any, vaes: list[Any], needed: float) -> bool:
     """Whether `needed` bytes do not fit on the device beside what load_beside keeps there: the model of `guider`, its
     ControlNets and the like, the VAEs and the copies of their decoders."""
     loaded = sum(patcher.model_size() for patcher in _together(guider, vaes))

@@ -197,7 +197,7 @@ class SketchPhotoToSketch(io.ComfyNode):
         drawn = []
         device = room_to_draw(extractor, image.shape[1] * image.shape[2], image.device)
         with gradients():
-            draw = extractor.open(device)
+            draw = extractor.prepare(device)
             for photo in image:
                 seen = ordinary(photo[None, ..., :3]).movedim(-1, 1).to(device, torch.float32).expand(-1, 3, -1, -1)
                 drawn.append(draw(seen).movedim(1, -1).expand(-1, -1, -1, 3).to(image.device))

@@ -205,7 +205,7 @@ def compare(
         def make() -> Tensor:
             made.append(True)
             with gradients():
-                found = metrics.vectors(pictures, summary.open(device, size), device, progress.update)
+                found = metrics.vectors(pictures, summary.prepare(device, size), device, progress.update)
             bad = (~found.isfinite().all(1)).nonzero()
             if len(bad):
                 raise ValueError(
@@ -222,7 +222,7 @@ def compare(
     mine, theirs = seen_in("results", results), seen_in("references", references)
     each: list[float] = []
     if not alone:
-        look = perceptual.perceptual().open(perceptual.network.patcher.load_device)
+        look = perceptual.perceptual().prepare(perceptual.network.patcher.load_device)
         pairs = zip(results, references, strict=False)  # the limit leaves more references
         each = metrics.pair_distances(pairs, look, perceptual.network.patcher.load_device, progress.update).tolist()
     fid, kid = metrics.frechet(mine, theirs), metrics.kernel_distance(mine, theirs)

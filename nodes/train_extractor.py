@@ -277,7 +277,7 @@ class SketchSynthesizeSets(io.ComfyNode):
             device = room_to_draw(drawer, pixels, comfy.model_management.get_torch_device())
             with gradients():
                 skipped = sets.synthesise(
-                    named, drawer.open(device), folder, **own, device=device, watch=partial(watch, number)
+                    named, drawer.prepare(device), folder, **own, device=device, watch=partial(watch, number)
                 )
         drawn = [path for stem, path in named.items() if all((f / f"{stem}.png").is_file() for f in folders)]
         if not drawn:

@@ -32,7 +32,7 @@ class Extractor:
     network: Frozen | None
     bytes_a_pixel: int = 0
 
-    def open(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    def prepare(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
         """draw(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,1,H,W] in [0,1], 1 = paper, 0 = ink; any H, W.
 
         Call it and use it inside frozen.gradients(); draw is differentiable in x.
@@ -41,7 +41,7 @@ class Extractor:
             from .edges import draw_edges
 
             return draw_edges
-        return partial(_padded, self.network.open(device))
+        return partial(_padded, self.network.prepare(device))
 
 
 EDGES = Extractor("edges (no weights)", None)

@@ -1,6 +1,6 @@
 """Maps of pictures from frozen networks, and distances between them: what an appearance energy compares.
 
-`Features` and `Domain` are values of the SKETCH_FEATURES socket. They hold no tensors of a run: `open` makes a plain
+`Features` and `Domain` are values of the SKETCH_FEATURES socket. They hold no tensors of a run: `prepare` makes a plain
 function that lives as long as the run does. All distances give one number per image, so a batch of any size means the
 same for each of its members; `theirs` may be a batch of one.
 """
@@ -29,8 +29,8 @@ TAPS = ("intended", "published")
 class Features:
     """A frozen network that looks at pictures.
 
-    kind: "clip", "vgg", "inception" or "clip vision". taps: the names of the maps, in order. prepare: from a picture to
-    what the network wants to see. published: fed and compared as Inversion-by-Inversion did it, see `features`. size:
+    kind: "clip", "vgg", "inception" or "clip vision". taps: the names of the maps, in order. preprocess: from a picture
+    to the network's input. published: fed and compared as in Inversion-by-Inversion's release, see `features`. size:
     the shorter side that larger pictures are reduced to, where smaller ones stay as they are (0: no limit).
     """
 
@@ -38,18 +38,18 @@ class Features:
     network: Frozen
     kind: str
     taps: tuple[str, ...]
-    prepare: Callable[[Tensor], Tensor]
+    preprocess: Callable[[Tensor], Tensor]
     published: bool = False
     size: int = 0
 
-    def open(self, device: torch.device | str) -> Callable[[Tensor], Maps]:
+    def prepare(self, device: torch.device | str) -> Callable[[Tensor], Maps]:
         """look(x [B,3,H,W] float32 in [0,1] on `device`; published: in [-1,1]) -> the maps of `taps`, each [B,C,h,w];
         a summary of the whole picture is [B,C]. Values outside the range are not cut.
 
         Call it and use it inside frozen.gradients(); look is differentiable in x.
         """
-        network = self.network.open(device)
-        return lambda x: network(self.prepare(x))
+        network = self.network.prepare(device)
+        return lambda x: network(self.preprocess(x))
 
     def distance(self, mine: Maps, theirs: Maps, metric: str = "l2") -> Tensor:
         """[B]: the published comparison of two pictures' maps; CLIP has its own, whatever the metric."""
@@ -75,14 +75,14 @@ class Perceptual:
 
     features: Features
 
-    def open(self, device: torch.device | str) -> Callable[[Tensor, Tensor], Tensor]:
-        """distance(a, b) -> [B], both [B or 1,3,H,W] in the range of Features.open."""
+    def prepare(self, device: torch.device | str) -> Callable[[Tensor, Tensor], Tensor]:
+        """distance(a, b) -> [B], both [B or 1,3,H,W] in the range of Features.prepare."""
         own = self.features.network
         stages = Frozen(own.patcher, lambda net, x: net(x), ("features",))  # whichever of them `taps` names
-        network = (stages if self.features.kind == "vgg" else own).open(device)
+        network = (stages if self.features.kind == "vgg" else own).prepare(device)
         stored = getattr(own.patcher.model, "lin", None)
         lin = stored and [ordinary(weight).to(device, torch.float32) for weight in stored]
-        look = self.features.prepare
+        look = self.features.preprocess
         return lambda a, b: perceptual_distance(network(look(a)), network(look(b)), lin)
 
 
@@ -98,14 +98,14 @@ class Summary:
     features: Features
     smooth: bool = False
 
-    def open(self, device: torch.device | str, size: int = 0) -> Callable[[Tensor], Tensor]:
+    def prepare(self, device: torch.device | str, size: int = 0) -> Callable[[Tensor], Tensor]:
         """look(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,D]. size: shorter side that pictures are brought to
         before anything else (VGG: at which it sees them); 0: none."""
         known = self.features
         if known.kind == "inception":
-            whole = Frozen(known.network.patcher, lambda net, x: net.whole(x)).open(device)
-            return lambda x: whole(known.prepare(_scaled(self._sized(x, size), 299, 299, self.smooth)))
-        look = known.open(device)
+            whole = Frozen(known.network.patcher, lambda net, x: net.whole(x)).prepare(device)
+            return lambda x: whole(known.preprocess(_scaled(self._sized(x, size), 299, 299, self.smooth)))
+        look = known.prepare(device)
         side = size or (known.size or 256 if known.kind == "vgg" else 0)
 
         def last(x: Tensor) -> Tensor:
@@ -125,9 +125,9 @@ class Domain:
     name: str
     network: Frozen
 
-    def open(self, device: torch.device | str) -> Callable[[Tensor, Tensor], Tensor]:
+    def prepare(self, device: torch.device | str) -> Callable[[Tensor, Tensor], Tensor]:
         """look(x [B,3,H,W] in VP units (picture in [-1,1], noised), t [B] noise level 0..999) -> map [B,C,h,w]."""
-        return self.network.open(device)
+        return self.network.prepare(device)
 
     def likeness(self, mine: Tensor, theirs: Tensor) -> Tensor:
         """[B]: mean cosine of two maps of the same noise level (EGSDE's realism energy, to be made small)."""
@@ -168,12 +168,12 @@ def features(
         names = ("features",) if taps == "published" else network.taps
         call = Frozen(patcher, lambda net, x: net(x, names), ("features",))
         way = "as trained" if not published else "raw" if network.lin is None else "LPIPS"
-        prepare = partial(_for_vgg, size, 2 ** len(network.taps), way)
-        return Features(name, call, "vgg", names, prepare, published, size)
+        preprocess = partial(_for_vgg, size, 2 ** len(network.taps), way)
+        return Features(name, call, "vgg", names, preprocess, published, size)
     if isinstance(network, Inception):
         call = Frozen(patcher, lambda net, x: net(x), STEM)
-        prepare = partial(_for_inception, size or 299, published)
-        return Features(name, call, "inception", ("pool1",), prepare, published)
+        preprocess = partial(_for_inception, size or 299, published)
+        return Features(name, call, "inception", ("pool1",), preprocess, published)
     raise ValueError(f"A {type(network).__name__} network cannot serve as features.")
 
 
@@ -187,8 +187,8 @@ def clip_vision_features(name: str, model: Any) -> Features:
             "This CLIP_VISION (SigLIP 2 NaFlex) sees pictures in a varying number of pieces, which cannot be compared "
             "place by place. Load a CLIP, SigLIP or DINO encoder with a fixed size instead."
         )
-    prepare = partial(_squared, model.image_size, tuple(model.image_mean), tuple(model.image_std))
-    return Features(name, Frozen(model.patcher, _vision_maps), "clip vision", ("penultimate", "pooled"), prepare)
+    preprocess = partial(_squared, model.image_size, tuple(model.image_mean), tuple(model.image_std))
+    return Features(name, Frozen(model.patcher, _vision_maps), "clip vision", ("penultimate", "pooled"), preprocess)
 
 
 def _vision_maps(model: Any, x: Tensor) -> Maps:

@@ -81,7 +81,7 @@ def recode(
     if keep_colours:
         style = coral(style.expand(len(content), -1, -1, -1), content, GREYISH)
     with gradients():
-        look, paint = encoder.network.open(device), decoder.network.open(device)
+        look, paint = encoder.network.prepare(device), decoder.network.prepare(device)
         maps, wanted = (look(ordinary(picture.float()).to(device)) for picture in (content, style))
         picture = paint(alpha * adain(maps, wanted) + (1 - alpha) * maps)
     return picture[..., : content.shape[-2], : content.shape[-1]].clamp(0, 1).to(content.device)

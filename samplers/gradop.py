@@ -263,7 +263,7 @@ class _View:
         """at_once: latents decoded together. scale: side of a latent pixel in the whole picture."""
         self.decoder, self.model, self.task = decoder, guider.inner_model, task
         self.at_once, self.scale = at_once, scale
-        self.opened: Any = None
+        self.prepared: Any = None
         self.goal: Tensor | None = None
 
     def slope(self, z: Tensor) -> tuple[Tensor, float]:
@@ -290,9 +290,9 @@ class _View:
 
     def _unlike(self, leaf: Tensor, i: int) -> Tensor:
         """Squared differences of pictures number i and on from their paintings [B, 3, h, w]."""
-        if self.opened is None:
-            self.opened = self.decoder.open(self.model, leaf.device)
-        picture = (self.opened.image(leaf) + 1) / 2
+        if self.prepared is None:
+            self.prepared = self.decoder.prepare(self.model, leaf.device)
+        picture = (self.prepared.image(leaf) + 1) / 2
         if self.task.variant == PLUS:
             picture = picture.clamp(0, 1)  # as released: what is out of range has no slope, and stays there
         cell = picture.shape[-1] / leaf.shape[-1]  # side of a latent pixel here: 2, not 1, through Flux.2's linear map
@@ -328,8 +328,8 @@ def _views(task: Task, guider: Any, latent: Tensor) -> list[_View]:
         at_once = max(1, min(len(latent), int(AT_ONCE / (pixels * (1 if vae is None else scale) ** 2))))
         if decoder.memory is not None:
             shape = [at_once, *latent.shape[1:]]
-            if host.crowded(guider, vaes, decoder.memory(shape)):
-                decoder = choose(patcher, vae, EXACT, thrifty=True)
+            if host.does_not_fit(guider, vaes, decoder.memory(shape)):
+                decoder = choose(patcher, vae, EXACT, recompute=True)
             needed = max(needed, decoder.memory(shape))
         views.append(_View(decoder, guider, task, at_once, scale))
     if needed > 0:

@@ -160,7 +160,7 @@ class _Call:
         self.chunks, self.batch, self.tokens = chunks, batch, tokens
         self.before = options.get(OVERRIDE)
         run = run_of({"transformer_options": options})
-        self.opened: dict[Any, Any] = run.opened if run is not None else {}
+        self.prepared: dict[Any, Any] = run.prepared if run is not None else {}
         self.announced: Any = None
         patches, replaced = options.get("patches", {}), options.get("patches_replace", {})
         self.options = {
@@ -227,13 +227,13 @@ class _Call:
     def _target(self, row: _Row, grid: tuple[int, int], device: torch.device) -> Target:
         """The row's Target on this grid, made once a run."""
         key = (REGIONS, row.placed, row.record, row.spot, grid, self.batch, self.tokens, device)
-        if key not in self.opened:
+        if key not in self.prepared:
             also = row.record.positions if row.record is not None else ()
             repeats = self.tokens // row.length
-            self.opened[key] = target(
+            self.prepared[key] = target(
                 row.placed, row.spot, grid, self.batch, also=also, repeats=repeats, length=row.length, device=device
             )
-        return self.opened[key]
+        return self.prepared[key]
 
 
 def _block(options: dict[str, Any]) -> tuple:

@@ -79,7 +79,7 @@ def test_two_energies_share_one_decode_and_add_up(room, pieces):
         "model_options": {**chain.model_options, "transformer_options": {"sketch_run": run}},
     }
     both = denoised - energy.shifted(arguments)
-    assert sum(isinstance(key, decoders.Decoder) for key in run.opened) == 1
+    assert sum(isinstance(key, decoders.Decoder) for key in run.prepared) == 1
     alone = []
     for one in chain.model_options[energy.ENERGIES]:
         arguments["model_options"] = {energy.ENERGIES: [one], "transformer_options": {"sketch_run": run}}

@@ -43,7 +43,7 @@ class Drawing:
         taps = five_taps(features, photos.side)
         self.photos = photos
         self.device, self.dtype = device, torch.bfloat16 if half else None
-        self.look = taps.open(device)
+        self.look = taps.prepare(device)
         channels = self.look(torch.zeros(1, 3, 64, 64, device=device))[2].shape[1]
         self.identity = {"size": photos.side, "width": width, "channels": channels}
         vgg = features.network.patcher.model.state_dict()
