@@ -14,7 +14,7 @@ from ..pipelines import sketchgan
 from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
-from .report import cell_input, to_image, to_pil
+from .parts.pictures import cell_input, to_image, to_pil
 
 FOLDER = "sketch_gan"
 STARTER_GAN = WEIGHTS / "gan.safetensors"
