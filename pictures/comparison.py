@@ -17,7 +17,7 @@ from .sets import Pictures, bytes_of, why_unpaired
 
 
 class Found(NamedTuple):
-    """Both distances of the sets, LPIPS of each pair (none where sets are not paired), and the report."""
+    """Both distances between the sets, LPIPS of each pair (none if the sets are not paired), and the report."""
 
     fid: float
     kid: float

@@ -20,19 +20,11 @@ def low_pass(x: Tensor, N: float | None = None, *, grid: int | None = None) -> T
     """
     rows, columns = cells(x.shape[-2], x.shape[-1], N, grid)
     (down_rows, up_rows), (down_columns, up_columns) = (
-        [matrix.to(x.device) for matrix in _matrices(n, count)]
+        [matrix.to(x.device) for matrix in matrices(n, count)]
         for n, count in ((x.shape[-2], rows), (x.shape[-1], columns))
     )
     small = down_rows @ x.float() @ down_columns.T
     return up_rows @ small @ up_columns.T
-
-
-def matrices(n: int, N: float) -> tuple[Tensor, Tensor]:
-    """(D [ceil(n / N), n], U [n, ceil(n / N)]) of one axis of n pixels, float32: low-pass = U D.
-
-    Where N does not divide n the cells are a little smaller, n / ceil(n / N), so that they fill the axis.
-    """
-    return _matrices(n, _cell_count(n, N))
 
 
 def cells(height: int, width: int, N: float | None = None, grid: int | None = None) -> tuple[int, int]:
@@ -43,18 +35,21 @@ def cells(height: int, width: int, N: float | None = None, grid: int | None = No
         return _cell_count(height, N or 0), _cell_count(width, N or 0)
     short = min(height, width)
     if not 1 <= grid <= short:
-        raise ValueError(f"A grid of {grid} cells was asked of a side of {short}. Choose 1 to {short}.")
+        raise ValueError(f"A grid of {grid} cells does not fit a side of {short} pixels. Choose 1 to {short}.")
     return round(height * grid / short), round(width * grid / short)
 
 
 def _cell_count(n: int, N: float) -> int:
     if not N >= 1:
-        raise ValueError(f"A low-pass cell is 1 pixel or more, and {N:g} came.")
+        raise ValueError(f"A low-pass cell is 1 pixel or more, got {N:g}.")
     return math.ceil(n / N)
 
 
-def _matrices(n: int, count: int) -> tuple[Tensor, Tensor]:
-    """Not cached: made inside the host's inference mode, a cached matrix could not carry a later gradient."""
+def matrices(n: int, count: int) -> tuple[Tensor, Tensor]:
+    """(D [count, n], U [n, count]) of one axis of n pixels and `count` cells, float32: low-pass = U D.
+
+    Not cached: a matrix made inside the host's inference mode could not take part in a later gradient.
+    """
     return _resampling(n, count), _resampling(count, n)
 
 

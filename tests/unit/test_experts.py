@@ -34,6 +34,12 @@ def looks(room):
     return room("pictures.features")
 
 
+@pytest.fixture(scope="module")
+def imagenet(room):
+    """Mean and standard deviation of R, G and B."""
+    return room("pictures.preprocess").IMAGENET
+
+
 @pytest.fixture
 def gradients(room):
     with room("networks.frozen").gradients():
@@ -290,13 +296,13 @@ def test_vgg16_is_read_from_its_keys(networks):
     assert sum(p.numel() for p in network.parameters()) == 14_714_688  # torchvision's count for vgg16().features
 
 
-def test_vgg_against_torchvision(networks, looks, patcher, gradients):
+def test_vgg_against_torchvision(networks, looks, imagenet, patcher, gradients):
     """The same maps as torchvision's own VGG, its normalisation included."""
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     theirs = torchvision.models.vgg16(weights=None).eval()
     vgg = looks.features("vgg", patcher(theirs.state_dict()))
-    normalised = torchvision.transforms.functional.normalize(SAMPLE, *looks.IMAGENET)
+    normalised = torchvision.transforms.functional.normalize(SAMPLE, *imagenet)
     maps = vgg.prepare("cpu")(SAMPLE)
     for end, found in zip((4, 9, 16, 23, 30), maps, strict=True):
         assert worst(found, theirs.features[:end](normalised)) < LIMIT
@@ -305,7 +311,7 @@ def test_vgg_against_torchvision(networks, looks, patcher, gradients):
     assert worst(published.prepare("cpu")(raw)[0], theirs.features(raw)) < LIMIT
 
 
-def test_lpips_files(looks, patcher, gradients):
+def test_lpips_files(looks, imagenet, patcher, gradients):
     """The whole state dict of the lpips package: torchvision's numbers in slices, and a weight for every channel."""
     stages = ((4, 4), (6, 6), (8, 8, 8), (8, 8, 8), (8, 8, 8))
     plain = vgg_weights(*stages)
@@ -324,7 +330,7 @@ def test_lpips_files(looks, patcher, gradients):
     a, b = SAMPLE, SAMPLE.flip(-1)
     found = looks.features("lpips", held).perceptual().prepare("cpu")(a, b)
     network = patcher(plain).model
-    mean, std = (torch.tensor(values)[:, None, None] for values in looks.IMAGENET)
+    mean, std = (torch.tensor(values)[:, None, None] for values in imagenet)
     expected = torch.zeros(2)
     for i, (u, v) in enumerate(zip(network((a - mean) / std), network((b - mean) / std), strict=True)):
         u, v = (m / (m.square().sum(1, keepdim=True).sqrt() + 1e-10) for m in (u, v))
@@ -349,13 +355,13 @@ def test_large_pictures_are_reduced_and_small_ones_grow(looks, patcher):
     assert preprocess(torch.rand(1, 3, 8, 16)).shape == (1, 3, 32, 64)
 
 
-def test_inception_against_torchvision(looks, patcher, gradients):
+def test_inception_against_torchvision(looks, imagenet, patcher, gradients):
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     theirs = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     held = patcher(theirs.state_dict())
     x = torch.rand(1, 3, 299, 299)
-    for published, seen in ((False, torchvision.transforms.functional.normalize(x, *looks.IMAGENET)), (True, x)):
+    for published, seen in ((False, torchvision.transforms.functional.normalize(x, *imagenet)), (True, x)):
         h = theirs._transform_input(seen)
         for layer in (theirs.Conv2d_1a_3x3, theirs.Conv2d_2a_3x3, theirs.Conv2d_2b_3x3, theirs.maxpool1):
             h = layer(h)
