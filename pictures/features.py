@@ -58,7 +58,7 @@ class Features:
         return Perceptual(self)
 
     def summary(self, smooth: bool = False) -> Summary:
-        """The whole picture as one vector, for comparing sets of pictures. ValueError: the file lacks the last layer."""
+        """The whole picture as one vector, to compare sets of pictures by. ValueError: the file lacks it."""
         if self.kind == "inception" and not self.network.patcher.model.deep:
             raise ValueError(
                 f"'{self.name}' holds only the first layers of InceptionV3, but sets of pictures are compared by its "

@@ -18,7 +18,7 @@ def _as_the_host_runs_nodes(host_nodes):
 
 
 def test_auto_takes_the_cheapest_decoder_that_will_do(room, models, vaes, solve, monkeypatch):
-    module, seen = room("samplers.gradop"), []
+    module, seen = room("samplers.canvas"), []
     choose = module.choose
     monkeypatch.setattr(module, "choose", lambda model, vae, kind, **more: seen.append(vae) or choose(model, vae, kind))
     model, own, fast = models["sd15"], vaes[4], tiny.vae(seed=1)
