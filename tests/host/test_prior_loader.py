@@ -264,7 +264,7 @@ def test_bad_file(priors, folder, weights, tmp_path, kind):
 
 def test_wrong_heads(priors, folder, weights):
     save_file(weights, folder / "p.safetensors")
-    with pytest.raises(ValueError, match="64 channels cannot be split into 48 channels a head"):
+    with pytest.raises(ValueError, match="64 channels cannot be split into 48 channels per head"):
         load(priors, "p.safetensors", 48)
 
 
