@@ -217,7 +217,7 @@ def make_bad(folder: Path, kind: str, weights: dict, mark: Path) -> str:
     return max((p.name for p in folder.iterdir()), key=lambda name: name.startswith("p."))
 
 
-DAMAGED = "'{}' cannot be read: it is damaged, incomplete or no {} file. Download it again."
+DAMAGED = "'{}' cannot be read: it is damaged, incomplete or not a {} file. Download it again."
 CODE = (
     "'{}' was not loaded: it holds more than tensors, and reading such a file can run code. "
     "Use a .safetensors file, or save the plain state dict where the file was made."
@@ -359,5 +359,5 @@ def test_a_live_host_says_our_sentences(server, server_folder, golden):
     save_file(load_file(golden / "adm/weights_adm_classcond.safetensors"), server_folder / "classes.safetensors")
     with pytest.raises(PromptFailed) as failed:
         server.run(graph("classes.safetensors", 9))
-    sentence = "Class 9 does not exist in this pixel prior. Choose a class id of 0 to 4."
+    sentence = "Class 9 does not exist in this pixel prior. Choose a class_id of 0 to 4."
     assert failed.value.details["exception_message"].strip() == sentence
