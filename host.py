@@ -250,7 +250,7 @@ def _text_patchers(text: str, vae: str, disable_dynamic: bool = False) -> list[A
 
 
 def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
-    """The tokens for words that a CLIP does not know. Stable Diffusion's never occurs: it spells every word in bytes."""
+    """The tokens for words that a CLIP does not know. Stable Diffusion's is never used: it spells out every word."""
     parts = [part for part in vars(clip.tokenizer).values() if isinstance(part, comfy.sd1_clip.SDTokenizer)]
     known = [getattr(part.tokenizer, "unk_token_id", None) for part in parts]
     return frozenset(token for token in known if token is not None)
