@@ -211,7 +211,7 @@ def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> 
     if extractor.network is None:
         return otherwise
     device = extractor.network.patcher.load_device
-    host.make_room(device, extractor.bytes_a_pixel * pixels)
+    host.make_room(device, extractor.bytes_per_pixel * pixels)
     return device
 
 

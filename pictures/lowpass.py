@@ -1,7 +1,7 @@
 """The low-pass of Inversion-by-Inversion, ILVR and EGSDE: what an image looks like on a coarse grid of cells.
 
-Shrink with an antialiased triangle, enlarge again by linear interpolation; separable, so each axis is two small
-matrices. Cells sit at half-pixel centres, and what a filter finds beyond the edge is the picture mirrored there.
+Reduced with an antialiased triangle filter and enlarged again linearly; separable, so each axis is two small matrices.
+Cells have half-pixel centres, and the picture is mirrored beyond its edges.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch import Tensor
 def low_pass(x: Tensor, N: float | None = None, *, grid: int | None = None) -> Tensor:
     """The low frequencies of x [..., H, W], same shape, float32, differentiable and linear in x.
 
-    N: side of a cell in pixels (64 at 256 px, as published), or grid: how many cells along the shorter side, 1 to that
-    side; give one of the two. The longer side gets as many cells as keep them square.
+    N: side of a cell in pixels (64 at 256 px, as published). grid: number of cells along the shorter side, 1 to that
+    side. Give one of the two. The longer side gets as many cells as keep them square.
     """
     rows, columns = cells(x.shape[-2], x.shape[-1], N, grid)
     (down_rows, up_rows), (down_columns, up_columns) = (
@@ -28,7 +28,7 @@ def low_pass(x: Tensor, N: float | None = None, *, grid: int | None = None) -> T
 
 
 def cells(height: int, width: int, N: float | None = None, grid: int | None = None) -> tuple[int, int]:
-    """How many cells (down, across) a picture is divided into."""
+    """The number of cells (down, across) that a picture is divided into. ValueError: an impossible N or grid."""
     if (N is None) == (grid is None):
         raise ValueError("Give the low-pass either N, the side of a cell, or grid, the cells along the shorter side.")
     if grid is None:

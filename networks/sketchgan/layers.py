@@ -1,8 +1,8 @@
 """Layers of the self-supervised sketch GAN (Liu et al., AAAI 2021, arXiv 2012.09290), under the published key names.
 
 Many of them are spectrally normalised: the weight is divided by its largest singular value. Training needs the
-published form (weight_orig, and the vectors weight_u and weight_v, moved a step at each call in training mode). For
-pictures alone the division is done once, by `fold`, and ordinary layers are left, which a host can move and cast.
+published form (weight_orig, and the vectors weight_u and weight_v, updated at each call in training mode). For
+inference the division is done once, by `fold`, which leaves ordinary layers that a host can move and cast.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, interpolate, normalize
 
-# Transposed convolutions: their matrix has the outputs as rows, which stand second.
+# Transposed convolutions: the outputs, which are the rows of the matrix, are the second axis of their weight.
 TRANSPOSED = ("from_noise_32.1", "from_style.1", "from_style_32.0")
 
 
@@ -85,7 +85,7 @@ class Spectral(nn.Module):
         """Called once the layer is built; the vectors start at random."""
         weight = self._parameters.pop("weight")
         assert weight is not None
-        self.register_parameter("weight_orig", weight)  # behind the bias, as in published files
+        self.register_parameter("weight_orig", weight)  # after the bias, as in published files
         rows = weight.shape[self.transposed]
         for name, length in (("weight_u", rows), ("weight_v", weight.numel() // rows)):
             vector = weight.detach().new_empty(length)
@@ -99,7 +99,7 @@ class Spectral(nn.Module):
                     matrix = _matrix(self.weight_orig, self.transposed)
                     self.weight_v.copy_(normalize(torch.mv(matrix.T, self.weight_u), dim=0))
                     self.weight_u.copy_(normalize(torch.mv(matrix, self.weight_v), dim=0))
-            # copies: a later call moves the vectors while autograd still holds these
+            # copies, because a later call updates the vectors while autograd still needs these
             return largest(self.weight_orig, self.weight_u.clone(), self.weight_v.clone(), self.transposed)
 
 
@@ -147,7 +147,7 @@ class SpectralBatchNorm(nn.BatchNorm2d, Spectral):
 
 
 def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same network's weights with every spectral norm divided out: `weight` in place of weight_orig, _u and _v."""
+    """The same network's weights with every spectral norm divided out: `weight` instead of weight_orig, _u and _v."""
     folded = {}
     for key, value in weights.items():
         layer, _, name = key.rpartition(".")
@@ -162,7 +162,7 @@ def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Layers:
-    """Makes layers: ordinary ones from `ops`, and where `spectral` holds, normalised ones from torch."""
+    """Makes layers: ordinary ones from `ops`, or, if `spectral` is set, spectrally normalised ones from torch."""
 
     def __init__(self, ops: Any = nn, spectral: bool = False, **kw: Any) -> None:
         self.ops, self.spectral, self.kw = ops, spectral, kw
@@ -178,7 +178,7 @@ class Layers:
         sn: bool = False,
         **more: Any,
     ) -> nn.Module:
-        """Without bias unless asked; kernels of 3 and 5 keep the size, those of 4 halve it with stride 2."""
+        """No bias by default. Kernels of 3 and 5 keep the size, those of 4 with stride 2 halve it."""
         make = SpectralConv2d if sn and self.spectral else self.ops.Conv2d
         more = {"bias": False, **more, **self.kw}
         return make(channels, out, kernel, stride, (kernel - 1) // 2 if padding is None else padding, **more)
@@ -218,7 +218,7 @@ class ToPixel(nn.Module):
 
 
 class Noise(Conditioned):
-    """x + w n: n [B,1,H,W] is the next of the noise that came with the call."""
+    """x + w n: n [B,1,H,W] is the next noise in the call's options."""
 
     def __init__(self, channels: int, layers: Layers) -> None:
         super().__init__()
@@ -271,7 +271,7 @@ def encoding_residual(channels: int, layers: Layers) -> Residual:
 
 
 def generating_residual(channels: int, layers: Layers) -> Residual:
-    """Four times as wide inside, with a depthwise 5x5 convolution; nothing behind the first norm."""
+    """Four times as wide inside, with a depthwise 5x5 convolution; no activation after the first norm."""
     wide = 4 * channels
     return Residual(
         layers.norm(channels, sn=True),
@@ -290,7 +290,7 @@ def generating_residual(channels: int, layers: Layers) -> Residual:
 class DualMaskInjection(nn.Module):
     """a f m + c + b f (1 - m) + d. The content map m is used as it is, although it is not a mask of 0 and 1.
 
-    A mask of fewer channels is repeated, one of another size brought to f's height by nearest pixels.
+    A mask with fewer channels is repeated; one of another size is resized to f's height by nearest pixels.
     """
 
     def __init__(self, channels: int, layers: Layers) -> None:
@@ -324,7 +324,7 @@ class NormedGate(ConditionedSequential):
 
 
 def up(channels: int, out: int, layers: Layers, *, noisy: bool) -> ConditionedSequential:
-    """Twice the size by nearest pixels, a 3x3 convolution, a norm and GLU; the GAN's (noisy) with noise between."""
+    """Twice the size by nearest pixels, a 3x3 convolution, a norm and GLU; noisy (the GAN's): noise after the norm."""
     conv = layers.conv(channels, 2 * out, 3, sn=noisy)
     norms = (layers.norm(2 * out), Noise(2 * out, layers)) if noisy else (nn.InstanceNorm2d(2 * out),)
     return ConditionedSequential(nn.Upsample(scale_factor=2), conv, *norms, GLU())

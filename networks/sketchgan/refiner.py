@@ -2,7 +2,8 @@
 (arXiv 2012.09290, stage 3).
 
 Published at 512 and 1024 pixels (1024 is 512 with one more doubling at the end). 128 and 256 are our extension: the
-maps grown from the style and from noise follow the size, by the kernel that grows them (4 at 512, 2 at 256, 1 at 128).
+maps that grow from the style and from noise scale with the size, through the kernel that grows them (4 at 512, 2 at
+256, 1 at 128).
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ def draft_size(size: int) -> int:
 class Refiner(nn.Module, ABC):
     """net(draft [B,3,S,S] in [-1,1], styles, noise) -> picture [B,3,size,size] in [-1,1]; S is 512 where size is 1024.
 
-    noise: tensors of the shapes of `noise_shapes`, standard normal. flips [B,2] (faces only): whether the map grown
-    from the style is turned upside down, and left to right. batch: batch norms use the batch's own statistics, as the
-    published scripts do, and nothing is kept; otherwise the running ones.
+    noise: standard normal tensors of the shapes of `noise_shapes`. flips [B,2] (faces only): whether the map grown from
+    the style is flipped vertically and horizontally. batch: batch norms use the batch's own statistics, as in the
+    published scripts, and do not keep them; otherwise the running ones.
     """
 
     kind: str
@@ -55,11 +56,11 @@ class Refiner(nn.Module, ABC):
 
     @abstractmethod
     def noise_shapes(self, batch: int) -> list[tuple[int, ...]]:
-        """What one call draws, in the published order."""
+        """The noise that one call needs, in the published order."""
         ...
 
     def maps(self, batch: int, *shares: int) -> list[tuple[int, ...]]:
-        """Noise maps at these shares of the draft's side, and at the full size and twice that as the size needs."""
+        """Noise maps at these fractions of the draft's side, and at full and double size if the size needs them."""
         larger = [self.draft] + [self.size] * (self.size > self.draft)
         return [(batch, 1, side, side) for side in (*(self.draft // share for share in shares), *larger)]
 
@@ -85,12 +86,12 @@ class Refiner(nn.Module, ABC):
     def refine(
         self, draft: Tensor, styles: Sequence[Tensor], noise: list[Tensor], flips: Tensor | None, batch: bool
     ) -> Tensor:
-        """`forward` once everything fits; noise is on the draft's device."""
+        """`forward` after the checks; noise is on the draft's device."""
         ...
 
 
 class ArtRefiner(Refiner):
-    """The generator for art, and for shoes: there the style vectors are not used at all, only the draft is."""
+    """The generator for art, and for shoes, which uses only the draft and no style vectors."""
 
     def __init__(
         self,
@@ -106,7 +107,7 @@ class ArtRefiner(Refiner):
         super().__init__(kind, width, size)
         layers, n = Layers(ops, spectral, dtype=dtype, device=device), width
         side = self.draft // 128
-        if kind == "shoe":  # published files hold them; nothing reads them
+        if kind == "shoe":  # in published files, but unused
             for i, length in enumerate(style_widths(n)):
                 self.register_parameter(f"bs_{i}", nn.Parameter(torch.randn(1, length, dtype=dtype, device=device)))
 
@@ -178,7 +179,7 @@ class ArtRefiner(Refiner):
 
 
 class FaceRefiner(Refiner):
-    """The generator for faces. Its own widths are fixed; `width` is only that of the style vectors."""
+    """The generator for faces. Its own widths are fixed; `width` only concerns the style vectors."""
 
     def __init__(
         self,
@@ -270,7 +271,7 @@ class _Halving(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """net(picture [B,3,S,S] in [-1,1]) -> logits [B,1,h,w], one a patch: 13x13 at 1024 pixels, 5x5 at 512, 1x1 at 256.
+    """net(picture [B,3,S,S] in [-1,1]) -> logits [B,1,h,w], one per patch: 13x13 at 1024 pixels, 5x5 at 512, 1 at 256.
 
     The published network serves 256 to 1024 pixels. For 128 its last kernel is 2 instead of 4, and gives one logit.
     """

@@ -1,8 +1,8 @@
-"""The sketch GAN whole, and what its files hold (arXiv 2012.09290).
+"""The whole sketch GAN, and what its files hold (arXiv 2012.09290).
 
 Published files are nested: an autoencoder is {s, c, d}, a GAN {ae, ig, id, ig_ema}, a TOM {g, ds}, each beside its
-optimisers; ig_ema is a bare list. `flat` makes plain names of them, which is also how our own training saves. For use
-the spectral norms are folded and the averaged weights taken; such files are read too.
+optimisers; ig_ema is a bare list. `flat` gives them plain names, which our own training also saves. For inference the
+spectral norms are folded and the averaged weights used; such files are read too.
 """
 
 from __future__ import annotations
