@@ -115,7 +115,7 @@ def test_any_sampler_follows(prior, room, pieces, sampler):
 
 
 def test_cfg_pp_samplers_get_no_stronger_pull(room, pieces):
-    """They keep every shift whole (host_traps 4); the pull is given its share of the step, so it ends up alike."""
+    """The host's cfg_pp samplers keep a shift whole at every step; scaled by the step's share, the pull is the same."""
     import comfy.samplers
 
     model = tiny.model("sd15")
