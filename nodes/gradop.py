@@ -1,4 +1,4 @@
-"""GradOP's door: a painting corrects a prompt's picture while it comes into being."""
+"""GradOP's door: a painting corrects a prompt's picture while it is sampled."""
 
 from __future__ import annotations
 

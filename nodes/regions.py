@@ -1,4 +1,4 @@
-"""Doors to words in painted regions (GradOP's semantic control), and to the attention maps that they act on."""
+"""Doors to words in painted regions (GradOP's semantic control), and to the attention maps they act on."""
 
 from __future__ import annotations
 

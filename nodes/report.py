@@ -1,4 +1,4 @@
-"""Seeing what came out: labelled contact sheets, and how faithful and how real each result is."""
+"""Doors to reports: labelled contact sheets, and how faithful and how real each result is."""
 
 from __future__ import annotations
 
