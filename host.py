@@ -1,4 +1,4 @@
-"""Everything of ComfyUI 0.30.0 that is not plainly public is touched here, and only here.
+"""The only file that uses names of ComfyUI (0.30.0) which are not clearly public.
 
 tests/host/test_host_names.py reads this file and checks every host name in it against the host.
 """
@@ -44,7 +44,7 @@ CLASS_KEY = "sketch_class"  # the CONDITIONING key of a class number
 
 
 class PixelSpace(comfy.latent_formats.LatentFormat):
-    """A LATENT that is the picture itself: 3 channels in [-1, 1], one latent pixel a pixel."""
+    """A LATENT that is the picture itself: 3 channels in [-1, 1], one latent pixel per pixel."""
 
     latent_channels = 3
     spacial_downscale_ratio = 1
@@ -54,7 +54,7 @@ class PixelSpace(comfy.latent_formats.LatentFormat):
 
 
 class PixelConfig(comfy.supported_models_base.BASE):
-    """What BaseModel asks a configuration for. The host calls DDPM's and ADM's plain linear schedule "sqrt_linear"."""
+    """What BaseModel expects of a configuration. The host calls DDPM's and ADM's linear schedule "sqrt_linear"."""
 
     latent_format = PixelSpace
     sampling_settings = {  # noqa: RUF012 - declared so by BASE
@@ -66,7 +66,7 @@ class PixelConfig(comfy.supported_models_base.BASE):
 
 
 class PixelNetwork(torch.nn.Module):
-    """A network of ours under the host's calling convention: eps only, text and ControlNets not listened to."""
+    """A network of ours under the host's calling convention: eps only, ignores text and ControlNets."""
 
     def __init__(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
@@ -78,9 +78,9 @@ class PixelNetwork(torch.nn.Module):
 
 
 class FractionalLevels(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
-    """The native levels, with fractional time labels between them, as solvers of the papers ask for (spec invbyinv 7).
+    """The native levels, with fractional time labels between them, which DPM-Solver++ (arXiv 2211.01095) needs.
 
-    The host rounds a sigma to the nearest level, which is up to half a label wrong; native levels stay whole numbers.
+    The host rounds a sigma to the nearest level, which is up to half a label off. Native levels stay whole numbers.
     """
 
     def timestep(self, sigma: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class FractionalLevels(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_s
 
 
 class PixelPrior(comfy.model_base.BaseModel):
-    """A pixel-space eps model on the 1000 native levels. network: as networks.build gives it."""
+    """A pixel-space eps model on the 1000 native levels. network: from networks.build."""
 
     def __init__(self, network: Any) -> None:
         dtype = next(network.parameters()).dtype
@@ -109,28 +109,28 @@ class PixelPrior(comfy.model_base.BaseModel):
         self.memory_usage_factor = 16 * network.model_channels / (0.01 * 1024 * 1024)
 
     def memory_required(self, input_shape: list[int], cond_shapes: Mapping[str, Any] | None = None) -> float:
-        """Bytes for one call. Always the host's formula for torch's attention, since that is what our networks use."""
+        """Bytes for one call. Always the host's formula for torch's attention, because our networks use that."""
         area = input_shape[0] * math.prod(input_shape[2:])
         size = comfy.model_management.dtype_size(self.get_dtype_inference())
         return area * size * 0.01 * self.memory_usage_factor * 1024 * 1024
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        """The class number, where there are classes. Text in the CONDITIONING is nothing such a model could use."""
+        """The class number, if the network has classes. Text in the CONDITIONING is ignored."""
         label = kwargs.get(CLASS_KEY)
         if self.num_classes is None:
             if label is not None:
                 raise ValueError(
-                    f"This pixel prior has no classes, but class {label} was asked. Set SketchPriorLabel to -1."
+                    f"This pixel prior has no classes, got class {label}. Set class_id of Pixel Prior Label to -1."
                 )
             return {}
         choices = f"0 to {self.num_classes - 1}"
         if label is None:
             raise ValueError(
-                f"This pixel prior paints one of {self.num_classes} classes. Connect a SketchPriorLabel with a class "
-                f"id of {choices} to both positive and negative."
+                f"This pixel prior paints one of {self.num_classes} classes. Connect Pixel Prior Label with a class_id "
+                f"of {choices} to both positive and negative."
             )
         if not 0 <= label < self.num_classes:
-            raise ValueError(f"Class {label} does not exist in this pixel prior. Choose a class id of {choices}.")
+            raise ValueError(f"Class {label} does not exist in this pixel prior. Choose a class_id of {choices}.")
         return {"y": comfy.conds.CONDRegular(torch.tensor([label], device=kwargs["device"]))}
 
 
@@ -250,7 +250,7 @@ def _text_patchers(text: str, vae: str, disable_dynamic: bool = False) -> list[A
 
 
 def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
-    """The tokens that stand for whatever a CLIP has no words for; byte by byte, Stable Diffusion's can spell all."""
+    """The tokens for words that a CLIP does not know. Stable Diffusion's is never used: it spells out every word."""
     parts = [part for part in vars(clip.tokenizer).values() if isinstance(part, comfy.sd1_clip.SDTokenizer)]
     known = [getattr(part.tokenizer, "unk_token_id", None) for part in parts]
     return frozenset(token for token in known if token is not None)
@@ -260,7 +260,7 @@ def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
 
 
 class NoiseFamily(NamedTuple):
-    """How a MODEL counts noise.
+    """How a MODEL measures noise.
 
     discrete and edm: a sample is x0 + sigma * noise. flow: (1 - sigma) * x0 + sigma * noise.
     """
@@ -271,9 +271,9 @@ class NoiseFamily(NamedTuple):
 
 
 def noise_family(model: Any) -> NoiseFamily:
-    """Which family a MODEL's noise belongs to. Model-sampling patches on the MODEL count.
+    """The family a MODEL's noise belongs to, including model-sampling patches on the MODEL.
 
-    ValueError: a family on which noise levels mean something else, by its class names.
+    ValueError: a family whose noise levels mean something else; names its classes.
     """
     return sampling_family(model.get_model_object("model_sampling"))
 
@@ -309,18 +309,21 @@ def _noise_kind(sampling: Any) -> str | None:
     return None
 
 
+ANCESTRAL = ("sample_ddpm", "sample_euler_ancestral")  # k-diffusion functions whose steps are ancestral
+
+
 # --- patches on a MODEL that need more than one call of it ------------------------------------------------------------
 
 
 def wrap_sampling(model: comfy.model_patcher.ModelPatcher, key: str, wrapper: Callable) -> None:
-    """Puts wrapper(executor, *arguments of SAMPLER.sample) round every sampling run of this MODEL."""
+    """Puts wrapper(executor, *arguments of SAMPLER.sample) around every sampling run of this MODEL."""
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.SAMPLER_SAMPLE, key, wrapper)
 
 
 def reserve(model: comfy.model_patcher.ModelPatcher, key: str, needed: Callable[[list[int]], float]) -> None:
     """Has the host keep at least needed(latent shape) bytes free for each step of this MODEL.
 
-    The host sizes a run by the shape of its noise, so a call that needs more asks for more pictures at once.
+    The host estimates a run from the shape of its noise, so a call that needs more pretends to a larger batch.
     """
 
     def prepare(execute, model, shape, conds, **settings):
@@ -332,11 +335,11 @@ def reserve(model: comfy.model_patcher.ModelPatcher, key: str, needed: Callable[
 
 
 def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable) -> bool:
-    """Puts `prompts` round every evaluation of a MODEL's prompts and `network` round every call of its network, once.
+    """Puts `prompts` around every evaluation of a MODEL's prompts and `network` around every call of its network, once.
 
     prompts(executor, model, conds, x, sigma, model_options) sees each prompt's own dictionary with its uuid;
-    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. False: there
-    already.
+    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. False: they
+    were there already.
     """
     kinds = comfy.patcher_extension.WrappersMP
     if model.get_wrappers(kinds.CALC_COND_BATCH, key):
@@ -347,19 +350,19 @@ def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Cal
 
 
 def check_cross_attention(model: Any) -> None:
-    """ValueError: a MODEL that is no UNet with cross-attention to text, by its family's name."""
+    """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
     network = model.get_model_object("diffusion_model")
     if isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
         return
     family = type(model.model).__name__
     raise ValueError(
-        f"{family} models mix words and pixels in one attention, or have no words at all; regions with words need the "
+        f"{family} models mix words and pixels in one attention, or have no text at all; regions with words need the "
         "cross-attention of a UNet. Load an SD1.5, SD2 or SDXL model, or the text starter."
     )
 
 
 def check_image_model(model: Any) -> None:
-    """ValueError: a MODEL whose noise is of no supported family, or whose latents are not pictures."""
+    """ValueError: a MODEL whose noise family is unsupported, or whose latents are not images."""
     noise_family(model)
     dimensions = model.get_model_object("latent_format").latent_dimensions
     if dimensions != 2:
@@ -370,12 +373,12 @@ def check_image_model(model: Any) -> None:
 
 
 _layers = comfy.ldm.modules.diffusionmodules.model
-DECODER_BLOCKS = (_layers.ResnetBlock, _layers.AttnBlock, _layers.Upsample)  # what the VAEs of SD to Flux are made of
-ENCODER_SIDE = {"encoder", "quant_conv", "taesd_encoder"}  # parts of the host's VAEs that no decode touches
+DECODER_BLOCKS = (_layers.ResnetBlock, _layers.AttnBlock, _layers.Upsample)  # building blocks of the VAEs of SD to Flux
+ENCODER_SIDE = {"encoder", "quant_conv", "taesd_encoder"}  # parts of the host's VAEs that decoding does not use
 
 
 def decoder_side(vae: Any) -> tuple[str, ...]:
-    """The names of a VAE's parts that a decode may touch: all but ENCODER_SIDE."""
+    """The names of a VAE's parts that decoding may use: all but ENCODER_SIDE."""
     return tuple(sorted({_part(name) for name, _ in _weights(vae)} - ENCODER_SIDE))
 
 
@@ -392,13 +395,13 @@ def _copied(vaes: list[Any]) -> int:
     return sum(value.nbytes for vae in vaes for name, value in _weights(vae) if _part(name) not in ENCODER_SIDE)
 
 
-def decoder_memory(vae: Any, thrifty: bool = False) -> Callable[[list[int]], float]:
+def decoder_memory(vae: Any, recompute: bool = False) -> Callable[[list[int]], float]:
     """(latent shape) -> bytes of a decode and its backward pass, in multiples of the host's estimate of a plain decode.
 
     Peaks of live tensors, counted from the CPU allocator's events with an SD-shaped decoder: 2.76 with all values
-    kept, 1.06 with the DECODER_BLOCKS computed again (thrifty), 0.31 for TAESD, which the host takes for a full VAE.
+    saved, 1.06 with the DECODER_BLOCKS recomputed, 0.31 for TAESD, which the host takes for a full VAE.
     """
-    times = 1.1 if thrifty else 2.8
+    times = 1.1 if recompute else 2.8
     if isinstance(vae.first_stage_model, comfy.taesd.taesd.TAESD):
         times = 0.35
     return lambda shape: times * shape[0] * vae.memory_used_decode(shape, vae.vae_dtype)
@@ -407,17 +410,17 @@ def decoder_memory(vae: Any, thrifty: bool = False) -> Callable[[list[int]], flo
 def load_beside(guider: Any, vaes: list[Any], shape: list[int], needed: float) -> None:
     """Loads `vaes` beside the model that `guider` samples latents of this shape with.
 
-    Kept free are `needed` bytes, or what the model's own steps need, and room for a copy of each decoder. One call for
-    all: one for a VAE alone may unload the model in mid-run.
+    Keeps `needed` bytes free, or what the model's own steps need if that is more, and room for a copy of each decoder.
+    Loads all in one call, because a call for a VAE alone may unload the model in the middle of a run.
     """
     own = guider.inner_model.memory_required([2 * shape[0], *shape[1:]])
     together = _together(guider, vaes)
     comfy.model_management.load_models_gpu(together, memory_required=max(own, needed) + _copied(vaes))
 
 
-def crowded(guider: Any, vaes: list[Any], needed: float) -> bool:
-    """Whether `needed` bytes do not fit on the device beside what load_beside keeps there: the model of `guider`, its
-    ControlNets and the like, the VAEs and the copies of their decoders."""
+def does_not_fit(guider: Any, vaes: list[Any], needed: float) -> bool:
+    """Whether `needed` bytes are too many for the device beside what load_beside keeps there: the model of `guider`,
+    its ControlNets and the like, the VAEs and the copies of their decoders."""
     loaded = sum(patcher.model_size() for patcher in _together(guider, vaes))
     total = comfy.model_management.get_total_memory(guider.model_patcher.load_device)
     return needed > total - 1.1 * loaded - _copied(vaes)
@@ -433,9 +436,9 @@ EXTENSIONS = {".safetensors", ".sft", ".pt", ".pth", ".ckpt"}
 
 
 def register_model_folder(folder: str) -> None:
-    """Adds models/<folder> to the host's model folders; paths that the user's own configuration gave it stay first.
+    """Adds models/<folder> to the host's model folders; paths from the user's own configuration stay first.
 
-    The extensions are said explicitly: a folder added by add_model_folder_path alone lists every file.
+    The extensions are given explicitly, because a folder added by add_model_folder_path alone lists every file.
     """
     folder_paths.add_model_folder_path(folder, os.path.join(folder_paths.models_dir, folder))
     folder_paths.folder_names_and_paths[folder] = (folder_paths.get_folder_paths(folder), set(EXTENSIONS))
@@ -472,9 +475,9 @@ def manifest() -> list[dict[str, Any]]:
 
 
 def read_weights(path: str) -> tuple[Any, dict[str, str]]:
-    """What a model file holds, read by the host's weights_only loader, and its safetensors metadata ({} without).
+    """What a model file holds, read by the host's weights_only loader, and its safetensors metadata ({} if none).
 
-    ValueError: damaged, or a pickle that wants to do more than hold tensors.
+    ValueError: damaged, or a pickle with more in it than tensors.
     """
     name = os.path.basename(path)
     try:
@@ -486,14 +489,14 @@ def read_weights(path: str) -> tuple[Any, dict[str, str]]:
                 "Use a .safetensors file, or save the plain state dict where the file was made."
             ) from error
         raise ValueError(
-            f"'{name}' cannot be read: it is damaged, incomplete or no {os.path.splitext(name)[1]} file. "
+            f"'{name}' cannot be read: it is damaged, incomplete or not a {os.path.splitext(name)[1]} file. "
             "Download it again."
         ) from error
     return content, metadata or {}
 
 
 def _is_bare_pickle(path: str) -> bool:
-    """True for what pickle.dump writes, and torch.save never did: it begins with a protocol number."""
+    """True for a file of pickle.dump: it begins with a protocol number, which torch.save never wrote."""
     with open(path, "rb") as file:
         return file.read(1) == b"\x80"
 
@@ -504,8 +507,8 @@ def _is_bare_pickle(path: str) -> bool:
 def noise_latent(model: Any, latent: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """A LATENT's samples noised to sigma as a sampler would begin, in the host's leftover form before process_out.
 
-    SamplerCustom with add_noise off takes it up exactly: inverse_noise_scaling undoes the (1 - sigma) that a flow
-    model's sampler multiplies onto every latent. As in the host, an empty latent stays as it is, and at sigma_max an
+    SamplerCustom with add_noise off continues from it exactly: inverse_noise_scaling undoes the (1 - sigma) by which a
+    flow model's sampler multiplies every latent. As in the host, an empty latent stays as it is, and at sigma_max an
     eps model's noise is multiplied by sqrt(1 + sigma^2).
     """
     sampling = model.get_model_object("model_sampling")

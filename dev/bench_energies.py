@@ -87,16 +87,16 @@ class Pulls:
 
 
 def shared(energy: Any, measures: dict[Any, Any], of: Any) -> Any:
-    """The energy, its measure opened only once for all energies `of` the same thing that see it at one size: the linear
-    map shows it as small as the latent."""
+    """The energy, its measure prepared only once for all energies `of` the same thing that see it at one size: the
+    linear map shows it as small as the latent."""
 
-    def open(sight: Any) -> Any:
-        key = of, sight.height, sight.width
+    def prepare(context: Any) -> Any:
+        key = of, context.height, context.width
         if key not in measures:
-            measures[key] = energy.open(sight)
+            measures[key] = energy.prepare(context)
         return measures[key]
 
-    return replace(energy, open=open)
+    return replace(energy, prepare=prepare)
 
 
 # --- timing -----------------------------------------------------------------------------------------------------------

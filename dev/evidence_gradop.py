@@ -30,7 +30,7 @@ ALONE = 3  # pictures of the words alone for every caption
 FEW = 4  # every so many pictures are painted over with strokes, which takes half a second each
 DECIDES = (
     *("host.py", "nodes/gradop.py", "nodes/starter.py", "nodes/sdedit.py", "networks/taesd.py", "networks/text.py"),
-    *("samplers/gradop.py", "samplers/window.py", "samplers/levels.py", "samplers/repeat.py"),
+    *("samplers/gradop.py", "samplers/canvas.py", "samplers/window.py", "samplers/levels.py", "samplers/repeat.py"),
     *("guidance/decoders.py", "guidance/noise.py", "networks/frozen.py", "pictures/fit.py", "pictures/painters.py"),
     *("starter/world.py", "starter/noise.py", "starter/weights/text.safetensors", "starter/weights/vae.safetensors"),
 )
@@ -128,7 +128,7 @@ class Ways(NamedTuple):
 
 def everything(ways: Ways, store: Store, count: int) -> dict[str, dict[str, Any]]:
     """Families of ways: {family: {row: pictures}}."""
-    gradop = inprocess.room("samplers.gradop")
+    gradop = inprocess.room("samplers.canvas")
 
     def made(name: str, make: Callable[[int, int], Any]) -> Any:
         return store.get(name, count, make)

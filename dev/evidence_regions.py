@@ -22,7 +22,7 @@ HOURS = ("by day", "at sunset", "at dawn", "under an overcast sky", "at night")
 HORIZON = 0.55
 DECIDES = (
     *("host.py", "nodes/gradop.py", "nodes/regions.py", "nodes/starter.py", "networks/taesd.py", "networks/text.py"),
-    *("samplers/gradop.py", "samplers/window.py", "dev/segmenter.py", "dev/evidence_regions.py"),
+    *("samplers/gradop.py", "samplers/canvas.py", "samplers/window.py", "dev/segmenter.py", "dev/evidence_regions.py"),
     *("guidance/decoders.py", "guidance/noise.py", "networks/frozen.py", "pictures/fit.py", "pictures/painters.py"),
     "guidance/regions/attention.py",
     *("guidance/regions/patch.py", "guidance/regions/words.py", "guidance/regions/regions.py"),

@@ -30,15 +30,16 @@ def network(path: Path | None) -> Any:
 
 def measure(options: argparse.Namespace) -> Any:
     """SketchImageMetrics on the chosen folders. ValueError: what the node would say."""
-    metrics, sets = inprocess.room("nodes.metrics"), inprocess.room("pictures.sets")
+    experts = inprocess.room("nodes.extractors")
+    comparison, sets = inprocess.room("pictures.comparison"), inprocess.room("pictures.sets")
     for folder in (options.results, options.references):
         if not folder.is_dir():
             raise ValueError(f"'{folder}' is not a folder. Give two folders of pictures.")
-    return metrics.compare(
+    return comparison.compare(
         sets.Folder(options.results, options.limit),
         sets.Folder(options.references, 2 * options.limit),
-        network(options.features),
-        network(options.perceptual),
+        experts.usable(network(options.features)),
+        experts.comparing(network(options.perceptual)),
         cache_root() / "metrics",
         size=options.size,
         smooth=options.smoothed,

@@ -51,7 +51,7 @@ def world(folder: Path, count: int, size: int, renders: Path | None, workers: in
     if photos.shape != (count, size, size, 3):
         raise SystemExit(f"{renders} holds {list(photos.shape)}; {count} renders of {size} pixels are needed.")
     network = read_network(WEIGHTS / "extractor.safetensors")
-    extractor = room("pictures.extractors").extractor("starter", SimpleNamespace(model=network)).open("cpu")
+    extractor = room("pictures.extractors").extractor("starter", SimpleNamespace(model=network)).prepare("cpu")
     edges = room("pictures.edges").draw_edges
 
     def kept(name: str, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
@@ -256,7 +256,7 @@ def sketches(argv: list[str]) -> None:
         folder = choice.folder / f"{number} {Path(name).stem}"  # numbered as the node does: stems may be equal
         own = {"size": choice.size, "inked": not choice.grey, "again": choice.again}
         with room("networks.frozen").gradients():
-            skipped = sets.synthesise(photos, extractor.open("cpu"), folder, **own)
+            skipped = sets.synthesise(photos, extractor.prepare("cpu"), folder, **own)
         print("\n".join([f"{folder}: {len(photos) - len(skipped)} sketches", *skipped]), flush=True)
 
 

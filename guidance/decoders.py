@@ -1,4 +1,4 @@
-"""How an energy sees what a model predicts: the pixels themselves, a VAE, or the host's linear latent-to-RGB map."""
+"""How an energy sees a model's prediction: the pixels themselves, a VAE, or the host's linear latent-to-RGB map."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Shown(NamedTuple):
 class Decoder:
     """From a model's prediction to an image. kind: "pixels", "vae" or "linear"; vae: the Frozen decoder for "vae".
 
-    Two Decoders of the same VAE are equal: their energies share one decode.
+    Two Decoders of the same VAE are equal, so their energies share one decode.
 
     gain is |J^T e|^2 / |e|^2 for a low-frequency image e (J the decoder's derivative): divided by it, a slope moves the
     *picture* as far through any decoder as it would move pixels.
     """
 
     kind: str
-    module: Any = None  # the VAE's network, which tells decoders apart
+    module: Any = None  # the VAE's network: what decoders are compared by
     vae: Frozen | None = field(default=None, compare=False)
-    memory: Any = field(default=None, compare=False)  # (latent shape) -> bytes of a decode and its backward; None: few
+    memory: Any = field(default=None, compare=False)  # (latent shape) -> bytes of a decode and its backward; None: ~0
 
-    def open(self, model: Any, device: torch.device) -> _Open:
-        return _Open(self, model, device)
+    def prepare(self, model: Any, device: torch.device) -> _Prepared:
+        return _Prepared(self, model, device)
 
 
 PIXELS = Decoder("pixels")
@@ -45,12 +45,12 @@ AUTO = "auto"
 KINDS = (AUTO, "vae", "linear")
 
 
-def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, thrifty: bool = False) -> Decoder:
+def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, recompute: bool = False) -> Decoder:
     """The Decoder for a MODEL (and the VAE socket, or None). auto: pixels on pixel priors; else the linear map where
-    the energy is a low-pass or there is no VAE, else the VAE, which may as well be a TAESD one. thrifty: the VAE's
-    blocks are computed again in the backward pass, for less than half the memory.
+    the energy is a low-pass or there is no VAE; otherwise the VAE (a TAESD works too). recompute: the VAE's blocks are
+    computed again in the backward pass, for less than half the memory.
 
-    ValueError: a VAE is wanted and not connected, or the model's latents have no linear map.
+    ValueError: a VAE is needed but not connected, or the model's latents have no linear map.
     """
     form = model.get_model_object("latent_format")
     if isinstance(form, host.PixelSpace):
@@ -58,9 +58,9 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, thrif
     if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
         if vae is None:
             raise ValueError("Decoder 'vae' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
-        blocks, parts = host.DECODER_BLOCKS if thrifty else (), host.decoder_side(vae)
+        blocks, parts = host.DECODER_BLOCKS if recompute else (), host.decoder_side(vae)
         network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), parts, None, blocks)
-        return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae, thrifty))
+        return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae, recompute))
     if form.latent_rgb_factors is None:
         raise ValueError(
             f"{type(form).__name__} latents have no linear map to colours. Connect the VAE and set decoder to 'vae'."
@@ -68,19 +68,19 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, thrif
     return LINEAR
 
 
-class _Open:
-    """A decoder during one run."""
+class _Prepared:
+    """A decoder for the length of one run."""
 
     def __init__(self, decoder: Decoder, model: Any, device: torch.device) -> None:
         self.kind = decoder.kind
         self.gain = 1.0 if decoder.kind == "pixels" else None
         self.format = model.latent_format
         self.process_out = model.process_latent_out
-        self.affine: tuple[Tensor, Tensor] | None = None  # process_out as scale and shift, found out at the first call
+        self.affine: tuple[Tensor, Tensor] | None = None  # process_out as scale and shift, measured at the first call
         if decoder.kind == "vae":
             assert decoder.vae is not None
             self.dtype = next(decoder.vae.patcher.model.parameters()).dtype
-            self.decode = decoder.vae.open(device)
+            self.decode = decoder.vae.prepare(device)
         elif decoder.kind == "linear":
             self.factors = torch.tensor(self.format.latent_rgb_factors, device=device)
             self.bias = torch.tensor(self.format.latent_rgb_factors_bias or [0.0] * 3, device=device)
@@ -100,14 +100,15 @@ class _Open:
             latent = reshape(leaf) if reshape else leaf
             return (torch.einsum("bchw,cd->bdhw", latent, self.factors) + self.bias[:, None, None]).clamp(-1.5, 1.5)
         if self.affine is None:
-            # a format's own tensors may have been made in inference mode, and autograd cannot save those: it is affine
+            # Autograd cannot save a format's own tensors if they were made in inference mode. The map is affine, so
+            # two probes give its scale and shift.
             shift = ordinary(self.process_out(torch.zeros_like(leaf[:1])))
             self.affine = ordinary(self.process_out(torch.ones_like(leaf[:1]))) - shift, shift
         scale, shift = self.affine
         return self.decode((leaf * scale + shift).to(self.dtype)).float()
 
     def _gain(self, leaf: Tensor) -> float:
-        """One more decode and backward, once a run, on one image."""
+        """One more decode and backward pass per run, on one image."""
         probe = leaf[:1].detach().requires_grad_()
         image = self.image(probe)
         generator = torch.Generator().manual_seed(0)

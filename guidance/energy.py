@@ -1,7 +1,7 @@
-"""Energies: what a drawing asks of a sample, attached to any MODEL and followed by any sampler.
+"""Energies: how far a sample is from a drawing, as functions that attach to any MODEL and work in any sampler.
 
-An energy gives one number per image, small where the image is as asked. After CFG, every active one shifts the model's
-prediction down its slope (DESIGN section 2; the guided step of Inversion-by-Inversion, arXiv 2308.07665):
+An energy gives one number per image, small where the image is as wanted. After CFG, every active one shifts the model's
+prediction down its slope, as in the guided step of Inversion-by-Inversion (arXiv 2308.07665):
 
     denoised <- denoised - c * sum_j weight_j * dE_j / d denoised
     c = noise^2 / (noise^2 + (signal * sigma_data)^2)      sigma^2 / (sigma^2 + sigma_data^2) where the signal is 1
@@ -30,23 +30,16 @@ ENERGIES = "sketch_energies"  # the key in a MODEL's model_options
 DENOISED, PUBLISHED = "denoised", "published"
 POINTS = (DENOISED, PUBLISHED)
 NEXT, STATE = "next", "state"
-ANCESTRAL = (
-    "sample_ddpm",
-    "sample_euler_ancestral",
-    "sample_sde",
-    "sample_jump",
-    "sample_ilvr",
-)  # the steps the paper's proof is for
 
 
 @dataclass(frozen=True)
 class Level:
-    """Where in the walk an energy is asked. sigma: the state's level in the host's coordinates."""
+    """The noise level at which an energy is evaluated. sigma: the state's level in the host's coordinates."""
 
     sigma: float
-    label: float  # the time label the model itself gets for it
-    noise: Tensor | None  # what this round's start was noised with; None outside of a sampler
-    published: bool  # True: the sample is variance-preserving, exemplars are to be noised to this level
+    label: float  # the time label that the model itself gets for it
+    noise: Tensor | None  # what the start of this round was noised with; None outside of a sampler
+    published: bool  # True: the sample is variance-preserving, and exemplars have to be noised to this level
 
     def noised(self, clean: Tensor) -> Tensor:
         """A clean guide [B, 3, H, W] at this level along the round's own noise, in variance-preserving coordinates."""
@@ -60,16 +53,17 @@ Measure = Callable[[Tensor, Level], Tensor]
 
 @dataclass(frozen=True, eq=False)
 class Energy:
-    """One pull. `open(sight)` is called once a run and gives the measure: (sample [B, 3, H, W], level) -> [B].
+    """One energy. `prepare(context)`, called once per run, returns the measure: (sample [B, 3, H, W], level) -> [B].
 
-    The sample is an image in [-1, 1], as `decoder` shows it; with looks_at STATE it is the model's noisy state, divided
-    by its standard deviation. weight: the published one. start, end: share of the model's own schedule where it pulls.
-    limit: largest shift, as a share of the noise still in the picture (root mean square per image); 0: none.
+    The sample is an image in [-1, 1], as `decoder` shows it; with looks_at STATE it is the model's noisy state divided
+    by its standard deviation. weight: as in the papers. start, end: fractions of the model's own schedule between which
+    the energy acts. limit: largest shift, relative to the noise still in the picture (root mean square per image);
+    0: no limit.
     """
 
     name: str
     weight: float
-    open: Callable[[Sight], Measure]
+    prepare: Callable[[RunContext], Measure]
     start: float = 0.0
     end: float = 1.0
     decoder: Decoder = PIXELS
@@ -78,18 +72,18 @@ class Energy:
     limit: float = 0.0
 
 
-class Sight:
-    """What an energy may know when it opens: the working size, and networks opened once for all energies of a run."""
+class RunContext:
+    """What an energy is given at the start of a run: the working size, and networks that the run's energies share."""
 
     def __init__(self, run: Run, image: Tensor) -> None:
         self.batch, _, self.height, self.width = image.shape
         self.device = image.device
-        self._opened = run.opened
+        self._opened = run.prepared
 
-    def open(self, thing: Any) -> Any:
-        """`thing.open(device)`, once a run."""
+    def prepare(self, thing: Any) -> Any:
+        """`thing.prepare(device)`, called once per run."""
         if thing not in self._opened:
-            self._opened[thing] = thing.open(self.device)
+            self._opened[thing] = thing.prepare(self.device)
         return self._opened[thing]
 
 
@@ -116,22 +110,22 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
     options, denoised, model = arguments["model_options"], arguments["denoised"], arguments["model"]
     run = run_of(options) or Run()
     sigma = float(arguments["sigma"].max())
-    active = [energy for energy in options[ENERGIES] if energy.weight != 0 and _pulls(energy, model, sigma)]
+    active = [energy for energy in options[ENERGIES] if energy.weight != 0 and _is_active(energy, model, sigma)]
     if not active or not run.guided:
         return denoised
     with gradients():
         x = ordinary(arguments["input"]).float()
         step = _Step(run, model, x, ordinary(denoised).float(), sigma, arguments["sigma"])
-        shift = step.default([energy for energy in active if energy.point == DENOISED])
+        shift = step.denoised_shift([energy for energy in active if energy.point == DENOISED])
         for energy in active:
             if energy.point == PUBLISHED:
-                shift = shift + step.published(energy)
+                shift = shift + step.published_shift(energy)
         shift = _limited(shift, x - step.denoised, [energy.limit for energy in active if energy.limit > 0])
     return denoised - (shift * run.kept_share(sigma)).to(denoised)
 
 
 class _Step:
-    """One call of the model: its state x, its prediction, and the shift that energies ask of it."""
+    """One call of the model: its state x, its prediction, and the shift that the energies give it."""
 
     def __init__(self, run: Run, model: Any, x: Tensor, denoised: Tensor, sigma: float, sigmas: Tensor) -> None:
         self.run, self.model, self.x, self.denoised, self.sigma = run, model, x, denoised, sigma
@@ -144,31 +138,36 @@ class _Step:
         self.size = variance**0.5  # standard deviation of the state
         self.c = noise**2 / variance
 
-    def default(self, energies: list[Energy]) -> Tensor:
-        """c * sum of weight * slope, evaluated on the prediction; one decode and one backward for each decoder."""
+    def denoised_shift(self, energies: list[Energy]) -> Tensor:
+        """c * sum of weight * slope, evaluated on the prediction; one decode and one backward pass per decoder."""
         shift = torch.zeros_like(self.denoised)
         for decoder in dict.fromkeys(energy.decoder for energy in energies if energy.looks_at == NEXT):
             leaf = self.denoised.clone().requires_grad_()
             shown = self.run.decode(decoder, self.model, leaf)
-            together = [energy for energy in energies if energy.decoder == decoder and energy.looks_at == NEXT]
-            asked = [energy.weight * self._measured(energy, shown.image, self.level) for energy in together]
-            (slope,) = torch.autograd.grad(torch.stack(asked).sum(), leaf)
+            sharing = [energy for energy in energies if energy.decoder == decoder and energy.looks_at == NEXT]
+            values = [energy.weight * self._measured(energy, shown.image, self.level) for energy in sharing]
+            (slope,) = torch.autograd.grad(torch.stack(values).sum(), leaf)
             shift += self.c / shown.gain * slope
         for energy in energies:
             if energy.looks_at == STATE:
                 shift += self.c * energy.weight * self._slope(energy, self.x / self.size) / self.size
         return shift
 
-    def published(self, energy: Energy) -> Tensor:
+    def published_shift(self, energy: Energy) -> Tensor:
         """sigma^2 * weight * dE/dx of one energy, at its trial next sample (own noise) or at the state."""
-        if self.run.sampler and self.run.sampler not in ANCESTRAL:
+        if self.run.sampler and not self.run.ancestral:
             raise ValueError(
-                f"The published point is exact for ancestral steps only, not for {self.run.sampler}. Use the sampler "
-                "ddpm, euler_ancestral, SketchSDESampler or SketchJumpSampler, or set point to 'denoised'."
+                f"Point 'published' is exact for ancestral steps only, and {self.run.sampler} takes others. Use ddpm, "
+                "euler_ancestral, SDE Sampler or Jump Sampler, or set point to 'denoised'."
             )
         if energy.looks_at == STATE:
             return self.sigma**2 * energy.weight * self._slope(energy, self.x / self.size) / self.size
         following = self.run.next_sigma(self.sigma)
+        if following is None:
+            raise ValueError(
+                f"Point 'published' needs the sampler's next noise level, but this sampler also evaluates sigma "
+                f"{self.sigma:.4g} between the SIGMAS. Use ddpm or euler_ancestral, or set point to 'denoised'."
+            )
         left = (following / self.sigma) ** 2
         trial = self.denoised + left * (self.x - self.denoised)
         trial = trial + following * (1 - left) ** 0.5 * self.run.draw(trial)
@@ -181,13 +180,13 @@ class _Step:
         return slope
 
     def _measured(self, energy: Energy, sample: Tensor, level: Level) -> Tensor:
-        """The energy of the whole batch; images do not see each other, so its slope is theirs."""
-        if energy not in self.run.opened:
-            self.run.opened[energy] = energy.open(Sight(self.run, sample))
-        return self.run.opened[energy](sample, level).sum()
+        """The energy summed over the batch. No image's value depends on another's, so one gradient serves all."""
+        if energy not in self.run.prepared:
+            self.run.prepared[energy] = energy.prepare(RunContext(self.run, sample))
+        return self.run.prepared[energy](sample, level).sum()
 
 
-def _pulls(energy: Energy, model: Any, sigma: float) -> bool:
+def _is_active(energy: Energy, model: Any, sigma: float) -> bool:
     sampling = model.model_sampling
     return sampling.percent_to_sigma(energy.end) < sigma <= sampling.percent_to_sigma(energy.start)
 

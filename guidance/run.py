@@ -1,6 +1,6 @@
-"""The state of one sampling run, for patches on a MODEL: they see neither noise, seed, ladder nor round by themselves.
+"""The state of one sampling run, for patches on a MODEL, which cannot see the noise, seed, SIGMAS or round themselves.
 
-One wrapper round the sampler puts a fresh `Run` into transformer_options and takes nothing out: it goes with the run.
+A wrapper around the sampler puts a fresh `Run` into a copy of transformer_options, so it disappears with the run.
 """
 
 from __future__ import annotations
@@ -15,28 +15,31 @@ from .. import host
 from .decoders import Decoder, Shown
 
 RUN = "sketch_run"
-TRIAL_SEED = 0x51E7C4  # apart from the sampler's own noise, which starts at seed + 1
-DRAW = "sketch_draw"  # a function like -> noise in transformer_options replaces the trial noise (recorded noise, tests)
+TRIAL_SEED = 0x51E7C4  # offset from the sampler's own noise, which starts at seed + 1
+DRAW = "sketch_draw"  # in transformer_options: a function like -> noise that replaces the trial noise (for tests)
 SAME_LEVEL = 1e-4
 
 
 class Run:
-    """What patches and our own samplers tell each other during one run.
+    """What patches and our own samplers share during one run.
 
-    noise: what this round's start was noised with. sigmas: the ladder being walked. guided: False while a sampler
-    wants the plain model. opened: networks, decoders and measures, each opened once.
+    noise: what the start of this round was noised with. sigmas: the levels that the sampler visits. sampler: the name
+    of its k-diffusion function, "" outside of a sampler. ancestral: whether it takes ancestral steps, the only ones
+    that the paper's proof covers; our own samplers say so themselves. guided: False while a sampler wants the plain
+    model. prepared: networks, decoders and measures, each prepared once.
     """
 
     def __init__(self, noise: Tensor | None = None, sigmas: Tensor | None = None, seed: int | None = None) -> None:
         self.sigmas = sigmas
         self.guided = True
-        self.opened: dict[Any, Any] = {}
-        self.sampler = ""  # the name of the k-diffusion function
+        self.prepared: dict[Any, Any] = {}
+        self.sampler = ""
+        self.ancestral = False
         self.draw_recorded: Any = None
         self.start_round(noise, seed or 0)
 
     def start_round(self, noise: Tensor | None, seed: int) -> None:
-        """A repeat begins: its own noise, and its own trial noise."""
+        """Starts a repeat, which has its own noise and its own trial noise."""
         self.noise = noise
         self._generator = torch.Generator().manual_seed((seed + TRIAL_SEED) % 2**63)
 
@@ -46,34 +49,43 @@ class Run:
             return self.draw_recorded(like).to(like)
         return torch.randn(like.shape, generator=self._generator).to(like)
 
-    def next_sigma(self, sigma: float) -> float:
-        """The level after `sigma` on the ladder."""
-        ladder = [] if self.sigmas is None else self.sigmas.tolist()
-        for now, following in pairwise(ladder):
+    def next_sigma(self, sigma: float) -> float | None:
+        """The level that follows `sigma` in SIGMAS; None if `sigma` is not one of them."""
+        levels = [] if self.sigmas is None else self.sigmas.tolist()
+        for now, following in pairwise(levels):
             if abs(now - sigma) <= SAME_LEVEL * sigma:
                 return following
-        raise ValueError(
-            f"The next level is needed here, and sigma {sigma:.4g} is not on the SIGMAS being walked. Use a sampler "
-            "that keeps to them, such as ddpm or euler_ancestral."
-        )
+        return None
 
     def kept_share(self, sigma: float) -> float:
-        """What a sampler keeps of a shift. The cfg_pp ones would keep all of it at every step; like the others they get
-        the share of the noise that this step takes away."""
+        """Factor on a shift. cfg_pp samplers would keep the whole shift at every step, where the others keep the
+        fraction of the noise that the step removes; this gives them the same fraction."""
         if not self.sampler.endswith("_cfg_pp"):
             return 1.0
-        return 1 - self.next_sigma(sigma) / sigma
+        following = self.next_sigma(sigma)
+        if following is None:
+            raise ValueError(
+                f"Energies need the next noise level of {self.sampler}, but it also evaluates sigma {sigma:.4g} "
+                "between the SIGMAS. Use euler_cfg_pp, or a sampler without cfg_pp."
+            )
+        return 1 - following / sigma
 
     def decode(self, decoder: Decoder, model: Any, leaf: Tensor) -> Shown:
-        """The prediction `leaf` as an image, through a decoder opened once."""
-        if decoder not in self.opened:
-            self.opened[decoder] = decoder.open(model, leaf.device)
-        return self.opened[decoder](leaf)
+        """The prediction `leaf` as an image, through a decoder that is prepared once per run."""
+        if decoder not in self.prepared:
+            self.prepared[decoder] = decoder.prepare(model, leaf.device)
+        return self.prepared[decoder](leaf)
 
 
 def run_of(options: dict[str, Any]) -> Run | None:
-    """The Run of the sampling that these model_options belong to."""
+    """The Run that these model_options belong to; None outside of a sampler."""
     return options.get("transformer_options", {}).get(RUN)
+
+
+def steps_are_ancestral(extra_args: dict[str, Any]) -> None:
+    """Called by our own ancestral samplers before their first step; extra_args: as k-diffusion's samplers get them."""
+    if (run := run_of(extra_args.get("model_options", {}))) is not None:
+        run.ancestral = True
 
 
 def keep(patched: Any) -> None:
@@ -82,16 +94,17 @@ def keep(patched: Any) -> None:
 
 
 def _with_run(execute: Any, model: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *rest: Any):
-    """Wrapper of SAMPLER.sample: the same call, with a Run that its model_options carry."""
+    """Wrapper around SAMPLER.sample: the same call, with a Run in its model_options."""
     options = extra_args["model_options"]
     if run_of(options) is not None:
         return execute(model, sigmas, extra_args, callback, noise, *rest)
     run = Run(noise, sigmas, extra_args.get("seed"))
     sampler = execute.class_obj
     run.sampler = getattr(getattr(getattr(sampler, "inner", sampler), "sampler_function", None), "__name__", "")
+    run.ancestral = run.sampler in host.ANCESTRAL
     run.draw_recorded = options["transformer_options"].get(DRAW)
     carried = {**options, "transformer_options": {**options["transformer_options"], RUN: run}}
     try:
         return execute(model, sigmas, {**extra_args, "model_options": carried}, callback, noise, *rest)
     finally:
-        run.opened.clear()
+        run.prepared.clear()

@@ -1,8 +1,8 @@
 """The energies of Inversion-by-Inversion (arXiv 2308.07665) and of EGSDE, which it builds on.
 
-Each function gives the `open` of an Energy: called once a run with its Sight, it returns the measure
-(sample [B, 3, H, W] in [-1, 1], level) -> [B]. Values are sums over pixels, as published, so a weight pulls each pixel
-as hard at every picture size. Guides are IMAGEs [1 or B, h, w, 3] in [0, 1]; they are fitted to the working size.
+Each function returns the `prepare` of an Energy: called once per run with its RunContext, that returns the measure
+(sample [B, 3, H, W] in [-1, 1], level) -> [B]. Values are sums over pixels, as published, so a weight acts equally
+strongly on each pixel at every picture size. Guides are IMAGEs [1 or B, h, w, 3] in [0, 1], fitted to the working size.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor
 from ..networks.frozen import ordinary
 from ..pictures.fit import fit_image, pair_batches
 from ..pictures.lowpass import low_pass
-from .energy import Level, Measure, Sight
+from .energy import Level, Measure, RunContext
 
-Opener = Callable[[Sight], Measure]
+Prepare = Callable[[RunContext], Measure]
 
 L2, L1, LPIPS, COSINE, COSINE_PUBLISHED = "l2", "l1", "lpips", "cosine", "cosine, published"
 SHAPE_METRICS = (L2, L1, LPIPS, COSINE, COSINE_PUBLISHED)
@@ -36,21 +36,21 @@ def shape(
     target: str = UNIT,
     rescale: bool = True,
     features: Any = None,
-) -> Opener:
-    """The line drawing that `extractor` makes of the sample against the sketch (the paper's shape energy, spec 5.1).
+) -> Prepare:
+    """The line drawing that `extractor` makes of the sample, compared with the sketch: the paper's shape energy.
 
     l2 and l1: sums over pixels and three equal channels. lpips: perceptual distance in `features` (Features), times the
     number of values except in published features. cosine: one minus the cosine of the two drawings' ink, times the
-    number of values. "cosine, published" compares the channels of one pixel with each other and is constant.
-    target: the sketch's range; the published one, -1 to 1, never meets the extractor's 0 to 1, so black lines pull
+    number of values. "cosine, published" compares the channels of one pixel with each other, so it is constant.
+    target: the sketch's range; the published one, -1 to 1, never matches the extractor's 0 to 1, so black lines pull
     twice as hard. rescale: map the sample to [0, 1] for the extractor.
     """
 
-    def open(sight: Sight) -> Measure:
-        draw = sight.open(extractor)
-        wanted = guide(sketch, sight, "sketch")
+    def prepare(context: RunContext) -> Measure:
+        draw = context.prepare(extractor)
+        wanted = guide(sketch, context, "sketch")
         goal = 2 * wanted - 1 if target == REFERENCE else wanted
-        perceptual: Any = sight.open(features.perceptual()) if metric == LPIPS else None
+        perceptual: Any = context.prepare(features.perceptual()) if metric == LPIPS else None
 
         def measure(sample: Tensor, level: Level) -> Tensor:
             drawn = draw(((sample + 1) / 2).clamp(0, 1) if rescale else sample).expand(-1, 3, -1, -1)
@@ -67,45 +67,45 @@ def shape(
 
         return measure
 
-    return open
+    return prepare
 
 
-def colour(exemplar: Tensor, N: float | None = None, *, grid: int | None = None, blur="both") -> Opener:
-    """Low frequencies of the sample against the exemplar's (the paper's pixel texture energy, spec 5.2).
+def colour(exemplar: Tensor, N: float | None = None, *, grid: int | None = None, blur="both") -> Prepare:
+    """Low frequencies of the sample compared with the exemplar's: the paper's pixel texture energy.
 
     N: pixels of one cell; grid: cells along the shorter side instead. blur: what is low-passed: "both", "sample",
     "exemplar" or "none".
     """
 
-    def open(sight: Sight) -> Measure:
-        clean = 2 * guide(exemplar, sight, "exemplar") - 1
+    def prepare(context: RunContext) -> Measure:
+        clean = 2 * guide(exemplar, context, "exemplar") - 1
 
         def passed(x: Tensor, side: str) -> Tensor:
             return low_pass(x, N, grid=grid) if blur in ("both", side) else x
 
-        resting = passed(clean, "exemplar")
+        constant = passed(clean, "exemplar")
 
         def measure(sample: Tensor, level: Level) -> Tensor:
-            goal = passed(level.noised(clean), "exemplar") if level.published else resting
+            goal = passed(level.noised(clean), "exemplar") if level.published else constant
             return (passed(sample, "sample") - goal).square().sum((1, 2, 3))
 
         return measure
 
-    return open
+    return prepare
 
 
-def feature(exemplar: Tensor, features: Any, metric: str = STYLE) -> Opener:
-    """Feature maps of the sample against the exemplar's (spec 5.3); features: Features.
+def feature(exemplar: Tensor, features: Any, metric: str = STYLE) -> Prepare:
+    """Feature maps of the sample compared with the exemplar's: the paper's feature texture energy. features: Features.
 
-    style: mean and spread of every channel, wherever in the picture, which takes over materials and leaves the layout
-    alone. l2, l1, cosine: place by place. Each map counts by its mean, and the value is their mean times the number of
-    the image's values, so that it weighs about as much as the sums over pixels. Published features bring the release's
-    own way to feed and to compare them.
+    style: mean and spread of every channel over the whole picture, which transfers materials and leaves the layout
+    alone. l2, l1, cosine: position by position. Each map contributes its mean, and the value is their mean times the
+    number of the image's values, so that it weighs about as much as the sums over pixels. Published features are fed
+    and compared the way the release does it.
     """
 
-    def open(sight: Sight) -> Measure:
-        look = sight.open(features)
-        clean = guide(exemplar, sight, "exemplar")
+    def prepare(context: RunContext) -> Measure:
+        look = context.prepare(features)
+        clean = guide(exemplar, context, "exemplar")
         goal = look(2 * clean - 1 if features.published else clean)
 
         def measure(sample: Tensor, level: Level) -> Tensor:
@@ -116,18 +116,18 @@ def feature(exemplar: Tensor, features: Any, metric: str = STYLE) -> Opener:
 
         return measure
 
-    return open
+    return prepare
 
 
-def domain(source: Tensor, extractor: Any) -> Opener:
-    """EGSDE's domain energy (spec 5.4): how alike sample and source look to `extractor` (a Domain), which sees domains.
+def domain(source: Tensor, extractor: Any) -> Prepare:
+    """EGSDE's realism energy: how alike sample and source look to `extractor`, a Domain trained to tell domains apart.
 
-    Made small, it drives the sample out of the source's domain. Both are seen at the state's own noise level.
+    Minimising it moves the sample out of the source's domain. Both are seen at the state's own noise level.
     """
 
-    def open(sight: Sight) -> Measure:
-        look = sight.open(extractor)
-        clean = 2 * guide(source, sight, "source") - 1
+    def prepare(context: RunContext) -> Measure:
+        look = context.prepare(extractor)
+        clean = 2 * guide(source, context, "source") - 1
 
         def measure(sample: Tensor, level: Level) -> Tensor:
             labels = torch.full((len(sample),), level.label, device=sample.device)
@@ -135,17 +135,17 @@ def domain(source: Tensor, extractor: Any) -> Opener:
 
         return measure
 
-    return open
+    return prepare
 
 
-def guide(image: Tensor, sight: Sight, what: str) -> Tensor:
+def guide(image: Tensor, context: RunContext, what: str) -> Tensor:
     """A guide IMAGE as [batch, 3, H, W] in [0, 1] at the working size, an ordinary tensor on the run's device."""
-    fitted = fit_image(image[..., :3].float(), sight.height, sight.width).movedim(-1, 1)
-    return ordinary(pair_batches(fitted, sight.batch, what).contiguous()).to(sight.device)
+    fitted = fit_image(image[..., :3].float(), context.height, context.width).movedim(-1, 1)
+    return ordinary(pair_batches(fitted, context.batch, what).contiguous()).to(context.device)
 
 
 def _unlike(a: Tensor, b: Tensor, metric: str) -> Tensor:
-    """[B]: distance of two maps [B, C, h, w] or vectors [B, C], as a mean over their values."""
+    """[B]: distance between two maps [B, C, h, w] or vectors [B, C], as a mean over their values."""
     a, b = a.reshape(*a.shape[:2], -1), b.reshape(*b.shape[:2], -1)
     if metric == L2:
         return (a - b).square().mean((1, 2))

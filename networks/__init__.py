@@ -1,4 +1,4 @@
-"""Networks recognised by their keys. Pure torch: neither the host nor the nodes are known here.
+"""Networks recognised by their keys. Pure torch: nothing here depends on the host or the nodes.
 
 A new layout is one more row in LAYOUTS: what it is called, the keys that tell it apart, and how to read its arguments.
 """
@@ -16,7 +16,7 @@ from .sketchgan import keys as sketchgan_keys
 
 
 class _Lazy:
-    """A module of this folder that is imported when one of its functions is called: a session needs one or two."""
+    """A module of this folder, imported when one of its functions is first called: a session needs one or two."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -36,9 +36,9 @@ class Layout(NamedTuple):
     """One supported family of checkpoints."""
 
     name: str
-    role: str  # what such a network is for: "prior", "extractor", "features", "domain", "style" or "gan"
+    role: str  # what such a network is for: one of ROLES
     has: tuple[str, ...]  # keys that must all be there
-    has_not: tuple[str, ...]  # pieces of key names of relatives that this class cannot run
+    has_not: tuple[str, ...]  # parts of key names of relatives that this class cannot run
     network: Callable[..., nn.Module]
     config_from: Callable[[Mapping[str, Tensor], Mapping[str, Any]], dict[str, Any]]
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
@@ -181,16 +181,16 @@ LAYOUTS = (
 )
 
 
-def supported(*roles: str) -> str:
-    """The layouts of these roles by name, for messages; of "prior" where none is given."""
-    return "; ".join(layout.name for layout in LAYOUTS if layout.role in (roles or ("prior",)))
+def supported(role: str, *more: str) -> str:
+    """The names of the layouts of these roles, for messages."""
+    return "; ".join(layout.name for layout in LAYOUTS if layout.role in (role, *more))
 
 
-def recognise(state_dict: Mapping[str, Any], *roles: str) -> Layout | None:
-    """The layout of these keys (without any `module.` prefix) in one of these roles ("prior" if none), or None."""
+def recognise(state_dict: Mapping[str, Any], role: str, *more: str) -> Layout | None:
+    """The layout of these keys (without any `module.` prefix) in one of these roles, or None."""
     for layout in LAYOUTS:
         if (
-            layout.role in (roles or ("prior",))
+            layout.role in (role, *more)
             and all(key in state_dict for key in layout.has)
             and not any(part in key for key in state_dict for part in layout.has_not)
         ):
@@ -199,7 +199,7 @@ def recognise(state_dict: Mapping[str, Any], *roles: str) -> Layout | None:
 
 
 def strip_module(state_dict: Mapping[str, Any]) -> dict[str, Any]:
-    """The same entries without the `module.` that DataParallel puts before every key."""
+    """The same entries without the `module.` that DataParallel puts in front of every key."""
     return {key.removeprefix("module."): value for key, value in state_dict.items()}
 
 
@@ -216,7 +216,7 @@ def build(
     ops: where the layer classes come from. dtype, device: of the weights (None: float32, where they are). Tensors that
     need no conversion are used as they are, not copied.
     hints: num_heads (4), num_head_channels (-1: num_heads decides), use_new_attention_order (False), norm_groups (32)
-    for ADM; hints that the layout does not need are ignored. Networks carry in_channels, out_channels, num_classes
+    for ADM; hints that the layout does not need are ignored. Networks have in_channels, out_channels, num_classes
     (None without classes), model_channels and levels.
 
     ValueError: the keys belong to no supported layout, or to a variant of one that differs in some tensor.
@@ -226,7 +226,7 @@ def build(
     if layout is None:
         seen = ", ".join(sorted(state_dict)[:4]) or "none at all"
         raise ValueError(
-            f"These weights are of no kind known here (first keys: {seen}). Supported are: {supported(*ROLES)}."
+            f"These weights are not of a supported kind (first keys: {seen}). Supported are: {supported(*ROLES)}."
         )
     state_dict = layout.rename(state_dict)
     try:
@@ -236,7 +236,7 @@ def build(
     _check(layout, config, state_dict)
     network = layout.network(**config, ops=ops, dtype=dtype, device="meta")
 
-    def kind(value: Tensor) -> torch.dtype:  # counters of norms stay whole numbers
+    def kind(value: Tensor) -> torch.dtype:  # norms' counters stay integers
         return (dtype or torch.float32) if value.is_floating_point() else value.dtype
 
     weights = {key: value.to(device=device, dtype=kind(value)) for key, value in state_dict.items()}
@@ -263,7 +263,7 @@ def _copied(value: Tensor) -> Tensor:
 
 
 def _check(layout: Layout, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> None:
-    """Compares key by key before anything is built: the host's layers may take weights of any shape."""
+    """Compares key by key before anything is built, because the host's layers accept weights of any shape."""
     wanted = {key: tuple(value.shape) for key, value in layout.network(**config, device="meta").state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state_dict.items()}
     missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())

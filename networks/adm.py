@@ -46,7 +46,7 @@ class Upsample(nn.Module):
 
 
 def _half(x: Tensor) -> Tensor:
-    return avg_pool2d(x, 2, ceil_mode=True)  # ceil: odd sides survive, even ones are untouched by it
+    return avg_pool2d(x, 2, ceil_mode=True)  # ceil keeps odd sides usable and does not affect even ones
 
 
 def _double(x: Tensor) -> Tensor:
@@ -107,8 +107,8 @@ class ResBlock(nn.Module):
 class AttentionBlock(nn.Module):
     """Self-attention over all pixels.
 
-    The two published head orders have the same shapes and different meanings: the older one splits the heads first and
-    q, k, v inside each head, the newer one the other way round. A wrong choice cannot be seen in the weights.
+    The two published head orders have the same shapes but different meanings: the older one splits the heads first and
+    q, k, v inside each head, the newer one the other way round. The weights do not tell which one is right.
     """
 
     def __init__(self, channels: int, heads: int, new_order: bool, groups: int, ops: Any, **kw: Any) -> None:
@@ -131,7 +131,7 @@ class AttentionBlock(nn.Module):
 
 
 class Block(nn.Sequential):
-    """A run of layers of which only the residual blocks listen to the time embedding."""
+    """Layers in sequence, of which only the residual blocks get the time embedding."""
 
     def forward(self, x: Tensor, emb: Tensor) -> Tensor:  # type: ignore[override]
         for layer in self:
@@ -139,18 +139,92 @@ class Block(nn.Sequential):
         return x
 
 
+class _Parts:
+    """Makes the layers of one ADM. heads: num_heads and num_head_channels, as in ADM."""
+
+    def __init__(
+        self,
+        ops: Any,
+        kw: dict[str, Any],
+        emb_channels: int,
+        *,
+        heads: tuple[int, int],
+        new_order: bool,
+        groups: int,
+        scale_shift: bool,
+        updown: bool,
+        dropout: float,
+    ) -> None:
+        self.ops, self.kw, self.emb_channels, self.heads = ops, kw, emb_channels, heads
+        self.new_order, self.groups, self.scale_shift = new_order, groups, scale_shift
+        self.updown, self.dropout = updown, dropout
+
+    def res(self, channels: int, out: int, resample: str = "") -> ResBlock:
+        settings = {"groups": self.groups, "scale_shift": self.scale_shift, "dropout": self.dropout, **self.kw}
+        return ResBlock(channels, out, self.emb_channels, self.ops, resample=resample, **settings)
+
+    def attention(self, channels: int) -> AttentionBlock:
+        """ValueError: heads that do not divide the channels."""
+        heads, head_channels = self.heads
+        if head_channels > 0:
+            heads = channels // head_channels
+        if heads < 1 or channels % heads or (head_channels > 0 and channels % head_channels):
+            wanted = f"{head_channels} channels per head" if head_channels > 0 else f"{heads} heads"
+            raise ValueError(
+                f"An attention layer of {channels} channels cannot be split into {wanted}. "
+                "Set num_heads and num_head_channels to the values the network was trained with."
+            )
+        return AttentionBlock(channels, heads, self.new_order, self.groups, self.ops, **self.kw)
+
+    def down_path(
+        self, in_channels: int, widths: list[int], depths: list[int], attended: frozenset[int]
+    ) -> tuple[nn.ModuleList, int, list[int]]:
+        """The blocks from the picture to the smallest size, their last width, and the widths of all their outputs."""
+        width = widths[0]
+        blocks = nn.ModuleList([Block(self.ops.Conv2d(in_channels, width, 3, padding=1, **self.kw))])
+        skips = [width]
+        for level, (wanted, depth) in enumerate(zip(widths, depths, strict=True)):
+            for _ in range(depth):
+                layers: list[nn.Module] = [self.res(width, wanted)]
+                width = wanted
+                if level in attended:
+                    layers.append(self.attention(width))
+                blocks.append(Block(*layers))
+                skips.append(width)
+            if level != len(widths) - 1:
+                down = self.res(width, width, "down") if self.updown else Downsample(width, self.ops, **self.kw)
+                blocks.append(Block(down))
+                skips.append(width)
+        return blocks, width, skips
+
+    def up_path(
+        self, width: int, skips: list[int], widths: list[int], depths: list[int], attended: frozenset[int]
+    ) -> tuple[nn.ModuleList, int]:
+        """The blocks back to full size, each fed with a skip from the way down, and the width they end with."""
+        blocks, skips = nn.ModuleList(), list(skips)
+        for level in reversed(range(len(widths))):
+            for i in range(depths[level] + 1):
+                layers: list[nn.Module] = [self.res(width + skips.pop(), widths[level])]
+                width = widths[level]
+                if level in attended:
+                    layers.append(self.attention(width))
+                if level and i == depths[level]:
+                    layers.append(self.res(width, width, "up") if self.updown else Upsample(width, self.ops, **self.kw))
+                blocks.append(Block(*layers))
+        return blocks, width
+
+
 class ADM(nn.Module):
-    """eps (for learned variances: and three more channels) from a noised image: net(x [B,3,H,W], t [B], y [B] or None).
+    """eps (with learned variances, three more channels) from a noised image: net(x [B,3,H,W], t [B], y [B] or None).
 
-    x is in VP units (image in [-1,1]), t the index 0..999 of the noise level, fractions allowed, y a class number where
-    the network has classes. Any size works; sides that are no multiple of 2^(levels-1) are rounded up inside and cut
-    again.
+    x is in VP units (image in [-1,1]), t the index 0..999 of the noise level, fractions allowed, y a class number if
+    the network has classes. Any size works; sides that are not a multiple of 2^(levels-1) are rounded up inside and
+    cropped again.
 
-    num_res_blocks is one number or one a level; channel_mult counts in model_channels (all widths multiples of 32);
-    attention_levels are the levels, 0 = full size, with attention (the middle always has it);
-    num_head_channels > 0 decides the number of heads, otherwise num_heads does;
-    norm_groups is 32 in every published network. Narrow ones want fewer: one channel a
-    group forgets the picture's colour.
+    num_res_blocks: one number, or one per level. channel_mult: widths of the levels in model_channels, all multiples of
+    32. attention_levels: the levels with attention, 0 = full size; the middle always has it. num_head_channels > 0
+    decides the number of heads, otherwise num_heads does. norm_groups is 32 in every published network. Narrow ones
+    need fewer, because a group of one channel loses the picture's colour.
     """
 
     def __init__(
@@ -183,69 +257,32 @@ class ADM(nn.Module):
         self.in_channels, self.out_channels, self.num_classes = in_channels, out_channels, num_classes
         self.model_channels, self.levels = model_channels, len(widths)
 
-        def res(channels: int, out: int, resample: str = "") -> ResBlock:
-            return ResBlock(
-                channels,
-                out,
-                emb_channels,
-                ops,
-                groups=norm_groups,
-                scale_shift=use_scale_shift_norm,
-                resample=resample,
-                dropout=dropout,
-                **kw,
-            )
-
-        def attention(channels: int) -> AttentionBlock:
-            heads = channels // num_head_channels if num_head_channels > 0 else num_heads
-            if heads < 1 or channels % heads or (num_head_channels > 0 and channels % num_head_channels):
-                asked = f"{num_head_channels} channels a head" if num_head_channels > 0 else f"{num_heads} heads"
-                raise ValueError(
-                    f"An attention layer of {channels} channels cannot be split into {asked}. "
-                    "Set num_heads and num_head_channels to the values the network was trained with."
-                )
-            return AttentionBlock(channels, heads, use_new_attention_order, norm_groups, ops, **kw)
-
+        parts = _Parts(
+            ops,
+            kw,
+            emb_channels,
+            heads=(num_heads, num_head_channels),
+            new_order=use_new_attention_order,
+            groups=norm_groups,
+            scale_shift=use_scale_shift_norm,
+            updown=resblock_updown,
+            dropout=dropout,
+        )
         self.time_embed = nn.Sequential(
             ops.Linear(model_channels, emb_channels, **kw), nn.SiLU(), ops.Linear(emb_channels, emb_channels, **kw)
         )
         if num_classes is not None:
             self.label_emb = ops.Embedding(num_classes, emb_channels, **kw)
 
-        width = widths[0]
-        self.input_blocks = nn.ModuleList([Block(ops.Conv2d(in_channels, width, 3, padding=1, **kw))])
-        skips = [width]
-        for level, (wanted, depth) in enumerate(zip(widths, depths, strict=True)):
-            for _ in range(depth):
-                layers: list[nn.Module] = [res(width, wanted)]
-                width = wanted
-                if level in attention_levels:
-                    layers.append(attention(width))
-                self.input_blocks.append(Block(*layers))
-                skips.append(width)
-            if level != len(widths) - 1:
-                down = res(width, width, "down") if resblock_updown else Downsample(width, ops, **kw)
-                self.input_blocks.append(Block(down))
-                skips.append(width)
-
-        self.middle_block = Block(res(width, width), attention(width), res(width, width))
-
-        self.output_blocks = nn.ModuleList()
-        for level in reversed(range(len(widths))):
-            for i in range(depths[level] + 1):
-                layers = [res(width + skips.pop(), widths[level])]
-                width = widths[level]
-                if level in attention_levels:
-                    layers.append(attention(width))
-                if level and i == depths[level]:
-                    layers.append(res(width, width, "up") if resblock_updown else Upsample(width, ops, **kw))
-                self.output_blocks.append(Block(*layers))
+        self.input_blocks, width, skips = parts.down_path(in_channels, widths, depths, attention_levels)
+        self.middle_block = Block(parts.res(width, width), parts.attention(width), parts.res(width, width))
+        self.output_blocks, width = parts.up_path(width, skips, widths, depths, attention_levels)
         self.out = nn.Sequential(
             ops.GroupNorm(norm_groups, width, **kw), nn.SiLU(), ops.Conv2d(width, out_channels, 3, padding=1, **kw)
         )
 
     def embed(self, t: Tensor, y: Tensor | None, dtype: torch.dtype) -> Tensor:
-        """Time, and class where there are classes, as one vector [B, 4*model_channels]."""
+        """Time, and class if the network has classes, as one vector [B, 4*model_channels]."""
         emb = self.time_embed(timestep_embedding(t, self.model_channels).to(dtype))
         if self.num_classes is not None:
             if y is None:
@@ -269,7 +306,7 @@ class ADM(nn.Module):
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ADM that a state dict was made with; what keys cannot tell (heads, their order) is in `hints`.
 
-    The up path is read, because there the last block of each level is marked by its upsampler in either style.
+    Read from the up path, where the upsampler marks the last block of each level in either style.
     """
 
     def rows(key: str) -> int:

@@ -37,9 +37,10 @@ class Bottleneck(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """One vector for the whole map [B,C,h,w] -> [B,out]: the mean asks, the mean and every place answer.
+    """One vector for the whole map [B,C,h,w] -> [B,out]: attention with the mean as the query, and the mean and every
+    position as keys.
 
-    Maps of another size than it was trained on get their positions by interpolation.
+    For maps of another size than in training, position embeddings are interpolated.
     """
 
     def __init__(self, side: int, channels: int, heads: int, out: int, ops: Any, **kw: Any) -> None:
@@ -76,9 +77,9 @@ class AttentionPool(nn.Module):
 class ClipResNet(nn.Module):
     """Maps of a picture: net(x [B,3,H,W], normalised as CLIP was trained; H, W multiples of 32) -> five maps and g.
 
-    Ordinarily the maps after stem and the four layers (strides 4, 4, 8, 16, 32), and g = the picture's CLIP vector
-    [B,out]. With published=True what Inversion-by-Inversion really compared: its indices counted one module short, so
-    it took the stem's last ReLU and pool once more and then layers 1 to 3 of that, the last of them as g [B,C,h,w].
+    Normally the maps after the stem and the four layers (strides 4, 4, 8, 16, 32), and g = the picture's CLIP vector
+    [B,out]. published=True: what Inversion-by-Inversion's release really compares. Its indices are off by one module,
+    so it applies the stem's last ReLU and pool again, then layers 1 to 3 to that, the last of them as g [B,C,h,w].
     """
 
     def __init__(
@@ -140,5 +141,5 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
 
 
 def visual_half(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The picture half of a whole CLIP; the text half is left behind."""
+    """The picture half of a whole CLIP, without the text half."""
     return {key.removeprefix("visual."): value for key, value in state_dict.items() if key.startswith("visual.")}

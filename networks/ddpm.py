@@ -29,7 +29,7 @@ def _norm(ops: Any, channels: int, **kw: Any) -> nn.Module:
 
 
 class ResBlock(nn.Module):
-    """Norm, SiLU, filter; the time added; norm, SiLU, filter; and the way round both."""
+    """Norm, SiLU, filter; time embedding added; norm, SiLU, filter; and a shortcut around it all."""
 
     def __init__(self, channels: int, out_channels: int, emb_channels: int, ops: Any, **kw: Any) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class TimeEmbedding(nn.Module):
 
 
 class Level(nn.Module):
-    """The residual blocks of one size, each with attention after it where the level has any, and the way on."""
+    """The residual blocks of one size, each followed by attention if the level has any, and the change of size."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,8 +133,8 @@ class Middle(nn.Module):
 class DDPM(nn.Module):
     """eps from a noised image: net(x [B,3,H,W], t [B]). x in VP units, t the index 0..999 of the noise level.
 
-    num_res_blocks is one number or one a level; attention_levels are the levels, 0 = full size, with attention after
-    every residual block (the middle always has it). Any size works: sides are rounded up inside and cut again.
+    num_res_blocks: one number, or one per level. attention_levels: the levels, 0 = full size, with attention after
+    every residual block (the middle always has it). Any size works: sides are rounded up inside and cropped again.
     """
 
     num_classes = None
@@ -223,7 +223,7 @@ class DDPM(nn.Module):
 def from_diffusers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The keys and shapes of this file from those of diffusers' UNet2DModel, older and newer attention names alike.
 
-    Meant for google/ddpm-*: the sinusoids, head counts and paddings of other UNet2DModels differ unseen in the weights.
+    Only for google/ddpm-*: other UNet2DModels differ in sinusoids, head counts and paddings, which weights do not show.
     """
     levels = 1 + max(int(key.split(".")[1]) for key in state_dict if key.startswith("up_blocks."))
 
@@ -271,7 +271,7 @@ PIECES = {
 
 
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of DDPM that a state dict was made with. The keys tell everything; hints are not needed."""
+    """The arguments of DDPM that a state dict was made with. The keys determine everything; hints are ignored."""
 
     def count(prefix: str) -> int:
         return len({key[len(prefix) :].split(".")[0] for key in state_dict if key.startswith(prefix)})

@@ -29,8 +29,8 @@ class DSE(ADM):
 
 
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of DSE. Where levels end can only be told by what they may hold: a residual block that halves the
-    picture looks like any other, but never has attention and never changes the width."""
+    """The arguments of DSE. The ends of levels have to be inferred: a residual block that halves the picture looks like
+    any other, but never has attention and never changes the width."""
 
     def rows(key: str) -> int:
         return state_dict[key].shape[0]

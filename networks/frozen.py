@@ -1,8 +1,9 @@
-"""Gradients through frozen networks: the one home of them.
+"""Differentiating through frozen networks; the only place that does it.
 
 ComfyUI runs nodes inside torch.inference_mode(), loads weights there, and may keep them on another device than the one
-that computes. A gradient needs ordinary tensors on that device. So a network is *opened* once a run: a function that
-calls it with its own copies of the weights, differentiable in its inputs. The shared network is never changed.
+that computes. A gradient needs ordinary tensors on that device. So a network is *prepared* once per run: that gives a
+function which calls it with its own copies of the weights, differentiable in its inputs. The shared network is never
+changed.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ from torch.func import functional_call
 from torch.utils.checkpoint import checkpoint
 
 
-class _Door(nn.Module):
-    """A module whose forward is `call(module, ...)`, so that functional_call reaches any method of it."""
+class _Caller(nn.Module):
+    """A module whose forward is `call(module, ...)`, so that functional_call can reach any of its methods."""
 
     def __init__(self, module: nn.Module, call: Callable[..., Any]) -> None:
         super().__init__()
@@ -32,14 +33,14 @@ class _Door(nn.Module):
 
 
 class _Recomputed(nn.Module):
-    """A block that keeps only its inputs for the backward pass and runs again there: less memory, more time."""
+    """A block that saves only its inputs for the backward pass and runs again there: less memory, more time."""
 
     def __init__(self, block: nn.Module) -> None:
         super().__init__()
         self.block = block
 
     def forward(self, *inputs: Any, **settings: Any) -> Any:
-        weights = dict(self.block.named_parameters())  # the copies, which are in place now and not in the second run
+        weights = dict(self.block.named_parameters())  # the copies: in place now, but not when it runs again
         weights |= dict(self.block.named_buffers())
 
         def run(*inputs: Any) -> Any:
@@ -49,7 +50,7 @@ class _Recomputed(nn.Module):
 
 
 def _recomputing(module: nn.Module, blocks: tuple[type, ...]) -> nn.Module:
-    """`module` once more, with the same weights and every block of these classes recomputed; it stays as it is."""
+    """A twin of `module` that shares its weights and recomputes every block of these classes; `module` is unchanged."""
     found = isinstance(module, blocks)
     twin = copy.copy(module)
     twin._parameters, twin._buffers = dict(module._parameters), dict(module._buffers)
@@ -62,11 +63,11 @@ def _recomputing(module: nn.Module, blocks: tuple[type, ...]) -> nn.Module:
 
 @dataclass(frozen=True, eq=False)
 class Frozen:
-    """A network behind a host ModelPatcher that gradients pass through and never into.
+    """A network behind a host ModelPatcher: gradients pass through it, but its weights get none.
 
-    call(module, *inputs): what is done with it. parts: beginnings of the names of the parameters it needs (all of them
-    by default). dtype: what it computes in; None keeps the weights' own. recompute: classes of blocks whose inner
-    values are not kept for the backward pass but computed again.
+    call(module, *inputs): how it is called. parts: prefixes of the names of the parameters it needs (all by default).
+    dtype: what it computes in; None keeps the weights' own. recompute: classes of blocks whose inner values are not
+    saved for the backward pass but computed again.
     """
 
     patcher: Any
@@ -75,7 +76,7 @@ class Frozen:
     dtype: torch.dtype | None = torch.float32
     recompute: tuple[type, ...] = ()
 
-    def open(self, device: torch.device | str) -> Callable[..., Any]:
+    def prepare(self, device: torch.device | str) -> Callable[..., Any]:
         """The network as a function of its inputs, with copies of its weights on `device`; for `gradients()`.
 
         Inputs should be of `dtype` and on `device`; outputs are.
@@ -83,7 +84,7 @@ class Frozen:
         module = self.patcher.model
         if self.recompute:
             module = _recomputing(module, self.recompute)
-        door = _Door(module, self.call)
+        caller = _Caller(module, self.call)
 
         def copied(value: Tensor) -> Tensor:
             kind = self.dtype if value.is_floating_point() else None
@@ -95,16 +96,16 @@ class Frozen:
                 for name, value in (*module.named_parameters(), *module.named_buffers())
                 if name.startswith(self.parts)
             }
-        return lambda *inputs: functional_call(door, weights, inputs)
+        return lambda *inputs: functional_call(caller, weights, inputs)
 
 
 @contextmanager
 def gradients() -> Iterator[None]:
-    """Inside, tensors made anew carry gradients, even while a node runs in torch.inference_mode()."""
+    """Inside, newly made tensors can carry gradients, even though nodes run in torch.inference_mode()."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def ordinary(value: Tensor) -> Tensor:
-    """A tensor that autograd may save: a copy where `value` was made in inference mode. For use in `gradients()`."""
+    """A tensor that autograd can save: a copy if `value` was made in inference mode. For use inside `gradients()`."""
     return value.clone() if value.is_inference() else value.detach()

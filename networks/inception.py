@@ -1,9 +1,8 @@
 """InceptionV3 (Szegedy et al., arXiv 1512.00567) without its classifiers, under torchvision's key names.
 
 Inversion-by-Inversion compares pictures after the first max pool; FID and KID compare the last layer's means. Files
-that hold no more than the first filters make a network of these alone. Two kinds of whole files are about:
-torchvision's (1000 classes), and the one that FID is defined by, brought over from TensorFlow (1008 classes), whose
-pools differ.
+with only the first filters give a network of these alone. There are two kinds of whole files: torchvision's (1000
+classes), and the one that defines FID, ported from TensorFlow (1008 classes), whose pools differ.
 """
 
 from __future__ import annotations
@@ -17,12 +16,12 @@ from torch.nn.functional import avg_pool2d, max_pool2d, relu
 
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3")
 MIDDLE = ("Conv2d_3b_1x1", "Conv2d_4a_3x3")
-STRIDED = (  # filters that halve; they and UNPADDED have no rim, all others keep the size
+STRIDED = (  # filters with stride 2; they and UNPADDED have no padding, all others keep the size
     *("Conv2d_1a_3x3", "Mixed_6a.branch3x3", "Mixed_6a.branch3x3dbl_3"),
     *("Mixed_7a.branch3x3_2", "Mixed_7a.branch7x7x3_4"),
 )
 UNPADDED = ("Conv2d_2a_3x3", "Conv2d_4a_3x3")
-# The branches of each kind of block: steps one after another, a|b side by side.
+# The branches of each kind of block: steps in sequence, a|b in parallel.
 _DOUBLE = "branch3x3dbl_1 branch3x3dbl_2 branch3x3dbl_3"
 _LONG = " ".join(f"branch7x7dbl_{i}" for i in range(1, 6))
 BRANCHES = {
@@ -64,7 +63,7 @@ class Filter(nn.Module):
 
 
 class Block(nn.Module):
-    """Branches beside one another, their maps joined. pool: how the branch behind a pool looks around itself."""
+    """Parallel branches whose maps are concatenated. pool: the pooling in front of the last branch."""
 
     def __init__(self, name: str, shapes: Shapes, pool: str, ops: Any, **kw: Any) -> None:
         super().__init__()
@@ -91,15 +90,16 @@ class Block(nn.Module):
 class Inception(nn.Module):
     """net(x [B,3,299,299] in [-1,1]) -> [the map after the first max pool, [B,64,73,73]].
 
-    whole(x) -> the last layer's means [B,2048], where the file has the layers up to it (`deep`). fid: whether it is the
-    network that FID is defined by.
+    whole(x) -> the last layer's means [B,2048], if the file has all layers (`deep`). fid: whether it is the network
+    that defines FID.
     """
 
     def __init__(self, *, shapes: Shapes, fid: bool, ops: Any = nn, dtype: Any = None, device: Any = None) -> None:
         super().__init__()
         kw: dict[str, Any] = {"dtype": dtype, "device": device}
         self.in_channels, self.deep = 3, MIDDLE[0] in shapes
-        self.register_buffer("fid", torch.tensor(fid, device=device))  # kept in the weights: nothing else there tells
+        # stored in the weights, because no other tensor shows it
+        self.register_buffer("fid", torch.tensor(fid, device=device))
         for name in (*STEM, *(MIDDLE if self.deep else ())):
             self.add_module(name, Filter(name, shapes[name], ops, **kw))
         for name in BLOCKS if self.deep else ():
@@ -127,7 +127,7 @@ def _filters(block: str) -> list[str]:
 
 
 def _known(state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
-    """The filters that are built from these weights: all of them, or the first three."""
+    """The filters that these weights have: all of them, or the first three."""
     if f"{MIDDLE[0]}.conv.weight" not in state_dict:
         return STEM
     return (*STEM, *MIDDLE, *(f"{block}.{step}" for block in BLOCKS for step in _filters(block)))
@@ -139,7 +139,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
 
 
 def without_classifiers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The filters and their norms, and `fid`, which the classifier told; older files lack the norms' counters."""
+    """The filters, their norms, and `fid`, read off the classifier's size; older files lack the norms' counters."""
     names = _known(state_dict)
     kept = {key: value for key, value in state_dict.items() if key.rsplit(".", 2)[0] in names}
     for name in names:

@@ -35,8 +35,8 @@ class Residual(nn.Module):
 class InformativeDrawings(nn.Module):
     """Lines from a photo: net(x [B,3,H,W] in [0,1]) -> [B,1,H,W] in (0,1), 1 = paper. H, W: multiples of 4, 8 or more.
 
-    widths: channels at full, half and quarter size. The norms hold no numbers of their own: every picture is normalised
-    by itself, so members of a batch do not see each other.
+    widths: channels at full, half and quarter size. The norms have no parameters: every picture is normalised on its
+    own, so the pictures of a batch are independent.
     """
 
     def __init__(

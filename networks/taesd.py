@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 WIDTH = 64  # of every published file
-LIMIT = 3.0  # the decoder bends latents so that none is larger
+LIMIT = 3.0  # the decoder soft-clamps latents to +-LIMIT
 
 
 class Bend(nn.Module):
@@ -38,7 +38,7 @@ class Residual(nn.Module):
 class TAESD(nn.Module):
     """encode(x [B,3,H,W] in [-1,1]) -> latents [B,4,H/8,W/8]; decode goes back. H and W are multiples of 8.
 
-    Latents are what the encoder gives over vae_scale, plus vae_shift: both numbers are entries of the file.
+    Latents are the encoder's output divided by vae_scale, plus vae_shift; both numbers are stored in the file.
     """
 
     vae_scale: Tensor
@@ -81,7 +81,7 @@ class TAESD(nn.Module):
 
 
 def widened(weights: Mapping[str, Tensor], width: int = WIDTH) -> dict[str, Tensor]:
-    """The weights of a narrower TAESD as those of a wide one that computes the same: the other channels stay zero."""
+    """The weights of a narrow TAESD as those of a wide one that computes the same; the additional channels are zero."""
     shapes = {key: value.shape for key, value in TAESD(width=width, device="meta").state_dict().items()}
     wide = {}
     for key, value in weights.items():

@@ -16,10 +16,10 @@ SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 
 
 class Words:
-    """A tokenizer of whole words and commas, in the manner of transformers' tokenizers.
+    """A tokenizer of whole words and commas, with the interface of transformers' tokenizers.
 
-    words: those it knows, in the order of their numbers, which begin after SPECIAL. The rest becomes UNKNOWN, and is
-    told in the log.
+    words: the known ones, in the order of their numbers, which start after SPECIAL. Others become UNKNOWN and are
+    logged.
     """
 
     unk_token_id = UNKNOWN
@@ -44,12 +44,12 @@ class Words:
 
 
 def split(text: str) -> list[str]:
-    """Small words and commas; full stops and semicolons count as commas, other signs part words."""
+    """Lower-case words and commas. Full stops and semicolons count as commas; other characters separate words."""
     return re.findall(r"[^\W_]+|,", re.sub("[.;]", ",", text.lower()))
 
 
 class Layer(nn.Module):
-    """Self-attention among the words and two linear layers, each on a normalised copy that is added to its input."""
+    """A pre-norm transformer layer: self-attention and two linear layers, each added to its input."""
 
     def __init__(self, width: int, heads: int, ops: Any, kw: dict[str, Any]) -> None:
         super().__init__()
@@ -70,8 +70,8 @@ class Layer(nn.Module):
 class TextEncoder(nn.Module):
     """net(tokens [B,n]) or net(embeds=[B,n,width]) -> ([B,n,width], None), n up to `window`.
 
-    It is called as transformers' text models are: an attention mask and other settings are not listened to (the network
-    learns what padding stands for), and there is no layer before the last to be had.
+    Called like transformers' text models. An attention mask and other settings are ignored (the network learns what
+    padding means), and only the last layer is available.
     """
 
     num_layers = 0
@@ -109,6 +109,6 @@ class TextEncoder(nn.Module):
 
 
 def padded(tokens: list[int], window: int) -> list[int]:
-    """Tokens of Words as one window: what is too much in front of the end is cut off, what is missing filled up."""
+    """Tokens of Words as one window: too many are cut off before the end token, missing ones are padded."""
     kept = [*tokens[: window - 1], tokens[-1]] if len(tokens) > window else tokens
     return [*kept, *[PAD] * (window - len(kept))]

@@ -1,7 +1,7 @@
 """VGG networks (Simonyan and Zisserman, arXiv 1409.1556) without their classifier, under torchvision's key names.
 
-Depth and widths are read from the weights, so VGG11 to VGG19 and the built-in starter network are one class. Besides,
-the encoder and decoder of AdaIN (Huang and Belongie, arXiv 1703.06868), which are a VGG19 in other clothes.
+Depth and widths are read from the weights, so VGG11 to VGG19 and the built-in starter network are one class. Also the
+encoder and decoder of AdaIN (Huang and Belongie, arXiv 1703.06868), which are a VGG19 with other key names.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 class VGG(nn.Module):
     """Maps of a picture: net(x [B,3,H,W], normalised as it was trained, 2^stages pixels a side or more) -> list.
 
-    widths: the filters of each stage, outermost first; stages are parted by 2x2 max pools. taps: which maps, by name:
+    widths: the filters of each stage, first stage first; 2x2 max pools separate the stages. taps: which maps, by name:
     relu1_2 ... relu5_3 (the last ReLU of each stage, strides 1, 2, 4, 8, 16; all by default), or `features`, the pool
-    after the last stage. lin: whether the file holds LPIPS weights, one a channel of every stage.
+    after the last stage. lin: whether the file holds LPIPS weights, one per channel of every stage.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class VGG(nn.Module):
 
 
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of VGG: filters that are three places apart have a pool between them, others stand two apart."""
+    """The arguments of VGG. Filters whose indices are three apart have a pool between them; others are two apart."""
     weights = {int(key.split(".")[1]): value for key, value in state_dict.items() if _is_filter(key)}
     stages: list[list[int]] = []
     last = -3
@@ -83,7 +83,7 @@ def _is_filter(key: str) -> bool:
 
 
 def without_classifier(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The filters alone, and LPIPS weights where there are any."""
+    """The filters, and the LPIPS weights if there are any."""
     return {key: value for key, value in state_dict.items() if key.startswith(("features.", "lin."))}
 
 
@@ -128,11 +128,11 @@ class AdaINDecoder(nn.Sequential):
                 channels = width
             else:
                 layers.append(nn.Upsample(scale_factor=2, mode="nearest"))
-        super().__init__(*layers[:-1])  # the picture itself is not rectified
+        super().__init__(*layers[:-1])  # no ReLU after the picture itself
 
 
 def no_config(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """AdaIN's networks come in one size."""
+    """No arguments: AdaIN's networks have only one size."""
     return {}
 
 

@@ -97,7 +97,7 @@ class SketchLoader(io.ComfyNode):
 
     @classmethod
     def validate_inputs(cls, file: str | None) -> bool | str:
-        if file is None:  # comes by a link: known only when it runs
+        if file is None:  # comes from a link: known only when it runs
             return True
         try:
             _find(file)
@@ -169,7 +169,7 @@ class SketchPhotoToStrokes(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, median_size: int, colours: int) -> io.NodeOutput:
-        progress = ProgressBar(len(image))  # its updates are where Cancel is heard
+        progress = ProgressBar(len(image))  # Cancel takes effect at its updates
         painted = []
         for photo in image:
             painted.append(simulate_strokes(photo[None], median_size, colours))
@@ -187,7 +187,7 @@ def _input_files() -> list[str]:
 
 
 def _find(file: str) -> Path:
-    """The path behind the widget's text. Raises ValueError if there is no such drawing, or it is not ours to read."""
+    """The path behind the widget's text. ValueError: there is no such drawing, or it lies outside."""
     if not file.strip():
         raise ValueError("No drawing is chosen. Choose a sample, or upload a drawing of your own.")
     if file.startswith(SAMPLE):

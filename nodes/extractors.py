@@ -1,4 +1,4 @@
-"""Doors for the networks that judge a picture: extractors that draw its lines, feature networks that look at it."""
+"""Doors to networks that analyse a picture: extractors draw its lines, feature networks give maps of it."""
 
 from __future__ import annotations
 
@@ -193,11 +193,11 @@ class SketchPhotoToSketch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, extractor: Extractor = EDGES, threshold: float = 0.0) -> io.NodeOutput:
-        progress = ProgressBar(len(image))  # its updates are where Cancel is heard
+        progress = ProgressBar(len(image))  # Cancel takes effect at its updates
         drawn = []
         device = room_to_draw(extractor, image.shape[1] * image.shape[2], image.device)
         with gradients():
-            draw = extractor.open(device)
+            draw = extractor.prepare(device)
             for photo in image:
                 seen = ordinary(photo[None, ..., :3]).movedim(-1, 1).to(device, torch.float32).expand(-1, 3, -1, -1)
                 drawn.append(draw(seen).movedim(1, -1).expand(-1, -1, -1, 3).to(image.device))
@@ -207,11 +207,11 @@ class SketchPhotoToSketch(io.ComfyNode):
 
 
 def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> torch.device:
-    """Where an extractor draws, with room made for a photo of so many pixels; edges are drawn on `otherwise`."""
+    """The device an extractor draws on, with memory freed for a photo of `pixels`; `otherwise` for edges."""
     if extractor.network is None:
         return otherwise
     device = extractor.network.patcher.load_device
-    host.make_room(device, extractor.bytes_a_pixel * pixels)
+    host.make_room(device, extractor.bytes_per_pixel * pixels)
     return device
 
 
@@ -219,7 +219,7 @@ def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> 
 
 
 def load_extractor(name: str, features: Features | Domain | None = None) -> Extractor:
-    """The extractor behind one option of the loader. features: for a TOM that brings no feature network along."""
+    """The extractor behind one option of the loader. features: for a TOM file without a feature network."""
     if name == EDGES.name:
         return EDGES
     path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
@@ -234,9 +234,9 @@ def load_extractor(name: str, features: Features | Domain | None = None) -> Extr
 
 
 def _with_features(name: str, tom: Any, features: Features | Domain | None) -> torch.nn.Module:
-    """A TOM together with the VGG of `features`, which it looks through.
+    """A TOM together with the VGG of `features`, whose maps are its input.
 
-    ValueError: nothing, no VGG, or one of other widths than it was trained on.
+    ValueError: no features, not a VGG, or one of other widths than in training.
     """
     from ..networks import vgg
     from ..networks.sketchgan import tom as toms
@@ -272,7 +272,7 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
 
 
 def usable(network: Features | Domain) -> Features:
-    """ValueError: a network that does not see pictures as they are."""
+    """The network itself. ValueError: one that is not fed with ordinary pictures."""
     if isinstance(network, Domain):
         raise ValueError(
             f"'{network.name}' is a domain extractor, which sees noised pictures only. Load other features here."
@@ -286,7 +286,7 @@ def usable(network: Features | Domain) -> Features:
 
 
 def comparing(network: Features | Domain) -> Features:
-    """ValueError: as above, or a network that LPIPS cannot compare pictures by."""
+    """The network itself. ValueError: as in usable, or one whose maps LPIPS cannot use."""
     network = usable(network)
     if network.kind not in ("vgg", "clip"):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""GradOP's door: a painting corrects a prompt's picture while it comes into being."""
+"""GradOP's door: a painting corrects a prompt's picture while it is sampled."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from .. import host
 from ..pictures.painters import PAINTERS, Painter
-from ..samplers import gradop
+from ..samplers import canvas, gradop
 
 
 class GradOpSolve(io.ComfyNode):
@@ -44,7 +44,7 @@ class GradOpSolve(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "variant",
-                    options=list(gradop.VARIANTS),
+                    options=list(canvas.VARIANTS),
                     tooltip="What the gradient steps move. The predicted image: what the model expects to paint. "
                     "GradOP+ (as released): the noisy state, taken for a clean latent. GradOP: a finished picture, "
                     "which is then noised to strength and painted again.",
@@ -103,7 +103,7 @@ class GradOpSolve(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "decoder",
-                    options=list(gradop.DECODERS),
+                    options=list(canvas.DECODERS),
                     tooltip="Through what gradient steps see the latent. vae: exact, as published, and most of the "
                     "cost. fast vae: the connected TAESD. linear: the model's colour map, next to no cost. linear, "
                     "then vae: the last third exact. auto: the fast VAE if connected; linear for the gaussian painter, "
@@ -162,7 +162,7 @@ class GradOpSolve(io.ComfyNode):
             logging.info(f"GradOP: {text}")
             host.say_on_node(node_id, text)
 
-        task = gradop.Task(
+        task = canvas.Task(
             vae,
             painting,
             fast_vae,

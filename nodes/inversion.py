@@ -1,6 +1,6 @@
-"""Inversion-by-Inversion's doors: a line drawing and an exemplar photo pull any walk of any model.
+"""Inversion-by-Inversion's doors: a line drawing and an exemplar photo guide any sampler of any model.
 
-A stage of the method is one ShapeInversion, plus any pulls, feeding one SamplerCustom; the next takes its LATENT.
+A stage of the method is one ShapeInversion, plus any energies, in front of a SamplerCustom; the next takes its LATENT.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,9 +12,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..networks.frozen import gradients
 from ..pictures.drawings import files_in, raster
-from ..pictures.features import Domain, Features
 from .extractors import FeaturesSocket, comparing, load_features, usable
 from .parts.folders import ITSELF, are_there, input_folder, state_of
 from .parts.model_files import STARTER
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 NO_FOLDER = "the connected images"
 RESIZES = {"as published": False, "smoothed": True}
 LIMIT = 4000  # results, and twice as many references, as the sketch GAN's release takes
-BYTES_A_PIXEL = 2000  # of what a network keeps of the pictures it looks at together
 
 
 class SketchImageMetrics(io.ComfyNode):
@@ -136,14 +132,21 @@ class SketchImageMetrics(io.ComfyNode):
         features: list[Any] | None = None,
         perceptual: list[Any] | None = None,
     ) -> io.NodeOutput:
-        found = compare(
-            chosen("results", results, results_folder[0], limit[0]),
-            chosen("references", references, references_folder[0], 2 * limit[0]),
-            features[0] if features else load_features(STARTER),
-            perceptual[0] if perceptual else load_features(STARTER),
+        from ..pictures import comparison
+
+        mine = chosen("results", results, results_folder[0], limit[0])
+        theirs = chosen("references", references, references_folder[0], 2 * limit[0])
+        seen = usable(features[0] if features else load_features(STARTER))
+        host.make_room(seen.network.patcher.load_device, comparison.memory_needed())
+        found = comparison.compare(
+            mine,
+            theirs,
+            seen,
+            comparing(perceptual[0] if perceptual else load_features(STARTER)),
             Path(folder_paths.get_system_user_directory("sketchsynth")) / "metrics",
             size=size[0],
             smooth=RESIZES[resize[0]],
+            progress=ProgressBar(comparison.work(mine, theirs)).update,  # Cancel takes effect at its updates
         )
         numbers = json.dumps(found.numbers(), indent=1)
         return io.NodeOutput(
@@ -152,82 +155,16 @@ class SketchImageMetrics(io.ComfyNode):
 
 
 def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> image_sets.Pictures:
-    """The set behind a socket or a folder. ValueError: neither, or both."""
-    from ..pictures import sets as image_sets  # here, as below: only who measures needs it
+    """The set behind a socket or a folder. ValueError: neither of them, or both."""
+    from ..pictures import sets as image_sets  # imported lazily, as above: most sessions measure nothing
 
     if folder == NO_FOLDER:
         if images is None:
             raise ValueError(f"There are no {what}: connect images, or choose a folder of them.")
         return image_sets.Connected(images, limit)
     if images is not None:
-        raise ValueError(f"The {what} came twice: as images and as the folder '{folder}'. Take one of them away.")
+        raise ValueError(f"Got {what} twice: as images and as the folder '{folder}'. Remove one of them.")
     return image_sets.Folder(input_folder(folder), limit)
-
-
-def compare(
-    results: image_sets.Pictures,
-    references: image_sets.Pictures,
-    features: Features | Domain,
-    perceptual: Features | Domain,
-    folder: Path,
-    *,
-    size: int = 0,
-    smooth: bool = False,
-    paired: bool = True,
-) -> image_sets.Found:
-    """All three measures. size, smooth: see features.Summary. paired: whether sets that can be paired are, see
-    image_sets.why_unpaired.
-
-    What the network saw of a set is kept in `folder` under a hash of the pictures, the network's weights and the
-    settings. ValueError: too few pictures, or a network that cannot serve, values that are no numbers.
-    """
-    from ..pictures import metrics
-    from ..pictures import sets as image_sets
-
-    for what, pictures in (("results", results), ("references", references)):
-        if len(pictures) < 2:
-            raise ValueError(
-                f"{len(pictures)} {what} came, and a set to compare needs 2 pictures or more, better hundreds. Connect "
-                "more, or choose another folder."
-            )
-    features, perceptual = usable(features), comparing(perceptual)
-    alone = image_sets.why_unpaired(results, references) if paired else "none was asked for"
-    progress = ProgressBar(len(results) + len(references) + (0 if alone else len(results)))  # updates hear Cancel
-    device = features.network.patcher.load_device
-    host.make_room(device, BYTES_A_PIXEL * metrics.AT_ONCE)
-    summary, network = features.summary(smooth), image_sets.network_digest(features)
-
-    def seen_in(what: str, pictures: image_sets.Pictures) -> Tensor:
-        settings = f"1 {network} {size} {smooth} {features.kind} {features.size} {features.taps}"
-        key = hashlib.sha256(f"{settings} {pictures.digest()}".encode()).hexdigest()
-        made = []
-
-        def make() -> Tensor:
-            made.append(True)
-            with gradients():
-                found = metrics.vectors(pictures, summary.open(device, size), device, progress.update)
-            bad = (~found.isfinite().all(1)).nonzero()
-            if len(bad):
-                raise ValueError(
-                    f"Of the {what}, picture {int(bad[0]) + 1} holds values that are no numbers (nan or infinite). "
-                    "Take it out, or look into what made it."
-                )
-            return found
-
-        found = metrics.kept(folder, key, make)
-        if not made:
-            progress.update(len(pictures))
-        return found
-
-    mine, theirs = seen_in("results", results), seen_in("references", references)
-    each: list[float] = []
-    if not alone:
-        look = perceptual.perceptual().open(perceptual.network.patcher.load_device)
-        pairs = zip(results, references, strict=False)  # the limit leaves more references
-        each = metrics.pair_distances(pairs, look, perceptual.network.patcher.load_device, progress.update).tolist()
-    fid, kid = metrics.frechet(mine, theirs), metrics.kernel_distance(mine, theirs)
-    found = image_sets.Found(fid, kid.value, kid.spread, each, "")
-    return found._replace(report=image_sets.report(found, mine, theirs, features, perceptual, size, smooth, alone))
 
 
 NODES = [SketchImageMetrics]

@@ -131,7 +131,7 @@ class SketchPairs(io.ComfyNode):
 
 
 def paired(sketches: list, exemplars: list, pairing: str) -> Iterator[tuple]:
-    """(sketch, exemplar) of each pair; both lists hold one or more."""
+    """(sketch, exemplar) of each pair; neither list is empty."""
     if pairing == ALL:
         for exemplar, sketch in product(exemplars, sketches):
             yield sketch, exemplar
@@ -148,14 +148,14 @@ def _readable(
     limit: int,
     skipped: list[str],
 ) -> dict[Path, Tensor]:
-    """The first `limit` pictures of a folder by path; what cannot be read goes to `skipped` with its reason."""
+    """The first `limit` pictures of a folder by path; unreadable files go to `skipped` with the reason."""
     paths = _files(what, folder, extensions)
     if not paths:
         raise ValueError(
             f"The folder of {what} '{folder}' holds no file that can be read here ({', '.join(extensions)}). Copy some "
             "into it, or choose another folder."
         )
-    progress = ProgressBar(min(limit, len(paths)))  # its updates are where Cancel is heard
+    progress = ProgressBar(min(limit, len(paths)))  # Cancel takes effect at its updates
     pictures: dict[Path, Tensor] = {}
     for path in paths:
         if len(pictures) == limit:
@@ -176,7 +176,7 @@ def _picture(path: Path, **settings) -> Tensor:
 
 
 def _files(what: str, name: str, extensions: tuple[str, ...]) -> list[Path]:
-    """The files of a folder with these endings by name; of the samples, those that serve as `what`."""
+    """The files of a folder with these extensions, by name; of the samples, those for `what`."""
     return files_in(input_folder(name), extensions, prefix_of(what, name))
 
 

@@ -8,18 +8,10 @@ from typing import Any
 
 import torch
 from comfy_api.latest import io
-from torch import Tensor
 
 from .. import host, networks
 from .parts.folders import model_state
-from .parts.model_files import (
-    RELATIVES,
-    WEIGHTS,
-    is_there,
-    read_groups,
-    starter_or_file,
-    stated_settings,
-)
+from .parts.model_files import WEIGHTS, is_there, read_role, starter_or_file
 
 FOLDER = "sketch_priors"
 STARTER = "starter landscapes (built in)"
@@ -180,10 +172,10 @@ def load_prior(
 ) -> tuple[Any, int]:
     """(MODEL, side it was trained at) from a checkpoint file.
 
-    settings: hints for networks.build; what the file itself states goes first. The host makes second copies by it too.
-    ValueError: no pixel prior, or a variant that cannot be run here.
+    settings: hints for networks.build; what the file itself states takes precedence. The host also calls this to make
+    second copies. ValueError: not a pixel prior, or a variant that cannot be run here.
     """
-    weights, stated = read_prior(path)
+    weights, stated = read_role(path, ("prior",))
     network: Any = networks.build(
         weights, **{**settings, **stated}, **host.pixel_settings(weights, PRECISIONS[precision])
     )
@@ -195,25 +187,6 @@ def load_prior(
     reload = (load_prior, (path, settings, precision), 0)
     model = host.pixel_model(network, reload=reload, disable_dynamic=disable_dynamic)
     return model, stated.get("image_size") or SIDES.get(network.levels, 256)
-
-
-def read_prior(path: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The weights in a file, and those of SETTINGS that its metadata states (as JSON)."""
-    found, metadata = read_groups(path)
-    weights = next((weights for weights in found if networks.recognise(weights)), None)
-    if weights is None:
-        raise ValueError(_what_it_is(os.path.basename(path), found))
-    return weights, stated_settings(metadata)
-
-
-def _what_it_is(name: str, found: list[dict[str, Tensor]]) -> str:
-    """The sentence for a file that is no pixel prior."""
-    keys = sorted({key for weights in found for key in weights})
-    for piece, what, advice in RELATIVES:
-        if any(piece in key for key in keys):
-            return f"'{name}' is {what}, not a pixel prior. {advice}"
-    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
-    return f"'{name}' is no pixel prior known here ({seen}). Supported are: {networks.supported()}."
 
 
 NODES = [SketchPriorLoader, SketchPriorLabel]

@@ -1,4 +1,4 @@
-"""Doors to words in painted regions (GradOP's semantic control), and to the attention maps that they act on."""
+"""Doors to words in painted regions (GradOP's semantic control), and to the attention maps they act on."""
 
 from __future__ import annotations
 
@@ -11,8 +11,9 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
+from ..guidance.regions.legend import read_strokes
 from ..guidance.regions.patch import patch
-from ..guidance.regions.regions import METHODS, SCHEDULES, Pull, Regions, painted
+from ..guidance.regions.regions import METHODS, SCHEDULES, Pull, painted
 from ..guidance.regions.words import encode, find_phrases
 from ..pictures import overlays as region_pictures
 from ..pictures import palettes
@@ -313,30 +314,6 @@ class SketchAttentionMaps(io.ComfyNode):
         low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)
         masks = (masks - low) / (high - low).clamp_min(1e-12)
         return io.NodeOutput(region_pictures.show_heat(picture, masks, wanted), masks)
-
-
-def read_strokes(
-    image: Tensor, entries: list[palettes.Entry], tolerance: float, soft: float, made: Regions, proposal: str
-) -> tuple[Regions, list[Tensor], str]:
-    """The regions of a legend added to `made`, a mask [B, H, W] for each entry, and what to say.
-
-    A colour that the painting does not have makes no region. ValueError: it has none of them.
-    """
-    colours = list(dict.fromkeys(one.colour for one in entries))  # two phrases may share a colour
-    of_colour = dict(zip(colours, palettes.masks(image, colours, tolerance, soft), strict=True))
-    masks = [of_colour[one.colour] for one in entries]
-    lines = []
-    for one, mask in zip(entries, masks, strict=True):
-        share = float((mask > 0).float().mean())
-        lines.append(f"{one.phrase}: {share:.0%}" if share else f"{one.phrase}: no such colour, no region")
-        if share:
-            made = painted(mask, one.phrase, 1.0, made)
-    if not any(mask.any() for mask in masks):
-        instead = f"take these:\n{proposal}" if proposal else "send the painting through Photo to Strokes."
-        raise ValueError(
-            f"The painting has no colour of the legend within tolerance {tolerance:g}. Raise it, or {instead}"
-        )
-    return made, masks, "\n".join(lines)
 
 
 def _picture(model: Any, samples: Tensor, image: Tensor | None, vae: Any) -> Tensor:

@@ -1,4 +1,4 @@
-"""SDEdit's doors: where a walk begins (t0), how it steps, how often it repeats, and a sweep over t0."""
+"""SDEdit's doors: where a walk begins (t0), its steps, its repeats, and a sweep over t0."""
 
 from __future__ import annotations
 
@@ -215,7 +215,7 @@ class SketchT0Sweep(io.ComfyNode):
 
 
 def _clean_latent(model: Any, latent: dict[str, Any]) -> dict[str, Any]:
-    """The guide as SamplerCustom would take it, without its mask. An empty one gets the model's channels and size."""
+    """The guide as SamplerCustom takes it, without its mask. An empty one gets the model's channels and size."""
     ratios = [latent.get(f"downscale_ratio_{kind}") for kind in ("spacial", "temporal")]
     samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *ratios)
     dropped = ("noise_mask", "downscale_ratio_spacial", "downscale_ratio_temporal")

@@ -14,7 +14,7 @@ from ..pipelines import sketchgan
 from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
-from .report import cell_input, to_image, to_pil
+from .parts.pictures import cell_input, to_image, to_pil
 
 FOLDER = "sketch_gan"
 STARTER_GAN = WEIGHTS / "gan.safetensors"
@@ -271,7 +271,7 @@ class SketchGANMatrix(io.ComfyNode):
         statistics: str,
         frame: str,
     ) -> io.NodeOutput:
-        from ..pictures import charts  # here: only who asks for a sheet needs it
+        from ..pictures import charts  # imported lazily: most sessions draw no sheet
 
         styles = encode(gan, exemplars)
         across = len(styles)
@@ -297,7 +297,7 @@ def load_gan(name: str) -> GAN:
 
 
 def encode(gan: GAN, image: Tensor) -> Style:
-    """The styles of pictures, with the network loaded by the host."""
+    """The styles of pictures (IMAGE); the host loads the network."""
     device = _load(gan, 1)
     return sketchgan.encode(gan.network, image, device)
 
@@ -312,7 +312,7 @@ def decode(
     statistics: str,
     frame: str,
 ) -> tuple[Tensor, Tensor]:
-    """All refined pictures and all drafts (IMAGE). The host's layers hear Cancel, and so does the progress bar."""
+    """All refined pictures and all drafts (IMAGE). Cancel takes effect in the host's layers and in `progress`."""
     network = gan.network
     sketchgan.check_style(network, style)
     style = style.paired(len(sketch))
@@ -327,7 +327,7 @@ def decode(
 
 
 def _load(gan: GAN, pictures: int) -> torch.device:
-    """Has the host load the network, with room for so many pictures at once; where it computes."""
+    """Has the host load the network with room for `pictures` at once; returns the device."""
     needed = sketchgan.memory_needed(gan.network, pictures)
     comfy.model_management.load_models_gpu([gan.patcher], memory_required=needed)
     return gan.patcher.load_device

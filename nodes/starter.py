@@ -5,8 +5,8 @@ from __future__ import annotations
 from comfy_api.latest import io
 
 from .. import host
+from .parts.model_files import WEIGHTS
 
-WEIGHTS = host.PACK / "starter" / "weights"
 SETS = {"landscapes 128 px": (WEIGHTS / "text.safetensors", WEIGHTS / "vae.safetensors")}
 
 

@@ -1,4 +1,4 @@
-"""The door to style injection: the colours and the contrast of an exemplar on a picture, before a walk begins."""
+"""The door to style injection: an exemplar's colours and contrast for a picture, before it is sampled."""
 
 from __future__ import annotations
 

@@ -16,6 +16,7 @@ from ..pictures.extractors import Extractor
 from ..pictures.features import Features
 from .extractors import EXTRACTORS, ExtractorSocket, comparing, load_extractor, room_to_draw
 from .parts.folders import input_folder, model_state, prefix_of
+from .parts.pictures import to_image
 from .parts.training import (
     ANEW,
     PRECISIONS,
@@ -39,7 +40,6 @@ from .parts.training import (
     tidy,
     valid,
 )
-from .report import to_image
 from .sketchgan import PAPER
 
 SPANS = {"extractor": (0.0, 1.0)}  # of the progress bar
@@ -269,7 +269,7 @@ class SketchSynthesizeSets(io.ComfyNode):
             device = room_to_draw(drawer, pixels, comfy.model_management.get_torch_device())
             with gradients():
                 skipped = sets.synthesise(
-                    named, drawer.open(device), folder, **own, device=device, watch=partial(watch, number)
+                    named, drawer.prepare(device), folder, **own, device=device, watch=partial(watch, number)
                 )
         drawn = [path for stem, path in named.items() if all((f / f"{stem}.png").is_file() for f in folders)]
         if not drawn:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from comfy_api.latest import io
 
 from .. import host
+from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
 from .parts.folders import input_folder, prefix_of
@@ -34,7 +35,6 @@ from .sketchgan import FOLDER, PAPER, GANSocket, load_gan
 if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
     from ..training.sketchgan.lessons import Settings
 
-KINDS = ("art", "face", "shoe")
 SPANS = {"autoencoder": (0.0, 0.5), "gan": (0.5, 1.0)}  # of the progress bar
 
 

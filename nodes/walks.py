@@ -1,4 +1,4 @@
-"""Doors to two more walks: ILVR, on which Inversion-by-Inversion stands, and its own accelerated one."""
+"""Doors to two more walks: ILVR, which Inversion-by-Inversion builds on, and its own accelerated one."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Small charts and labelled contact sheets, drawn with Pillow alone: the host has no plotting library.
 
-Sizes and positions are in pixels of the finished picture; charts are drawn three times as large and reduced, which is
-what smooths their lines. Pictures come in and go out as PIL images.
+Sizes and positions are in pixels of the finished picture; charts are drawn three times as large and reduced, which
+smooths their lines. Pictures are PIL images, both in and out.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "Arial Unic
 
 
 class Series(NamedTuple):
-    """One line of a chart. `points`: (x, y), not finite ones are left out. `dashed`: a level to compare with, drawn
-    thin and without marks. `labels`: a word beside each point, which is then a mark without a line."""
+    """One line of a chart. `points`: (x, y); those that are not finite are left out. `dashed`: a reference level, drawn
+    thin and without marks. `labels`: a word beside each point; the points are then marks without a line."""
 
     name: str
     points: Sequence[tuple[float, float]]
@@ -42,10 +42,10 @@ def line_chart(
     from_zero: bool = True,
     size: tuple[int, int] = (800, 520),
 ) -> Image.Image:
-    """Lines with marks over axes whose ticks are round numbers, and a legend where there are several series.
+    """Lines with marks over axes with round ticks, and a legend if there are several series.
 
-    `x_names` writes words under x = 0, 1, 2, ... instead of numbers, as many as have room. `from_zero` lets the y axis
-    begin at 0 where all values are positive, so that a small difference does not look like a large one.
+    `x_names` writes words under x = 0, 1, 2, ... instead of numbers, as many as fit. `from_zero` starts the y axis at 0
+    if all values are positive, so that a small difference does not look like a large one.
     """
     width, height = size
     pen = _Pen(width, height)
@@ -112,10 +112,10 @@ def contact_sheet(
     column_labels: Sequence[str] = (),
     title: str = "",
 ) -> Image.Image:
-    """Pictures in rows, each inside `cell` x `cell` pixels in its own aspect, centred; None leaves a place empty.
+    """Pictures in rows, each centred in `cell` x `cell` pixels with its own aspect; None leaves a cell empty.
 
-    `labels` stand under the pictures (as many as there are), `row_labels` left of the rows, `column_labels` above the
-    columns; long ones are broken into lines. `columns` 0 makes the sheet about as wide as high.
+    `labels` go below the pictures (as many as there are), `row_labels` left of the rows, `column_labels` above the
+    columns; long ones are wrapped. `columns` 0 makes the sheet about as wide as high.
     """
     fitted = [None if picture is None else _fit(picture, cell) for picture in pictures]
     columns = min(columns or math.ceil(math.sqrt(len(fitted))), len(fitted))
@@ -159,9 +159,9 @@ def contact_sheet(
 
 
 def write_on(picture: Image.Image, words: Sequence[tuple[tuple[float, float], str]], size: int) -> Image.Image:
-    """A copy of the picture with dark words in a pale rim, each centred on its place (x, y) and moved inside."""
+    """A copy of the picture with dark words in a pale outline, each centred on its place (x, y) and kept inside."""
     pen = _Pen(1, 1, over=1)
-    pen.open(picture)
+    pen.draw_on(picture)
     for (x, y), word in words:
         half = pen.width_of(word, size) / 2 + 3
         inside = (
@@ -173,7 +173,7 @@ def write_on(picture: Image.Image, words: Sequence[tuple[tuple[float, float], st
 
 
 def ticks(low: float, high: float, most: int) -> list[float]:
-    """About `most` round numbers, 1, 2 or 5 times a power of ten apart, that reach from low to high or beyond."""
+    """About `most` round numbers, 1, 2 or 5 times a power of ten apart, that cover low to high."""
     if high - low < 1e-12 * max(1.0, abs(high)):
         low, high = low - 0.5 * (abs(low) or 1), high + 0.5 * (abs(high) or 1)
     rough = (high - low) / most
@@ -184,14 +184,14 @@ def ticks(low: float, high: float, most: int) -> list[float]:
 
 
 def tick_words(values: Sequence[float]) -> list[str]:
-    """The values with as many decimals as tell them apart."""
+    """The values with enough decimals to tell them apart."""
     steps = [b - a for a, b in pairwise(values)] or [abs(values[0]) or 1.0]
     decimals = max(0, -math.floor(math.log10(min(steps)) + 1e-9))
     return [f"{value:.{decimals}f}" for value in values]
 
 
 def _fit(picture: Image.Image, cell: int) -> Image.Image:
-    """The whole picture at the largest size that fits into cell x cell."""
+    """The whole picture, as large as fits into cell x cell."""
     scale = cell / max(picture.size)
     size = max(1, round(picture.width * scale)), max(1, round(picture.height * scale))
     way = Image.Resampling.BICUBIC if scale > 1 else Image.Resampling.LANCZOS
@@ -199,7 +199,7 @@ def _fit(picture: Image.Image, cell: int) -> Image.Image:
 
 
 def _colours(series: Sequence[Series]) -> list[str]:
-    """A colour a line; levels to compare with are grey and use none up."""
+    """One colour per line; reference levels are grey and use up no colour."""
     fresh = iter(COLOURS * (1 + len(series) // len(COLOURS)))
     return [FAINT if one.dashed else next(fresh) for one in series]
 
@@ -220,7 +220,7 @@ def _legend(pen: _Pen, series: Sequence[Series], left: float, y: float) -> None:
 def _name_points(
     pen: _Pen, places: Sequence[tuple[float, float]], words: Sequence[str], box: tuple[float, ...]
 ) -> None:
-    """Each word beside its point, where it covers no earlier one: right, left, above or below; right if nowhere."""
+    """Each word beside its point, where it covers no earlier one: right, left, above or below; otherwise right."""
     taken: list[tuple[float, float, float, float]] = [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
     for (x, y), word in zip(places, words, strict=False):
         wide = pen.width_of(word, 14)
@@ -237,7 +237,7 @@ def _overlap(a: tuple[float, float, float, float], b: tuple[float, float, float,
 
 
 class _Scale(NamedTuple):
-    """A straight map of values to pixels."""
+    """A linear map from values to pixels."""
 
     low: float
     high: float
@@ -249,18 +249,18 @@ class _Scale(NamedTuple):
 
 
 class _Pen:
-    """Draws on a picture `over` times as large, in coordinates of the finished one. Text alone needs no `over`."""
+    """Draws on a picture `over` times as large, in coordinates of the finished one. Text alone works with `over` 1."""
 
     def __init__(self, width: int, height: int, over: int = OVERSIZE) -> None:
-        from PIL import ImageDraw  # brings the fonts with it: only when something is drawn
+        from PIL import ImageDraw  # imported lazily, because it loads the fonts
 
         self.over = over
         self.picture = Image.new("RGB", (width * over, height * over), PAPER)
         self.draw = ImageDraw.Draw(self.picture)
         self.fonts: dict[tuple[int, bool], FreeTypeFont | ImageFont] = {}
 
-    def open(self, picture: Image.Image) -> None:
-        """Goes on with a copy of a finished picture."""
+    def draw_on(self, picture: Image.Image) -> None:
+        """Continues on a copy of a finished picture."""
         from PIL import ImageDraw
 
         self.picture = picture.convert("RGB").copy()
@@ -302,7 +302,7 @@ class _Pen:
             self.text((place[0], place[1] + i * spacing), words, size, INK, anchor)
 
     def sideways(self, place: tuple[float, float], words: str, size: int, colour: str) -> None:
-        """Text read from below, left edge and middle at `place`."""
+        """Text rotated by 90 degrees, with the middle of its left edge at `place`."""
         slip = _Pen(max(1, math.ceil(self.width_of(words, size))), round(size * 1.4))
         slip.text((0, size * 0.7), words, size, colour, "lm")
         turned = slip.picture.transpose(Image.Transpose.ROTATE_90)
@@ -313,13 +313,13 @@ class _Pen:
         return self.draw.textlength(words, font=self.font(words, size)) / self.over
 
     def wrap(self, words: str, size: int, width: float, most: int) -> list[str]:
-        """The words in at most `most` lines of at most `width`; what does not fit ends in three dots."""
+        """The words in at most `most` lines of at most `width`; text that does not fit ends in three dots."""
         lines: list[str] = []
         for word in words.split():
             if lines and self.width_of(f"{lines[-1]} {word}", size) <= width:
                 lines[-1] += f" {word}"
                 continue
-            while self.width_of(word, size) > width and len(word) > 1:  # broken anywhere, as Chinese may be
+            while self.width_of(word, size) > width and len(word) > 1:  # broken anywhere, which is correct for Chinese
                 head = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or self.width_of(word[:n], size) <= width)
                 lines.append(word[:head])
                 word = word[head:]
@@ -333,7 +333,7 @@ class _Pen:
 
 
 def _font(words: str, size: int) -> FreeTypeFont | ImageFont:
-    """Pillow's own font, which knows ASCII only; for other words the first of WIDE_FONTS that this machine has."""
+    """Pillow's own font, which only has ASCII; for other words the first of WIDE_FONTS that this machine has."""
     from PIL import ImageFont
 
     if not words.isascii():

@@ -1,4 +1,4 @@
-"""A pencil drawing of a photo without any weights: smooth in every pixel, so that a gradient can follow it."""
+"""A pencil drawing of a photo without any weights, differentiable everywhere."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from torch import Tensor
 from torch.nn.functional import interpolate
 
 LUMINANCE = (0.299, 0.587, 0.114)
-COLOUR = 1.2  # how much a difference of hue counts beside one of brightness
+COLOUR = 1.2  # weight of differences in hue relative to those in brightness
 PEN = 0.8  # standard deviation of the smoothing, in pixels of a picture up to 128; larger ones get a broader pen
-NEAR, WIDE = 1.84, 4.0  # where a contour must stand out: in pixels of the pen, and in pixels of a picture of 64
+NEAR, WIDE = 1.84, 4.0  # neighbourhoods in which a contour must stand out: in pen widths, and in 1/64 of the side
 FAINT = 0.06  # contrast that is drawn half as dark as the strongest
-BUSY = 0.15  # how much texture around a contour takes from it
-# The numbers were chosen by eye, starting from those for which blurred ink came nearest to the starter world's own
-# sketches at 64 and 160 pixels.
+BUSY = 0.15  # how much surrounding texture weakens a contour
+# Chosen by eye, starting from the values whose blurred ink was closest to the starter world's own sketches at 64 and
+# 160 pixels.
 
 
 def draw_edges(x: Tensor) -> Tensor:
     """[B,3,H,W] in [0,1] -> [B,1,H,W] in [0,1], 1 = paper, 0 = ink.
 
-    The slope of brightness and hue, after a square root (so that night scenes have lines, too), thinned by asking that
-    it is steeper than its near surroundings, and lightened where everything around is busy.
+    The gradient of brightness and hue, after a square root (so that night scenes have lines too), thinned by requiring
+    it to be steeper than its close surroundings, and lightened where the wider surroundings are busy.
     """
     from kornia.filters import gaussian_blur2d, spatial_gradient
 

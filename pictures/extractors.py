@@ -1,7 +1,7 @@
 """Photo to line drawing, differentiable: what a shape energy compares with a sketch.
 
-An `Extractor` is the value of the SKETCH_EXTRACTOR socket. It holds no tensors of a run: `open` makes a plain function
-that lives as long as the run does.
+An `Extractor` is the value of the SKETCH_EXTRACTOR socket. It holds no tensors of a run: `prepare` makes a plain
+function that lives as long as the run does.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ SMALLEST = 8
 class Extractor:
     """A way to draw a photo in lines. network: InformativeDrawings or TOM, or None for edges without weights.
 
-    bytes_a_pixel: what one drawing takes for a moment, a pixel of the photo.
+    bytes_per_pixel: peak memory of one drawing, per pixel of the photo.
     """
 
     name: str
     network: Frozen | None
-    bytes_a_pixel: int = 0
+    bytes_per_pixel: int = 0
 
-    def open(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
+    def prepare(self, device: torch.device | str) -> Callable[[Tensor], Tensor]:
         """draw(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,1,H,W] in [0,1], 1 = paper, 0 = ink; any H, W.
 
         Call it and use it inside frozen.gradients(); draw is differentiable in x.
@@ -41,7 +41,7 @@ class Extractor:
             from .edges import draw_edges
 
             return draw_edges
-        return partial(_padded, self.network.open(device))
+        return partial(_padded, self.network.prepare(device))
 
 
 EDGES = Extractor("edges (no weights)", None)
@@ -52,14 +52,14 @@ def extractor(name: str, patcher: Any) -> Extractor:
     from ..networks.sketchgan.tom import TOM
 
     network = patcher.model
-    # six maps of 64 channels, or TOM's last doubling: four times the channels of its last map, padded, and two results
+    # six maps of 64 channels; or TOM's last upsampling: four times its last map's channels, padded, and two results
     last: Any = network.g.final[0] if isinstance(network, TOM) else None
     needed = 6 * 64 * 4 if last is None else 24 * last.in_channels
     return Extractor(name, Frozen(patcher, lambda network, x: network(x)), needed)
 
 
 def _padded(network: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """The network's drawing, with the picture continued to the sides it needs and cut back again."""
+    """The network's drawing of the picture padded to the sides it needs, cropped again."""
     height, width = x.shape[-2:]
     down, right = (max(SMALLEST, -(-side // MULTIPLE) * MULTIPLE) - side for side in (height, width))
     if down or right:

@@ -1,4 +1,4 @@
-"""What every door checks the same way: batches that must pair, and pictures that must share a size."""
+"""Batches that have to pair and pictures that have to share a size: the same rules for every node."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def pair_batches(guide: Tensor, batch: int, what: str = "guide", whom: str = "latent") -> Tensor:
-    """The guide [1 or batch, ...] as [batch, ...]: one serves all, equal batches pair, anything else is an error."""
+    """The guide [1 or batch, ...] as [batch, ...]: one serves all, equal batches pair. ValueError: any other batch."""
     if guide.shape[0] not in (1, batch):
         raise ValueError(
             f"The {what} has a batch of {guide.shape[0]} and the {whom} one of {batch}. "
@@ -19,7 +19,7 @@ def pair_batches(guide: Tensor, batch: int, what: str = "guide", whom: str = "la
 def fit_image(image: Tensor, height: int, width: int) -> Tensor:
     """IMAGE [B, H, W, C] at the working size [B, height, width, C], in [0, 1].
 
-    Never squashed: where the shapes differ, the middle is cut out first, as the host's own `crop: center` does.
+    Never squashed: if the aspects differ, the middle is cropped first, as with the host's own `crop: center`.
     """
     old_height, old_width = image.shape[1:3]
     if (old_height, old_width) == (height, width):
@@ -31,7 +31,7 @@ def fit_image(image: Tensor, height: int, width: int) -> Tensor:
 
 
 def scale_image(image: Tensor, height: int, width: int) -> Tensor:
-    """IMAGE [B, H, W, C] as [B, height, width, C] in [0, 1], each side scaled by itself."""
+    """IMAGE [B, H, W, C] as [B, height, width, C] in [0, 1], each side scaled independently."""
     if image.shape[1:3] == (height, width):
         return image
     pixels = image.movedim(-1, 1).float()

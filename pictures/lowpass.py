@@ -1,7 +1,7 @@
 """The low-pass of Inversion-by-Inversion, ILVR and EGSDE: what an image looks like on a coarse grid of cells.
 
-Shrink with an antialiased triangle, enlarge again by linear interpolation; separable, so each axis is two small
-matrices. Cells sit at half-pixel centres, and what a filter finds beyond the edge is the picture mirrored there.
+Reduced with an antialiased triangle filter and enlarged again linearly; separable, so each axis is two small matrices.
+Cells have half-pixel centres, and the picture is mirrored beyond its edges.
 """
 
 from __future__ import annotations
@@ -15,46 +15,41 @@ from torch import Tensor
 def low_pass(x: Tensor, N: float | None = None, *, grid: int | None = None) -> Tensor:
     """The low frequencies of x [..., H, W], same shape, float32, differentiable and linear in x.
 
-    N: side of a cell in pixels (64 at 256 px, as published), or grid: how many cells along the shorter side, 1 to that
-    side; give one of the two. The longer side gets as many cells as keep them square.
+    N: side of a cell in pixels (64 at 256 px, as published). grid: number of cells along the shorter side, 1 to that
+    side. Give one of the two. The longer side gets as many cells as keep them square.
     """
     rows, columns = cells(x.shape[-2], x.shape[-1], N, grid)
     (down_rows, up_rows), (down_columns, up_columns) = (
-        [matrix.to(x.device) for matrix in _matrices(n, count)]
+        [matrix.to(x.device) for matrix in matrices(n, count)]
         for n, count in ((x.shape[-2], rows), (x.shape[-1], columns))
     )
     small = down_rows @ x.float() @ down_columns.T
     return up_rows @ small @ up_columns.T
 
 
-def matrices(n: int, N: float) -> tuple[Tensor, Tensor]:
-    """(D [ceil(n / N), n], U [n, ceil(n / N)]) of one axis of n pixels, float32: low-pass = U D.
-
-    Where N does not divide n the cells are a little smaller, n / ceil(n / N), so that they fill the axis.
-    """
-    return _matrices(n, _cell_count(n, N))
-
-
 def cells(height: int, width: int, N: float | None = None, grid: int | None = None) -> tuple[int, int]:
-    """How many cells (down, across) a picture is divided into."""
+    """The number of cells (down, across) that a picture is divided into. ValueError: an impossible N or grid."""
     if (N is None) == (grid is None):
         raise ValueError("Give the low-pass either N, the side of a cell, or grid, the cells along the shorter side.")
     if grid is None:
         return _cell_count(height, N or 0), _cell_count(width, N or 0)
     short = min(height, width)
     if not 1 <= grid <= short:
-        raise ValueError(f"A grid of {grid} cells was asked of a side of {short}. Choose 1 to {short}.")
+        raise ValueError(f"A grid of {grid} cells does not fit a side of {short} pixels. Choose 1 to {short}.")
     return round(height * grid / short), round(width * grid / short)
 
 
 def _cell_count(n: int, N: float) -> int:
     if not N >= 1:
-        raise ValueError(f"A low-pass cell is 1 pixel or more, and {N:g} came.")
+        raise ValueError(f"A low-pass cell is 1 pixel or more, got {N:g}.")
     return math.ceil(n / N)
 
 
-def _matrices(n: int, count: int) -> tuple[Tensor, Tensor]:
-    """Not cached: made inside the host's inference mode, a cached matrix could not carry a later gradient."""
+def matrices(n: int, count: int) -> tuple[Tensor, Tensor]:
+    """(D [count, n], U [n, count]) of one axis of n pixels and `count` cells, float32: low-pass = U D.
+
+    Not cached: a matrix made inside the host's inference mode could not take part in a later gradient.
+    """
     return _resampling(n, count), _resampling(count, n)
 
 

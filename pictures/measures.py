@@ -16,9 +16,9 @@ with two changes that make it see colour and composition, which the original hid
 
 Distance of a level = mean over fixed random unit directions u of W1({u.p : p in images}, {u.q : q in references}),
 where W1 between equally many numbers is the mean absolute difference of the sorted values. The unit is one standard
-deviation of the references' pixels at that level; `mean` is the plain mean over the levels. Two sets drawn from the
-same world do not reach 0: the rest falls with the number of pictures, so compare distances of equally large sets only,
-and read them beside the distance of two disjoint sets of real pictures.
+deviation of the references' pixels at that level; `mean` is the plain mean over the levels. Two sets of the same
+distribution do not reach 0: what remains falls with the number of pictures, so only compare distances of equally large
+sets, and compare them with the distance of two disjoint sets of real pictures.
 """
 
 from __future__ import annotations
@@ -72,15 +72,15 @@ def painted_distance(
 ) -> torch.Tensor:
     """How far apart results and guides are once both are painted with the same few strokes: rms per image [B].
 
-    A result may add any detail that the painter wipes away, and nothing else, without cost: faithful in the sense of
-    GradOP's constraint on painter(result). `painter` maps [B,H,W,3] to the same shape; `painted_guides` is what it
-    makes of the guides [B or 1,H,W,3], because a painter hardly ever leaves its own paintings as they are.
+    Only detail that the painter removes is free of cost: faithful in the sense of GradOP's constraint on
+    painter(result). `painter` maps [B,H,W,3] to the same shape; `painted_guides` is its output for the guides
+    [B or 1,H,W,3], because a painter rarely leaves its own paintings unchanged.
     """
     return faithfulness(painter(results), painted_guides, mask).rms
 
 
 def palette_distance(results: torch.Tensor, guides: torch.Tensor, directions: int = 32, seed: int = 0) -> torch.Tensor:
-    """How far the colours have drifted, wherever they stand: sliced W1 of the pixels' colours, per image [B], in
+    """How far the colours have drifted, regardless of position: sliced W1 of the pixels' colours, per image [B], in
     [0,1] colour units (a uniform shift of every channel by d gives about 0.87 d)."""
     slices = _directions(3, directions, seed, results.device)
     shape = (-1, results.shape[1] * results.shape[2], 3)
@@ -92,7 +92,7 @@ def palette_distance(results: torch.Tensor, guides: torch.Tensor, directions: in
 def patch_distance(
     images: torch.Tensor, references: torch.Tensor, *, patches: int = 64, projections: int = 128, seed: int = 0
 ) -> PatchDistance:
-    """Distance of the set images [B,H,W,3] to the set references [R,H,W,3]: the formula stands at the top of the file.
+    """Distance of the set images [B,H,W,3] to the set references [R,H,W,3]: the formula is at the top of the file.
 
     `patches`: random positions per picture and level, drawn from `seed` (the same for both sets, so that equal sets
     are at distance 0). Same input, same number, on any machine up to float32 rounding. Cost: about 4 s for 1,000
@@ -112,14 +112,14 @@ def patch_distance(
 
 
 def realism(images: torch.Tensor, references: torch.Tensor) -> torch.Tensor:
-    """Score each of images [B,H,W,3] against references [R,H,W,3], R >= 4 (20 or more tell more): [B], 1 = as a real
-    picture scores, larger = less like one. For ranking results of one model, not for comparing models.
+    """Score each of images [B,H,W,3] against references [R,H,W,3], R >= 4 (20 or more tell more): [B], 1 = like a real
+    picture, larger = less like one. For ranking results of one model, not for comparing models.
 
-    After NIQE (Mittal et al. 2013): a picture is summed up by some statistics of its pyramid (`_statistics`), the
-    references give their mean and covariance, the score is the Mahalanobis distance, divided by what one half of the
-    references scores against the other (median). Statistics rather than nearest neighbours, because a flat painting is
-    *nearer* to most photographs than they are to one another; what gives it away is that detail is missing for so much
-    contrast. Composition does not enter: the guide, not the references, decides where things are.
+    After NIQE (Mittal et al. 2013): a picture is summarised by some statistics of its pyramid (`_statistics`), the
+    references give their mean and covariance, and the score is the Mahalanobis distance, divided by the median score of
+    one half of the references against the other. Statistics rather than nearest neighbours, because a flat painting is
+    *nearer* to most photographs than they are to each other; what gives it away is too little detail for its contrast.
+    Composition does not matter: the guide, not the references, decides where things are.
     """
     _check_same_size(images, references)
     if len(references) < 4:
@@ -204,7 +204,7 @@ def _quantiles(values: torch.Tensor, count: int) -> torch.Tensor:
 def _statistics(images: torch.Tensor) -> torch.Tensor:
     """[B,H,W,3] -> [B,D] in float64: per band and opponent channel the logarithms of rms and of four quantiles of the
     absolute values, and the correlation with the neighbours to the right and below; of the reduced picture the mean,
-    spread and slopes. Logarithms bottom out near half a grey level, below which an 8-bit picture has nothing to say."""
+    spread and slopes. Logarithms bottom out near half a grey level, below which an 8-bit picture has no information."""
     red, green, blue = images.double().clamp(0, 1).unbind(-1)
     opponents = torch.stack([(red + green + blue) / 3, red - green, blue - (red + green) / 2], 1)
     *bands, reduced = laplacian_pyramid(opponents)
@@ -224,7 +224,7 @@ def _statistics(images: torch.Tensor) -> torch.Tensor:
 
 def _mahalanobis(asked: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
     """Distance of each row of [B,D] from the cloud [R,D], per statistic: [B]. The fewer rows the cloud has, the more
-    its covariance is drawn to its diagonal."""
+    its covariance is shrunk towards its diagonal."""
     count, size = known.shape
     centred = known - known.mean(0)
     covariance = centred.T @ centred / (count - 1)

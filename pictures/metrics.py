@@ -1,8 +1,7 @@
-"""Sets of pictures compared by what a frozen network sees in them (FID, KID), and pairs of pictures (LPIPS).
+"""Sets of pictures compared by a frozen network's features (FID, KID), and pairs of pictures (LPIPS).
 
-A set is described by one vector a picture, [N,D] float32 on the CPU (features.Summary). Numbers about vectors are
-computed there in float64. One set alone says little: all distances fall with the number of pictures, so compare results
-of equally many pictures only.
+A set is described by one vector per picture, [N,D] float32 on the CPU (features.Summary), from which the distances are
+computed there in float64. All distances fall with the number of pictures, so only compare results of equally many.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ from torch import Tensor
 from .. import files as whole_files
 from .fit import fit_image
 
-AT_ONCE = 2**20  # pixels that are looked at together
-LPIPS_SIDE = 256  # as the sketch GAN's release compares pairs
+AT_ONCE = 2**20  # pixels per call of a network
+LPIPS_SIDE = 256  # at which the sketch GAN's release compares pairs
 KEPT = 32  # sets whose vectors are kept in a folder
 
 
 class Kernel(NamedTuple):
-    """value: the squared MMD; spread: its standard deviation over the subsets, 0 where both sets were taken whole."""
+    """value: the squared MMD; spread: its standard deviation over the subsets, 0 if both sets were used whole."""
 
     value: float
     spread: float
@@ -35,9 +34,9 @@ def frechet(mine: Tensor, theirs: Tensor) -> float:
     """Frechet distance of the normal distributions through vectors [N,D] and [M,D], N and M 2 or more; FID where the
     vectors are InceptionV3's (Heusel et al. 2017): |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)).
 
-    With C1 = A'A and C2 = B'B (A, B: the centred vectors over the root of their number less one) the root's trace is
-    the sum of the singular values of AB'. So no matrix is squared or rooted, and sets of fewer vectors than D, whose C
-    has not full rank, need nothing added to its diagonal.
+    With C1 = A'A and C2 = B'B (A, B: the centred vectors divided by the root of their number minus one), the trace of
+    the root is the sum of the singular values of AB'. So no matrix square root is needed, and sets of fewer vectors
+    than D, whose C does not have full rank, need nothing added to its diagonal.
     """
     gap = mine.double().mean(0) - theirs.double().mean(0)
     one, other = _factor(mine), _factor(theirs)
@@ -54,7 +53,7 @@ def _factor(vectors: Tensor) -> Tensor:
 
 def kernel_distance(mine: Tensor, theirs: Tensor, *, subsets: int = 100, most: int = 1000, seed: int = 0) -> Kernel:
     """KID (Binkowski et al. 2018): the unbiased squared MMD of vectors [N,D] and [M,D], N and M 2 or more, under the
-    kernel (x.y / D + 1)^3. 0 on the mean for two sets of one world, and then as often below 0 as above.
+    kernel (x.y / D + 1)^3. Its mean is 0 for two sets of the same distribution, and values below 0 are normal then.
 
     Sets of more than `most` vectors: the mean over `subsets` draws of `most` from each, without replacement.
     """
@@ -71,7 +70,7 @@ def _squared_mmd(mine: Tensor, theirs: Tensor) -> float:
     def kernel(a: Tensor, b: Tensor) -> Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3
 
-    def within(x: Tensor) -> Tensor:  # a vector beside itself does not count
+    def within(x: Tensor) -> Tensor:  # without each vector's kernel with itself
         table = kernel(x, x)
         return (table.sum() - table.diagonal().sum()) / (len(x) * (len(x) - 1))
 
@@ -84,9 +83,9 @@ def vectors(
     device: torch.device | str,
     seen: Callable[[int], None] = lambda count: None,
 ) -> Tensor:
-    """[N,D] of pictures [1,H,W,3] in [0,1], each in its own size; look: an open features.Summary on `device`.
+    """[N,D] of pictures [1,H,W,3] in [0,1], each of its own size; look: a prepared features.Summary on `device`.
 
-    Neighbours of one size are looked at together, AT_ONCE pixels at most. seen(count): called after each group.
+    Consecutive pictures of one size share a call, at most AT_ONCE pixels. seen(count): called after each of them.
     """
     found: list[Tensor] = []
     group: list[Tensor] = []
@@ -113,10 +112,10 @@ def pair_distances(
     device: torch.device | str,
     seen: Callable[[int], None] = lambda count: None,
 ) -> Tensor:
-    """[N]: LPIPS of pairs [1,H,W,3] in [0,1]; distance: an open features.Perceptual on `device`.
+    """[N]: LPIPS of pairs [1,H,W,3] in [0,1]; distance: a prepared features.Perceptual on `device`.
 
-    The second picture is cut and resized to the first; then both, if they are larger, are reduced to a shorter side of
-    LPIPS_SIDE by the mean over areas, as the sketch GAN's release does.
+    The second picture is cropped and resized to the first. Then both, if larger, are reduced to a shorter side of
+    LPIPS_SIDE by area averaging, as in the sketch GAN's release.
     """
     found = []
     for mine, theirs in pairs:
@@ -135,9 +134,9 @@ def _reduced(x: Tensor) -> Tensor:
 
 
 def kept(folder: Path, key: str, make: Callable[[], Tensor]) -> Tensor:
-    """The vectors that are kept in the folder under this key, else made and kept; a file is replaced whole.
+    """The vectors that the folder keeps under this key; if there are none, they are made and kept.
 
-    The folder holds KEPT files at most: those used longest ago go first. A file that cannot be read is made again.
+    The folder keeps at most KEPT files, the most recently used ones. A file that cannot be read is made again.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save

@@ -17,9 +17,9 @@ HEAT = ((0.05, 0.03, 0.20), (0.45, 0.10, 0.43), (0.87, 0.32, 0.23), (0.99, 0.70,
 
 
 def show_regions(image: Tensor, masks: Sequence[Tensor], colours: Sequence[Colour], phrases: Sequence[str]) -> Tensor:
-    """The pictures [B, H, W, 3] grey and pale, each region (mask [B, H, W]) in its colour with its words on it.
+    """The pictures [B, H, W, 3] in pale grey, each region (mask [B, H, W]) in its colour with its words on it.
 
-    Small pictures come out enlarged to SMALLEST.
+    Small pictures are enlarged to SMALLEST.
     """
     grey = image[..., :3].float().mean(-1, keepdim=True).expand(-1, -1, -1, 3)
     shown = 0.35 * grey + 0.6
@@ -27,7 +27,7 @@ def show_regions(image: Tensor, masks: Sequence[Tensor], colours: Sequence[Colou
         shown = torch.lerp(shown, torch.tensor(colour, device=shown.device), 0.85 * mask[..., None].to(shown))
     pictures = []
     for number, picture in enumerate(shown):
-        middles: dict[tuple[float, float], list[str]] = {}  # several phrases of one colour share their place
+        middles: dict[tuple[float, float], list[str]] = {}  # phrases of one colour share a place
         for mask, phrase in zip(masks, phrases, strict=True):
             if mask[number].amax() > 0:
                 middles.setdefault(middle(mask[number]), []).append(phrase)
@@ -46,22 +46,22 @@ def show_heat(picture: Tensor, maps: Tensor, phrases: Sequence[str]) -> Tensor:
 
 
 def middle(mask: Tensor) -> tuple[float, float]:
-    """A place well inside of a mask [H, W], as shares of width and height (x, y): where there is most of it around."""
+    """A point well inside a mask [H, W], as fractions of width and height (x, y): where most of the mask is nearby."""
     side = min(mask.shape)
     small = F.interpolate(mask[None, None].float(), scale_factor=min(1.0, 64 / side), mode="area")
     around = small
     for width in (3, 5, 9, 17):
         width = min(width, 2 * (min(small.shape[-2:]) // 2) - 1)
         if width >= 3:
-            around = F.avg_pool2d(around, width, 1, width // 2)  # beyond the edge nothing counts
+            around = F.avg_pool2d(around, width, 1, width // 2)  # zeros beyond the edge
     best = int(torch.where(small > 0.5 * small.amax(), around, -1).argmax())
     height, width = small.shape[-2:]
     return (best % width + 0.5) / width, (best // width + 0.5) / height
 
 
 def _written(picture: Tensor, words: Sequence[tuple[tuple[float, float], str]]) -> Tensor:
-    """Words at shares of width and height on a picture [H, W, 3]."""
-    from . import charts  # here, where something is written
+    """Words on a picture [H, W, 3], each at (x, y) as fractions of width and height."""
+    from . import charts  # imported lazily: most sessions write on no picture
 
     flat = Image.fromarray((picture.clamp(0, 1) * 255).round().byte().cpu().numpy())
     scale = max(1.0, SMALLEST / max(flat.size))

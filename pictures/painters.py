@@ -1,8 +1,8 @@
-"""Painters: a photograph as somebody would paint it in a few flat strokes.
+"""Painters: a photograph painted in a few flat strokes.
 
 `simulate_strokes` is the stroke simulator with which SDEdit (Meng et al., ICLR 2022, the evaluation on synthetic
 strokes) and GradOP (Singh et al., CVPR 2023) make their guides: a median filter of 23 pixels on a 256x256 picture, then
-an adaptive palette of 6 colours. `Painter` is GradOP's painting function, which a gradient can pass through.
+an adaptive palette of 6 colours. `Painter` is GradOP's painting function, through which gradients pass.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ class Painter:
     """What GradOP compares with a painting: a picture as its "autonomous painter" would paint it.
 
     gaussian: a blur, the released code's painter. size: its sigma in pixels of the whole picture; 0: 7 on as many
-    pixels as 512x512, as published, and in proportion on others, but 7/8 of a latent pixel or more, which the published
-    size is: a finer brush would ask each latent pixel for one flat colour.
+    pixels as 512x512, as published, and in proportion on others, but at least 7/8 of a latent pixel, which is the
+    published size; below that, the loss would want every latent pixel flat.
     median + palette: `simulate_strokes` on at most as many pixels as 256x256. size: the filter there, in pixels; 0: 23.
-    colours: of its palette. The gradient goes straight through, as if nothing had been painted.
+    colours: of its palette. The gradient passes straight through, as if nothing had been painted.
     none: the picture itself.
     """
 
@@ -60,7 +60,7 @@ class Painter:
 
 
 def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
-    """Gaussian blur of [B, C, H, W], mirrored at the edges without repeating them, 5 sigma wide in an odd number."""
+    """Gaussian blur of [B, C, H, W], mirrored at the edges without repeating them; an odd kernel about 5 sigma wide."""
     from kornia.filters import gaussian_blur2d
 
     wide = 2 * round((5 * sigma - 1) / 2) + 1  # 35 for the published 7
@@ -71,15 +71,15 @@ def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
 def simulate_strokes(image: torch.Tensor, median: int = 23, colours: int = 6) -> torch.Tensor:
     """Flat strokes [B, H, W, 3] in 0..1 of the pictures `image` [B, H, W, 3] in 0..1; at most `colours` colours each.
 
-    The filter runs on a copy of as many pixels as 256x256, whatever the picture's size and aspect, so a stroke covers
-    the same share of a thumbnail and of a poster, and the cost hardly grows. A 256x256 picture gets exactly Pillow's
-    `MedianFilter(median)` and `quantize(colours)`. `median` is odd (1 = no filter), `colours` is 2 to 256.
+    The filter runs on a copy with as many pixels as 256x256, whatever the picture's size and aspect, so a stroke covers
+    the same fraction of a thumbnail and of a poster, and the cost hardly grows. A 256x256 picture gets exactly Pillow's
+    `MedianFilter(median)` and `quantize(colours)`. median: odd, 1 = no filter. colours: 2 to 256.
     """
     if median < 1 or median % 2 == 0:
         nearest = max(1, median + 1)
-        raise ValueError(f"The median size must be an odd number of pixels, 1 or more; {median} came. Try {nearest}.")
+        raise ValueError(f"The median size must be an odd number of pixels, 1 or more, got {median}. Try {nearest}.")
     if not 2 <= colours <= 256:
-        raise ValueError(f"A stroke painting has 2 to 256 colours; {colours} came.")
+        raise ValueError(f"A stroke painting has 2 to 256 colours, got {colours}.")
     painted = torch.empty_like(image[..., :3])
     for picture, painting in zip(image[..., :3], painted, strict=True):
         painting.copy_(_paint(picture, median, colours))
@@ -98,7 +98,7 @@ def _paint(picture: torch.Tensor, median: int, colours: int) -> torch.Tensor:
 
 
 def _resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """[H, W, 3] to [height, width, 3], float32; the same size passes through untouched."""
+    """[H, W, 3] to [height, width, 3], float32; unchanged if it has that size."""
     if picture.shape[:2] == (height, width):
         return picture.float()
     batch = picture.float().movedim(-1, 0)[None]
@@ -107,17 +107,17 @@ def _resize(picture: torch.Tensor, height: int, width: int) -> torch.Tensor:
 
 
 def _resize_labels(labels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Palette numbers [h, w] at `size` (width, height): each pixel goes to the colour that covers most of it.
+    """Palette numbers [h, w] at `size` (width, height): each pixel gets the colour that covers most of it.
 
-    Resizing the colours instead would put a seam of a third colour between two strokes.
+    Resizing the colours instead would leave a seam of a third colour between two strokes.
     """
     if labels.shape == size[::-1]:
         return labels
-    winner = np.zeros(size[::-1], np.uint16)  # share covered in the high byte, palette number in the low one
+    winner = np.zeros(size[::-1], np.uint16)  # coverage in the high byte, palette number in the low one
     for label in np.unique(labels):
         covered = Image.fromarray((labels == label).astype(np.uint8) * 255)
         if size[0] > labels.shape[1]:
-            covered = covered.filter(ImageFilter.GaussianBlur(1))  # or the edges keep the steps of the small picture
+            covered = covered.filter(ImageFilter.GaussianBlur(1))  # otherwise the edges show the small picture's pixels
         share = np.asarray(covered.resize(size, Image.Resampling.BILINEAR), np.uint16)
         np.maximum(winner, (share << 8) | label, out=winner)
     return winner & 255

@@ -1,7 +1,7 @@
-"""Colours of a stroke painting and the words for them: legends read, palettes proposed, masks made.
+"""Colours of a stroke painting and the words for them: reads legends, proposes palettes, makes masks.
 
-A legend has one line for each colour, `#3b6ea5: lake` or `navy: night sky`; what follows a # after the words is a
-remark. Distances between colours are root mean squares of R, G and B in 0..1, so black and white are 1 apart.
+A legend has one line per colour, `#3b6ea5: lake` or `navy: night sky`; what follows a # after the words is a comment.
+Distances between colours are root mean squares over R, G and B in 0..1, so black and white are 1 apart.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Colour = tuple[float, float, float]
 MOST, LEAST = 12, 0.005
 """A proposed palette has at most MOST colours, each of at least LEAST of the pictures."""
 CANDIDATES = 4096
-"""At most so many colours are looked at one by one."""
+"""The most colours that are compared one by one."""
 
 
 class Entry(NamedTuple):
@@ -28,9 +28,9 @@ class Entry(NamedTuple):
 
 
 def read_legend(legend: str) -> list[Entry]:
-    """The lines that have words, in their order. Empty lines and colours without words are passed over.
+    """The lines that have words, in order. Empty lines and colours without words are skipped.
 
-    ValueError: a line that is no colour, a colon and words.
+    ValueError: a line that is not a colour, a colon and words.
     """
     entries = []
     for number, line in enumerate(legend.splitlines(), 1):
@@ -41,8 +41,8 @@ def read_legend(legend: str) -> list[Entry]:
             colour = ImageColor.getrgb(name.strip())[:3]
         except ValueError as error:
             raise ValueError(
-                f"Line {number} of the legend begins with {name.strip()!r}, which is no colour. Write one colour a "
-                "line, such as #3b6ea5: lake, or navy: night sky."
+                f"Line {number} of the legend begins with {name.strip()!r}, which is not a colour. Write one colour "
+                "per line, such as #3b6ea5: lake, or navy: night sky."
             ) from error
         if not colon:
             raise ValueError(f"Line {number} of the legend has no colon. Write it as: {name.strip()}: its words")
@@ -53,11 +53,11 @@ def read_legend(legend: str) -> list[Entry]:
 
 
 def propose(image: Tensor, tolerance: float) -> list[tuple[Colour, float]]:
-    """The colours of the pictures [B, H, W, 3] and their shares, the largest first.
+    """The colours of the pictures [B, H, W, 3] and the fractions that they cover, largest first.
 
-    The most frequent colour takes everything nearer than `tolerance`, then the most frequent of the rest, and so on.
-    Where there are more than CANDIDATES, the most frequent colour of a small cube of them stands for all in the cube.
-    A share is what is within `tolerance` of its colour and nearer to no other: the part that `masks` would give it.
+    The most frequent colour takes everything within `tolerance`, then the most frequent of the rest does, and so on.
+    With more than CANDIDATES colours, the most frequent one of a small cube stands for all colours in the cube. A
+    colour's fraction is what is within `tolerance` of it and nearest to it: the part that `masks` would give it.
     """
     values = (image[..., :3].clamp(0, 1) * 255).round().long().flatten(0, -2)
     codes, counts = torch.unique(values[:, 0] << 16 | values[:, 1] << 8 | values[:, 2], return_counts=True)
@@ -92,7 +92,7 @@ def _candidates(codes: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         high = 0x010101 * (0xFF << 8 - bits & 0xFF)
         cubes, cube = torch.unique(modes & high, return_inverse=True)
         weights = torch.zeros_like(cubes).index_add_(0, cube, weights)
-        rank = most << 24 | 0xFFFFFF - modes  # the most frequent of a cube; of equal ones the smallest code
+        rank = most << 24 | 0xFFFFFF - modes  # the most frequent in a cube; of equally frequent ones the smallest code
         best = torch.zeros_like(cubes).scatter_reduce_(0, cube, rank, "amax")
         modes, most = 0xFFFFFF - (best & 0xFFFFFF), best >> 24
     return modes, most, weights
@@ -104,7 +104,7 @@ def _split(codes: Tensor) -> Tensor:
 
 
 def as_legend(palette: list[tuple[Colour, float]]) -> str:
-    """A proposed palette as a legend that waits for its words."""
+    """A proposed palette as a legend whose words are still to be filled in."""
     return "\n".join(f"{hexadecimal(colour)}:  # {share:.0%} of the painting" for colour, share in palette)
 
 
@@ -116,8 +116,8 @@ def hexadecimal(colour: Colour) -> str:
 def masks(image: Tensor, colours: list[Colour], tolerance: float, soft: float = 0.0) -> Tensor:
     """Where the pictures [B, H, W, 3] have each colour: [colours, B, H, W], 1 inside.
 
-    A pixel belongs to the nearest of the colours, if that is within `tolerance`. soft: standard deviation, in pixels,
-    of the blur at the borders.
+    A pixel belongs to the nearest of the colours, if that is within `tolerance`. soft: standard deviation of the blur
+    at the borders, in pixels.
     """
     apart = torch.stack([distance(image[..., :3], torch.tensor(c, device=image.device)) for c in colours])
     nearest = apart.argmin(0)

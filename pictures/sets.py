@@ -1,34 +1,32 @@
-"""Sets of pictures to compare, from IMAGEs or from a folder, and what is told of a comparison."""
+"""Sets of pictures to compare, from IMAGEs or from a folder."""
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .drawings import files_in, raster, read_drawing
 from .drawings.ink import PAINTING
-from .features import Features
 
 
 class Pictures(Protocol):
-    """A set of pictures in order, each made or read when its turn comes."""
+    """A set of pictures in order, each made or read when it is needed."""
 
-    whole: int  # pictures before the limit cut them
-    names: list[str] | None  # of all their files, without endings
+    whole: int  # how many there were before the limit
+    names: list[str] | None  # of all their files, without extensions
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Tensor]: ...  # [1,H,W,3] in [0,1]
-    def digest(self) -> str: ...  # of what is in the pictures, in their order
+    def digest(self) -> str: ...  # of the pictures' content, in order
 
 
 class Connected:
-    """The pictures of IMAGEs, at most `limit`; those of one channel are grey."""
+    """The pictures of IMAGEs, at most `limit`; those with one channel are grey."""
 
     names: list[str] | None = None
 
@@ -46,7 +44,7 @@ class Connected:
     def digest(self) -> str:
         found = hashlib.sha256()
         for picture in self.pictures:
-            found.update(f"{tuple(picture.shape)} {picture.dtype}".encode() + _bytes(picture))
+            found.update(f"{tuple(picture.shape)} {picture.dtype}".encode() + bytes_of(picture))
         return found.hexdigest()
 
 
@@ -70,13 +68,13 @@ class Folder:
     def digest(self) -> str:
         found = hashlib.sha256()
         for path in self.files:
-            found.update(hashlib.sha256(path.read_bytes()).digest())
+            found.update(hashlib.sha256(path.readbytes_of()).digest())
         return found.hexdigest()
 
 
 def why_unpaired(results: Pictures, references: Pictures) -> str:
-    """Why results have no partners, "" where they have: the reference at the same place, which in two folders has to be
-    of the same name. The limit does not count."""
+    """Why the results have no partners, "" if they have. A result's partner is the reference at the same place; in two
+    folders it must also have the same name. The limit does not count."""
     if results.whole != references.whole:
         return f"there are {results.whole} results and {references.whole} references"
     if results.names is not None and references.names is not None:
@@ -86,72 +84,6 @@ def why_unpaired(results: Pictures, references: Pictures) -> str:
     return ""
 
 
-class Found(NamedTuple):
-    """Both distances of the sets, LPIPS of each pair (none where sets are not paired), and the report."""
-
-    fid: float
-    kid: float
-    spread: float
-    each: list[float]
-    report: str
-
-    @property
-    def lpips(self) -> float:
-        return sum(self.each) / len(self.each) if self.each else math.nan
-
-    def numbers(self) -> dict[str, Any]:
-        lpips = {"lpips": self.lpips, "lpips_of_each": self.each} if self.each else {}
-        return {"fid": self.fid, "kid": self.kid, "kid_spread": self.spread, **lpips}
-
-
-def report(
-    found: Found,
-    mine: Tensor,
-    theirs: Tensor,
-    features: Features,
-    perceptual: Features,
-    size: int,
-    smooth: bool,
-    unpaired: str,
-) -> str:
-    """The numbers as a table, and under it what they were measured with and how far they can be trusted. unpaired: why
-    there is no LPIPS."""
-    true_fid = features.kind == "inception" and bool(features.network.patcher.model.fid)
-    spread = f" ± {found.spread:.2g} over subsets of 1000" if found.spread else ""
-    rows = [
-        ("FID" if true_fid else "Frechet distance", f"{found.fid:.4g}", features.name),
-        ("KID", f"{found.kid:.4g}{spread}", features.name),
-    ]
-    if found.each:
-        worst = max(range(len(found.each)), key=found.each.__getitem__)
-        rows.append(("LPIPS", f"{found.lpips:.4g} (worst {found.each[worst]:.3g}, pair {worst + 1})", perceptual.name))
-    lines = ["| measure | value | seen by |", "| --- | --- | --- |"]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in rows]
-    sized = f", brought to {size} px first." if size else "."
-    lines += ["", f"{len(mine)} results, {len(theirs)} references{sized}"]
-    if not true_fid:
-        lines.append("Numbers seen by this network compare with one another only, not with published FIDs and KIDs.")
-    elif smooth:
-        lines.append("Pictures were smoothed when they were reduced; published FIDs mostly were not.")
-    depth = mine.shape[1]
-    short = [f"{len(x)} {what}" for what, x in (("results", mine), ("references", theirs)) if len(x) <= depth]
-    if short:
-        lines.append(
-            f"{' and '.join(short)} for {depth} features: the covariance has not full rank, so the Frechet distance "
-            "comes out too large. Compare it only with that of sets of as many pictures, or trust KID."
-        )
-    if unpaired:
-        lines.append(f"No LPIPS, which compares pairs: {unpaired}.")
-    return "\n".join(lines)
-
-
-def network_digest(features: Features) -> str:
-    """A hash of the weights: the name of a file is not enough."""
-    found = hashlib.sha256()
-    for name, value in features.network.patcher.model.state_dict().items():
-        found.update(f"{name} {value.dtype}".encode() + _bytes(value))
-    return found.hexdigest()
-
-
-def _bytes(value: Tensor) -> bytes:
+def bytes_of(value: Tensor) -> bytes:
+    """What is in a tensor, for a hash."""
     return value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes()

@@ -1,6 +1,6 @@
-"""The look of another picture, by statistics: AdaIN, CORAL, and both together without any network.
+"""The look of another picture, by statistics: AdaIN, CORAL, and a combination that needs no network.
 
-Pictures are [B, 3, H, W] in 0..1; the style may have another size, and a batch of 1 serves all.
+Pictures are [B, 3, H, W] in 0..1; the style may have another size, and a batch of 1 is used for all.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ from ..networks.frozen import Frozen, gradients, ordinary
 from .lowpass import low_pass
 
 GRIDS = (4, 8, 16, 32, 64)  # each band of detail lies between two of these low-passes
-MOST = 1.5  # times that the contrast of one band is raised
+MOST = 1.5  # the most by which the contrast of one band is multiplied
 GREYISH = 0.01  # the ridge of coral for pictures that may be grey, such as sketches
-
 
 ENCODER, DECODER = "encoder", "decoder"
 
@@ -34,7 +33,7 @@ class Coder:
 
 def coder(name: str, patcher: Any) -> Coder:
     """A Coder around a host ModelPatcher that holds one of AdaIN's two networks."""
-    from ..networks.vgg import AdaINDecoder, AdaINEncoder  # here, where there is a network: most sessions have none
+    from ..networks.vgg import AdaINDecoder, AdaINEncoder  # imported lazily: most sessions load no such network
 
     half = {AdaINEncoder: ENCODER, AdaINDecoder: DECODER}.get(type(patcher.model))
     if half is None:
@@ -54,8 +53,8 @@ def coral(source: Tensor, target: Tensor, ridge: float | None = None) -> Tensor:
     """Correlation alignment (Sun et al., AAAI 2016): source [B, 3, H, W] with the target's colours: their means,
     spreads and correlations.
 
-    ridge is added to both correlation matrices. None is as published, 1 / (H W): next to nothing. A greyish source,
-    whose channels hardly differ, needs about 0.01, or its colour noise is blown up into colours.
+    ridge is added to both correlation matrices. None: as published, 1 / (H W), which is almost nothing. A greyish
+    source, whose channels hardly differ, needs about 0.01; otherwise its colour noise is amplified into colours.
     """
     means, spreads, colours = zip(*map(_standardised, (source.float(), target.float())), strict=True)
     strength = 1 / colours[0].shape[-1] if ridge is None else ridge
@@ -76,12 +75,12 @@ def recode(
 ) -> Tensor:
     """AdaIN's style transfer, F the encoder: decoder(alpha AdaIN(F(content), F(style)) + (1 - alpha) F(content)).
 
-    keep_colours: the style is first given the content's colours. Sides of content 16 or more.
+    keep_colours: the style is first given the content's colours. The sides of content are 16 or more.
     """
     if keep_colours:
         style = coral(style.expand(len(content), -1, -1, -1), content, GREYISH)
     with gradients():
-        look, paint = encoder.network.open(device), decoder.network.open(device)
+        look, paint = encoder.network.prepare(device), decoder.network.prepare(device)
         maps, wanted = (look(ordinary(picture.float()).to(device)) for picture in (content, style))
         picture = paint(alpha * adain(maps, wanted) + (1 - alpha) * maps)
     return picture[..., : content.shape[-2], : content.shape[-1]].clamp(0, 1).to(content.device)
@@ -90,10 +89,10 @@ def recode(
 def restyle(content: Tensor, style: Tensor, alpha: float = 1.0, keep_colours: bool = False) -> Tensor:
     """content [B, 3, H, W] in 0..1 with the contrast that `style` has at each scale of detail, and with its colours.
 
-    Each band between two low-passes gets the spread that the style's has (in shares of the shorter side, so that sizes
-    need not agree), but is never raised by more than MOST, or lines would get halos; then CORAL. keep_colours: the
-    style is first given the content's colours, so that only its contrast is left to take. alpha: 0 the content, 1 the
-    restyled picture.
+    Each band between two low-passes gets the spread of the style's band (scales count relative to the shorter side, so
+    the sizes may differ), but is never multiplied by more than MOST, because lines would get halos; then CORAL.
+    keep_colours: the style is first given the content's colours, so that only its contrast is taken over. alpha: 0 the
+    content, 1 the restyled picture.
     """
     content, style = content.float(), style.float()
     if keep_colours:
@@ -107,7 +106,7 @@ def restyle(content: Tensor, style: Tensor, alpha: float = 1.0, keep_colours: bo
 
 
 def _bands(x: Tensor, grids: list[int]) -> list[Tensor]:
-    """The coarsest low-pass, then the detail that each finer one adds; they sum to x."""
+    """The coarsest low-pass, then the detail that each finer one adds; their sum is x."""
     lows = [*(low_pass(x, grid=grid) for grid in grids), x]
     return [lows[0], *(fine - coarse for coarse, fine in pairwise(lows))]
 

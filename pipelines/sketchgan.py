@@ -1,6 +1,6 @@
-"""What is done with pictures before and after the networks of the sketch GAN (Liu et al., AAAI 2021, arXiv 2012.09290).
+"""From pictures to the networks of the sketch GAN (Liu et al., AAAI 2021, arXiv 2012.09290) and back.
 
-IMAGE is [B, H, W, C] in [0, 1], as the host has it; the networks work on squares of their own side in [-1, 1].
+IMAGE is the host's [B, H, W, C] in [0, 1]; the networks work on squares of their own size in [-1, 1].
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ EACH, DOWN, ACROSS, ROWS, COLUMNS = (
     *("collage: 2x2, row by row", "collage: 2x2, column by column"),
 )
 COLLAGES = (EACH, DOWN, ACROSS, ROWS, COLUMNS)
-PIXELS = 512 * 512  # of the results that are painted at once
+PIXELS = 512 * 512  # of results per call of the networks
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,7 +47,7 @@ class GAN:
 class Style:
     """Style vectors [B,2n], [B,4n], [B,8n], float32, on the CPU: the value of the SKETCH_STYLE socket.
 
-    They act on ever finer maps from the last to the first; their published names are 32, 16 and 8.
+    From the last to the first they act on ever finer maps. Their published names are 32, 16 and 8.
     """
 
     levels: tuple[Tensor, Tensor, Tensor]
@@ -56,7 +56,7 @@ class Style:
         return len(self.levels[0])
 
     def paired(self, batch: int) -> Style:
-        """As many styles as `batch`, by the rule of batches."""
+        """`batch` styles; see pair_batches."""
         one, two, three = (pair_batches(level, batch, "style", "sketch") for level in self.levels)
         return Style((one, two, three))
 
@@ -65,7 +65,7 @@ class Style:
 
 
 def encode(network: SketchGAN, image: Tensor, device: torch.device | str) -> Style:
-    """The styles of pictures (IMAGE), the middle square of each; one at a time, so that any number fits."""
+    """The styles of pictures (IMAGE), from the middle square of each; one at a time, so that any number fits."""
     found = []
     for picture in image:
         square = fit_image(_coloured(picture[None]), network.draft, network.draft)
@@ -75,17 +75,17 @@ def encode(network: SketchGAN, image: Tensor, device: torch.device | str) -> Sty
 
 
 def collage(image: Tensor, arrangement: str, side: int) -> Tensor:
-    """Pictures (IMAGE) stitched to one [1, side, side, 3], the published mixing of styles; EACH changes nothing.
+    """Pictures (IMAGE) stitched into one [1, side, side, 3], the published way to mix styles; EACH changes nothing.
 
-    Strips are squeezed as published: each holds the whole of its picture. ValueError: too few pictures, or not four.
+    As published, strips are squeezed: each shows its whole picture. ValueError: too few pictures, or not four for 2x2.
     """
     if arrangement == EACH:
         return image
     count = len(image)
     if arrangement in (ROWS, COLUMNS) and count != 4:
-        raise ValueError(f"A 2x2 collage takes 4 pictures in one batch, but {count} came. Batch 4, or choose strips.")
+        raise ValueError(f"A 2x2 collage takes 4 pictures in one batch, got {count}. Batch 4, or choose strips.")
     if count < 2:
-        raise ValueError("A collage takes 2 pictures or more in one batch, but 1 came. Batch some, or choose none.")
+        raise ValueError("A collage takes 2 or more pictures in one batch, got 1. Batch some, or choose none.")
     tiles = list(fit_image(_coloured(image), side, side))
     if arrangement in (DOWN, ACROSS):
         stitched = torch.cat(tiles, 0 if arrangement == DOWN else 1)
@@ -96,10 +96,10 @@ def collage(image: Tensor, arrangement: str, side: int) -> Tensor:
 
 
 def mix(one: Style, other: Style, shares: Sequence[float], steps: int = 1) -> Style:
-    """From one style to the other: level by level as much of `other` as its share in [0, 1] says (levels 32, 16, 8).
+    """From one style to the other: each level (32, 16, 8) interpolated by its share of `other`, in [0, 1].
 
-    steps > 1: so many styles on the way, from `one` to the full shares, all of the batch at each.
-    ValueError: styles of networks of other widths, or batches that do not pair.
+    steps > 1: that many styles on the way, from `one` to the full shares, the whole batch at each.
+    ValueError: styles of networks of different widths, or batches that do not pair.
     """
     if [level.shape[1] for level in one.levels] != [level.shape[1] for level in other.levels]:
         widths = " and ".join(str(style.levels[0].shape[1] // 2) for style in (one, other))
@@ -115,7 +115,7 @@ def mix(one: Style, other: Style, shares: Sequence[float], steps: int = 1) -> St
 
 
 def check_style(network: SketchGAN, style: Style) -> None:
-    """ValueError: a style of a network of another width."""
+    """ValueError: a style from a network of another width."""
     width = style.levels[0].shape[1] // 2
     if width != network.width:
         raise ValueError(
@@ -138,11 +138,12 @@ def decode(
     statistics: str = RUNNING,
     frame: str = STRETCHED,
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Sketches (IMAGE, dark on light) painted in as many styles, a few at a time: pairs of IMAGE, refined and draft.
+    """Paints sketches (IMAGE, dark on light), one style each, a few at a time: pairs of IMAGE, refined and draft.
 
-    seeds: one a picture, of the generator's noise and (faces) flips. refine: off, or without a generator, both are the
-    draft. statistics: what the generator's batch norms go by; with OWN and RUNNING a picture does not depend on those
-    beside it, BATCH paints all at once. The longer side of a picture is the network's, its shape is the sketch's.
+    seeds: one per picture, for the generator's noise and (faces) flips. refine False, or no generator: both are the
+    draft. statistics: which statistics the generator's batch norms use; with OWN and RUNNING a picture does not depend
+    on its batch, BATCH paints all at once. Results have the network's size along the longer side and the sketch's
+    aspect.
     """
     height, width = sketch.shape[1:3]
     count = at_once(network, len(sketch), statistics)
@@ -158,20 +159,20 @@ def decode(
 
 
 def at_once(network: SketchGAN, batch: int, statistics: str) -> int:
-    """How many of `batch` pictures are painted in one call."""
+    """How many of `batch` pictures are painted per call."""
     if statistics == BATCH:
         return batch
     return 1 if statistics == OWN else min(batch, max(1, PIXELS // network.size**2))
 
 
 def memory_needed(network: SketchGAN, count: int) -> int:
-    """Bytes for `count` pictures at once. Peaks of live values (torch.profiler): 16 bytes a pixel of the result and
-    channel of the width, 1000 a pixel for faces; doubled for what convolutions keep of their own."""
+    """Bytes for `count` pictures at once. Peaks of live values (torch.profiler): 16 bytes per pixel of the result and
+    channel of the width, 1000 per pixel for faces; doubled for the convolutions' own workspace."""
     return 32 * max(64, network.width) * network.size**2 * count
 
 
 def draw_noise(network: Refiner, batch: int, generator: torch.Generator) -> tuple[list[Tensor], Tensor | None]:
-    """Noise and, for faces, flips [batch,2] of one call, on the generator's device."""
+    """Noise and, for faces, flips [batch,2] for one call, on the generator's device."""
     place = generator.device
     noise = [torch.randn(shape, generator=generator, device=place) for shape in network.noise_shapes(batch)]
     flips = torch.rand(batch, 2, generator=generator, device=place) < 0.5 if network.kind == "face" else None
@@ -187,7 +188,7 @@ def draws(generator: Refiner, seeds: Sequence[int]) -> tuple[list[Tensor], Tenso
 
 
 def squared(sketch: Tensor, side: int, frame: str = STRETCHED) -> Tensor:
-    """A sketch (IMAGE) as the networks see it: grey, [B, 1, side, side], paper 1, ink -1."""
+    """A sketch (IMAGE) as the networks' input: grey, [B, 1, side, side], paper 1, ink -1."""
     grey = sketch[..., :3].float().mean(-1, keepdim=True)
     height, width = _inside(grey.shape[1], grey.shape[2], side) if frame == PADDED else (side, side)
     picture = 2 * scale_image(grey, height, width).movedim(-1, 1) - 1
@@ -196,7 +197,7 @@ def squared(sketch: Tensor, side: int, frame: str = STRETCHED) -> Tensor:
 
 
 def restored(picture: Tensor, height: int, width: int, frame: str = STRETCHED) -> Tensor:
-    """A square picture [B, 3, S, S] in [-1, 1] as IMAGE in the shape of height x width, its longer side S."""
+    """A square picture [B, 3, S, S] in [-1, 1] as IMAGE with the aspect of height x width and the longer side S."""
     side = picture.shape[-1]
     height, width = _inside(height, width, side)
     image = (picture.float().movedim(1, -1) / 2 + 0.5).clamp(0, 1)
@@ -213,5 +214,5 @@ def _inside(height: int, width: int, side: int) -> tuple[int, int]:
 
 
 def _coloured(image: Tensor) -> Tensor:
-    """IMAGE in float32 with three channels: grey ones repeated, transparency left out."""
+    """IMAGE in float32 with three channels: grey is repeated, transparency dropped."""
     return image[..., :3].float().expand(*image.shape[:3], 3)

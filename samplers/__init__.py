@@ -1,1 +1,1 @@
-"""Walks: how a sample travels from the noise level of t0 to 0."""
+"""Walks: how a sample gets from the noise level of t0 down to 0."""

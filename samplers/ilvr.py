@@ -1,4 +1,4 @@
-"""ILVR (Choi et al., ICCV 2021): after each step, the low frequencies of a reference instead of the sample's own."""
+"""ILVR (Choi et al., ICCV 2021): after each step, the sample's low frequencies are replaced by a reference's."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tqdm.auto import trange
 
 from .. import host
 from ..guidance.noise import signal_and_noise
+from ..guidance.run import steps_are_ancestral
 from ..pictures.fit import pair_batches
 from ..pictures.lowpass import low_pass
 from .sde import step_factors, unit_scale
@@ -40,15 +41,16 @@ def sample_ilvr(
 ) -> Tensor:
     """DDPM steps from sigmas[0] to sigmas[-1]; after each one begun inside the window x <- x + LP(q - x).
 
-    reference: samples of a clean LATENT [1 or B, C, h, w]; q is it, noised afresh at every step. grid: the low-pass LP
-    keeps so many cells along the shorter side. start, end: the window, in shares of the model's own schedule.
-    weight 0 to 1: of the reference against the guide that the walk began with (the mix-up variant); 1 is the reference
-    alone. level: q at the level of x ("matched"), or one step noisier, as the released codes have it ("published").
-    Masks: the replacement fades with the mask. x, result [B, C, H, W].
+    reference: samples of a clean LATENT [1 or B, C, h, w]; q is the reference with fresh noise at every step. grid: the
+    number of cells that the low-pass LP keeps along the shorter side. start, end: the window, as fractions of the
+    model's own schedule. weight, 0 to 1: share of the reference; the rest is the guide that the walk began with (the
+    mix-up variant). level: whether q has the noise level of x ("matched") or is one step noisier, as in the released
+    codes ("published"). With a mask, the replacement fades with it. x, result [B, C, H, W].
     """
     if reference is None:
-        raise ValueError("ILVR needs a reference LATENT, and none came.")
+        raise ValueError("ILVR needs a reference LATENT, got none.")
     extra_args = {} if extra_args is None else extra_args
+    steps_are_ancestral(extra_args)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
     prior = model.inner_model.inner_model
@@ -85,7 +87,7 @@ def fit_latent(samples: Tensor, x: Tensor) -> Tensor:
     """A latent guide [1 or B, C, h, w] for x [B, C, H, W]: its middle, cut to the aspect of x and resized."""
     if samples.ndim != 4 or samples.shape[1] != x.shape[1]:
         raise ValueError(
-            f"The reference LATENT has shape {list(samples.shape)}, and this model paints {list(x.shape)}. Encode the "
+            f"The reference LATENT has shape {list(samples.shape)}, but this model paints {list(x.shape)}. Encode the "
             "reference with this model's own VAE."
         )
     if samples.shape[2:] != x.shape[2:]:

@@ -1,7 +1,7 @@
-"""The accelerated walk of Inversion-by-Inversion: guided single steps where they count, unguided solver jumps between.
+"""The accelerated walk of Inversion-by-Inversion: guided single steps where they matter, unguided solver jumps between.
 
-Energies cost several times what the model does, and most of a walk does not need them. The published walk (`-uds`)
-keeps the single ancestral steps of a dense range at its start and of a few short groups further down, and crosses
+Energies cost several times as much as the model, and most of a walk does not need them. The published walk (`-uds`)
+keeps the single ancestral steps of a dense range at its start and of a few short groups further down, and covers
 everything else in jumps of ten calls of DPM-Solver++ (Lu et al., arXiv 2211.01095), singlestep, order 3.
 """
 
@@ -20,7 +20,7 @@ from tqdm.auto import tqdm
 
 from .. import host
 from ..guidance.noise import signal_and_noise
-from ..guidance.run import run_of
+from ..guidance.run import run_of, steps_are_ancestral
 from .levels import matched, published_sigmas
 from .sde import step_factors
 
@@ -30,15 +30,15 @@ if TYPE_CHECKING:
 
 CLEAN, NOISY = "clean", "published, noise left in"
 ENDS = (CLEAN, NOISY)
-ROUNDING = 0.5  # of one table entry: a level this near to an entry is meant to be that entry
-LEAST_SIGNAL = 1e-4  # a flow's level 1 holds none at all, and its logarithm would be infinite
+ROUNDING = 0.5  # of one table entry: a level this close to an entry is taken for that entry
+LEAST_SIGNAL = 1e-4  # a flow's level 1 holds no signal, and its logarithm would be infinite
 
 Predict = Callable[[Tensor, float], Tensor]
 Bands = Sequence[tuple[float, float]]
 
 
 class Leg(NamedTuple):
-    """A stretch of the ladder, from level number `first` to level number `last`: guided single steps, or one jump."""
+    """A stretch of SIGMAS, from level number `first` to level number `last`: guided single steps, or one jump."""
 
     first: int
     last: int
@@ -59,16 +59,18 @@ def sample_jump(
     calls: int = 10,
     end: str = CLEAN,
     bands: Bands | None = None,
-    thrifty: bool = True,
+    capped: bool = True,
 ) -> Tensor:
-    """From sigmas[0] to sigmas[-1] in guided ancestral steps and unguided jumps: `plan` says which is where.
+    """From sigmas[0] to sigmas[-1] in guided ancestral steps and unguided jumps; `plan` decides which is where.
 
-    dense, groups, share: the guided bands, see `published_bands`; bands replaces them. calls: model calls of one jump,
-    never more than the steps that it skips unless not thrifty. end, where sigmas end at 0 after a jump: the model's
-    last guess, or "noise left in", the state at the level before, as the released code returns it.
-    x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, one call a guided step with noise in it.
+    dense, groups, share: the guided bands, see `published_bands`; bands replaces them. calls: model calls per jump;
+    capped: but at most one per step that it skips. end, where sigmas end at 0 after a jump: the model's last guess, or
+    "noise left in", the state at the level before, as the released code returns it.
+    x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, called once per guided step that adds
+    noise.
     """
     extra_args = {} if extra_args is None else extra_args
+    steps_are_ancestral(extra_args)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
     clock = Clock(family)
@@ -77,7 +79,7 @@ def sample_jump(
     legs = plan(times, published_bands(times[0], dense, groups, share) if bands is None else bands)
     run = run_of(extra_args.get("model_options", {}))
     if run is not None:
-        run.sigmas = sigmas  # what a guided step looks its next level up in
+        run.sigmas = sigmas  # where a guided step looks up its next level
 
     with tqdm(total=len(levels) - 1, disable=disable) as bar:
 
@@ -91,16 +93,12 @@ def sample_jump(
 
         for leg in legs:
             if leg.guided:
-                for i in range(leg.first, leg.last):
-                    guess, stay, std = step_factors(family, levels[i], levels[i + 1], "small")
-                    x = guess * predict(x, levels[i], i) + stay * x
-                    if std > 0:
-                        x = x + std * noise_sampler(sigmas[i], sigmas[i + 1])
+                x = _guided_steps(predict, x, family, sigmas, leg, noise_sampler)
                 continue
             with unguided(run):
                 last = leg.last if levels[leg.last] > 0 else leg.last - 1
                 if (steps := last - leg.first) > 0:
-                    count = min(calls, steps) if thrifty else calls
+                    count = min(calls, steps) if capped else calls
                     reporting = _evenly(predict, leg.first, steps, count)
                     x = jump(reporting, x, clock, levels[leg.first], levels[last], count)
                 if last < leg.last and end == CLEAN:
@@ -108,9 +106,27 @@ def sample_jump(
     return x
 
 
+def _guided_steps(
+    predict: Callable[[Tensor, float, int], Tensor],
+    x: Tensor,
+    family: NoiseFamily,
+    sigmas: Tensor,
+    leg: Leg,
+    noise_sampler: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """One ancestral step after the other, as the host's ddpm takes them."""
+    levels = sigmas.tolist()
+    for i in range(leg.first, leg.last):
+        guess, stay, std = step_factors(family, levels[i], levels[i + 1], "small")
+        x = guess * predict(x, levels[i], i) + stay * x
+        if std > 0:
+            x = x + std * noise_sampler(sigmas[i], sigmas[i + 1])
+    return x
+
+
 @contextmanager
 def unguided(run: Run | None) -> Iterator[None]:
-    """Inside, the MODEL's energies stay silent."""
+    """Inside, the MODEL's energies are off."""
     if run is None:
         yield
         return
@@ -124,9 +140,10 @@ def unguided(run: Run | None) -> Iterator[None]:
 def published_bands(start: float, dense: float = 0.1225, groups: int = 3, share: float = 0.01) -> list[tuple]:
     """The guided bands (from, down to) of a walk that begins at time `start`, in table entries counted from 1.
 
-    dense: share of the walk at its start; groups: so many short bands of `share` each, at equal distances. The defaults
-    are the published stages 1 and 3: from 400 they are (., 351], (300, 296], (200, 196], (100, 96]; stage 2 has dense
-    .2475. A band holds the steps that begin at its upper end or below, and above its lower end.
+    dense: fraction of the walk at its start; groups: number of short bands, each `share` of the walk long and equally
+    far apart. The defaults are the published stages 1 and 3: from 400 they are (., 351], (300, 296], (200, 196],
+    (100, 96]; stage 2 has dense .2475. A band holds the steps that begin at its upper end or below, and above its
+    lower end.
     """
     first = [(inf, start * (1 - dense))] if dense > 0 else []
     tops = [start * k / (groups + 1) for k in range(groups, 0, -1)] if share > 0 else []
@@ -134,9 +151,9 @@ def published_bands(start: float, dense: float = 0.1225, groups: int = 3, share:
 
 
 def plan(times: Sequence[float], bands: Bands) -> list[Leg]:
-    """The legs of a ladder whose levels have these falling times (the last may be 0). Adjacent legs touch.
+    """The legs of a walk whose levels have these falling times (the last may be 0). Adjacent legs touch.
 
-    Each band guides at least the first step that begins in or below it, so a ladder of few steps loses none.
+    Each band guides at least the first step that begins in or below it, so that a walk of few steps loses no band.
     """
     guided = [False] * (len(times) - 1)
     for top, bottom in bands:
@@ -191,7 +208,7 @@ def jump(predict: Predict, x: Tensor, clock: Clock, start: float, end: float, ca
 
 
 def solver_orders(calls: int) -> list[int]:
-    """The orders of singlestep DPM-Solver-3 that use up exactly so many model calls; 10 is [3, 3, 3, 1]."""
+    """The orders of singlestep DPM-Solver-3 that use up exactly `calls` model calls; 10 gives [3, 3, 3, 1]."""
     threes, rest = divmod(calls, 3)
     return [3] * threes + [rest] if rest else [3] * (threes - 1) + [2, 1]
 
@@ -214,7 +231,7 @@ def solver_step(predict: Predict, x: Tensor, family: NoiseFamily, levels: Sequen
         return noises[k] / noises[0] * x - signals[k] * expm1(-h[k]) * first
 
     def bent(k: int, by: Tensor, inner: int) -> Tensor:
-        """The change of D up to level `inner`, carried on in a straight line to level k."""
+        """The change of D up to level `inner`, extrapolated linearly to level k."""
         return signals[k] * (expm1(-h[k]) / h[k] + 1) * (h[k] / h[inner]) * (by - first)
 
     order = len(levels) - 1
@@ -228,7 +245,7 @@ def solver_step(predict: Predict, x: Tensor, family: NoiseFamily, levels: Sequen
 
 
 def _evenly(predict: Callable[[Tensor, float, int], Tensor], first: int, steps: int, calls: int) -> Predict:
-    """predict(x, sigma) that reports its `calls` calls as spread over the ladder's `steps` from `first` on."""
+    """predict(x, sigma) that reports its `calls` calls as if spread evenly over the `steps` from `first` on."""
     numbers = iter(range(calls))
 
     def reporting(x: Tensor, sigma: float) -> Tensor:

@@ -27,7 +27,7 @@ OWN_TIME = "this model's own time"
 MEANINGS = (PUBLISHED, OWN_TIME)
 
 SAME_ENTRY = 1e-3  # tables made in float32 and in float64 differ by 1e-4, neighbouring entries by 3e-3 or more
-SAME_LEVEL = 1e-4  # closer than this, two levels are one: multistep samplers divide by the distance
+SAME_LEVEL = 1e-4  # closer levels count as one, because multistep samplers divide by the distance
 
 
 def published_sigmas() -> Tensor:
@@ -48,7 +48,7 @@ def matched(family: NoiseFamily, ratio: Tensor) -> Tensor:
 
 
 def signal_share(family: NoiseFamily, sigma: float) -> float:
-    """sqrt(abar) of this level: how much of a variance-preserving mixture is still guide. 1 is all, 0 is pure noise."""
+    """sqrt(abar) of this level: the guide's share of a variance-preserving mixture. 1: all of it, 0: pure noise."""
     signal, noise = signal_and_noise(family, sigma)
     signal *= family.sigma_data
     return signal / (signal**2 + noise**2) ** 0.5
@@ -70,7 +70,7 @@ def start_sigma(family: NoiseFamily, t0: float, meaning: str = PUBLISHED) -> tup
     trained on that very schedule starts on its own entry. OWN_TIME: entry round(t0 * length) of the model's own table.
     """
     if not 0 < t0 <= 1:
-        raise ValueError(f"t0 is a share of the noise schedule above 0 and up to 1, and {t0:g} came. Try 0.4 to 0.6.")
+        raise ValueError(f"t0 is a fraction of the noise schedule, above 0 and up to 1, got {t0:g}. Try 0.4 to 0.6.")
     own = family.sigmas
     if meaning == OWN_TIME:
         sigma = float(own[_level(t0, len(own)) - 1])

@@ -1,4 +1,4 @@
-"""Looking at a model instead of painting with it: single predictions through the host's whole sampling path."""
+"""Inspecting a model without sampling: single predictions through the host's whole sampling path."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ def attention_maps(
     """Cross-attention maps of phrases [phrases, h, w], means over heads, layers and `count` noise levels.
 
     latent: a LATENT's samples of one picture [1, C, H, W], noised to levels spread evenly over the model's own time.
-    places: of each phrase, where its tokens stand in the prompt. Regions on the CONDITIONING act as they would in a
-    sampler, so the maps are those that it would use.
+    places: for each phrase, the positions of its tokens in the prompt. Regions on the CONDITIONING act as they would in
+    a sampler, so these are the maps that it would use.
     """
     record = Record(places)
     patched = patch(model)
     family = host.noise_family(model)
     asked = [[context, {**values, RECORD: record}] for context, values in conditioning]
     noise = comfy.sample.prepare_noise(latent, seed)
-    progress = ProgressBar(count)  # its updates are where Cancel is heard
+    progress = ProgressBar(count)  # Cancel takes effect at its updates
     for number in range(count):
         sigma, _ = start_sigma(family, (count - number) / (count + 1), OWN_TIME)
         levels = torch.tensor([sigma, 0.0])
@@ -42,6 +42,6 @@ def attention_maps(
 
 
 def _once(model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any], **_: Any) -> Tensor:
-    """A k-diffusion sampler that calls the model once and stays where it is."""
+    """A k-diffusion sampler that calls the model once and returns its input."""
     model(x, sigmas[0] * x.new_ones(len(x)), **extra_args)
     return x

@@ -11,16 +11,17 @@ from torch import Tensor
 
 from ..guidance.run import run_of
 
-FINISHED = 0.0015  # counts as 0: the host's uni_pc writes .001 over the 0 of the very SIGMAS that it is given
-SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so no two of 2^63 rounds share a seed, and far from the host's own seed + 1
+FINISHED = 0.0015  # counts as 0: the host's uni_pc overwrites the final 0 of its SIGMAS with .001
+SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so no two of 2^63 rounds share a seed; far from the host's own seed + 1
 
 
 class RepeatSampler(KSAMPLER):
     """A SAMPLER that runs `inner` K times: the edited region of one round is the guide of the next (SDEdit, section 3).
 
     Every round has its own noise, for its start and for its steps. Kept pixels come from the first latent in every
-    round, at the level the host wants them; where noise_mask is exactly 0 the guide itself is that first latent. One
-    run of the host carries all rounds: patches, conditioning and progress bar see K * n steps. Repeats 1 is `inner`.
+    round, at the noise level that the host expects; where noise_mask is exactly 0 the guide itself is that first
+    latent. All rounds are one run of the host: patches, conditioning and progress bar see K * n steps. One repeat is
+    the same as `inner`.
     """
 
     def __init__(self, inner: Any, repeats: int, round_noise: Callable[[int], Tensor] | None = None):
@@ -29,8 +30,8 @@ class RepeatSampler(KSAMPLER):
             inner, repeats = inner.inner, inner.repeats * repeats
         if getattr(type(inner), "sample", None) is not KSAMPLER.sample:
             raise ValueError(
-                f"Only samplers made of a k-diffusion function can be repeated, and {type(inner).__name__} is not. "
-                "Connect KSamplerSelect, one of the Sampler... nodes, or SketchSDESampler."
+                f"Only samplers made of a k-diffusion function can be repeated, got {type(inner).__name__}. Connect "
+                "KSamplerSelect, one of the Sampler... nodes, or SDE Sampler."
             )
         super().__init__(self._run_rounds, inner.extra_options, inner.inpaint_options)
         self.inner = inner
@@ -43,7 +44,7 @@ class RepeatSampler(KSAMPLER):
         if self.repeats > 1 and float(sigmas[-1]) > FINISHED:
             raise ValueError(
                 f"Repeats start from a finished picture, but these SIGMAS end at {float(sigmas[-1]):.4g}, not at 0. "
-                "Connect SIGMAS that run down to 0, as NoiseToT0's do, or set repeats to 1."
+                "Connect SIGMAS that run down to 0, such as those of Noise to t0, or set repeats to 1."
             )
 
         def whole_walk(i: int, denoised: Tensor, x: Tensor, steps: int) -> None:

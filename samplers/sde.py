@@ -1,4 +1,4 @@
-"""SDEdit's reverse walk as a k-diffusion sampler: one mean, three variances, two rules for kept pixels."""
+"""SDEdit's reverse SDE as a k-diffusion sampler: one mean, three variances, two rules for kept pixels."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from tqdm.auto import trange
 
 from .. import host
 from ..guidance.noise import signal_and_noise
+from ..guidance.run import steps_are_ancestral
 
 if TYPE_CHECKING:
     from ..host import NoiseFamily
@@ -40,9 +41,10 @@ def sample_sde(
     the end). "published" puts them, after the step to a level, at the level *before* it, always along the same noise,
     as the released code does; at the end they are clean, or, with "noise left in", as that code returns them (1% noise
     on the published schedule). A soft mask counts as edit there.
-    x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, one call a step with noise in it.
+    x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, one call per step with noise in it.
     """
     extra_args = {} if extra_args is None else extra_args
+    steps_are_ancestral(extra_args)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
     mask = extra_args.get("denoise_mask")
@@ -71,7 +73,7 @@ def sample_sde(
 def step_factors(family: NoiseFamily, sigma: float, sigma_next: float, variance: str) -> tuple[float, float, float]:
     """(guess, stay, std) of one step x_next = guess * denoised + stay * x + std * e, e of unit variance.
 
-    In the host's eps and EDM coordinates (SDEdit's formulas, spec sections 3, 4 and 11; d = sigma_data):
+    In the host's eps and EDM coordinates (SDEdit's Algorithms 1 and 4; d = sigma_data):
 
         mean  = denoised + (s_next^2 / s^2) (x - denoised)
         small = s_next^2 (s^2 - s_next^2) / s^2
@@ -93,7 +95,7 @@ def step_factors(family: NoiseFamily, sigma: float, sigma_next: float, variance:
     if variance == "large":
         return guess, stay, noise * (1 - left) ** 0.5 * unit_scale(family, sigma, sigma_next)
     if signal == 0:
-        raise ValueError("The VE variance is infinite at pure noise (a flow's level 1). Start lower, or choose small.")
+        raise ValueError("variance VE cannot start at pure noise. Lower t0, or set variance to small.")
     return guess, stay, noise * (1 - left) ** 0.5 * next_signal / signal
 
 
@@ -105,7 +107,8 @@ def unit_scale(family: NoiseFamily, sigma: float, sigma_next: float) -> float:
 
 
 def _kept_pixels(family: NoiseFamily, model: Any, sigma: float, sigma_next: float, kept: str) -> Tensor:
-    """The guide at level sigma along its one noise, in the coordinates of sigma_next; clean at the end if so wished."""
+    """The guide noised to level sigma, always with the same noise, in the coordinates of sigma_next; clean at the end
+    if `kept` asks for that."""
     if sigma_next == 0 and kept == PUBLISHED:
         return model.latent_image
     signal, noise = signal_and_noise(family, sigma)

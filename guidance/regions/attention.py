@@ -1,13 +1,13 @@
-"""Cross-attention maps of a few words, and what pulls them into a painted region. Pure tensors, no host.
+"""Cross-attention maps of a few words, and how to move them into a painted region. Pure tensors, no host.
 
-A is a token's map: its share of the attention of every pixel of a layer, for one head, after the softmax. The
-equation of GradOP (Singh et al., CVPR 2023) for the tokens of a region with mask B, as it is known to us second-hand:
+A is a token's map: its share of the attention of every pixel of a layer, for one head, after the softmax. The equation
+of GradOP (Singh et al., CVPR 2023) for the tokens of a region with mask B, which we know from descriptions only:
 
     A' = w [(1 - kappa) A + kappa |A|_F B / |B|_F]
 
 "Paint with words" (eDiff-I, Balaji et al. 2022) instead adds to the tokens' scores inside the mask, before the softmax.
-Both come out as a correction (A' - A) V that is added to whatever attention the host has computed, so nothing of the
-size pixels x pixels is built, and pixels x text tokens only in float32 for the softmax's denominator.
+Both give a correction (A' - A) V that is added to whatever attention the host has computed, so nothing of the size
+pixels x pixels is built, and pixels x text tokens only in float32 for the softmax's denominator.
 
 Shapes: q [b, N, heads * d], k and v [b, K, heads * d] with N pixels and K text tokens; maps [b, heads, N, P] for the P
 tokens of a Target (guidance/regions/regions.py).
@@ -20,7 +20,7 @@ from torch import Tensor
 
 from .regions import Target
 
-PAINT_STRENGTH = 0.4  # the w' that stands for strength 1, as common implementations of paint with words have it
+PAINT_STRENGTH = 0.4  # the w' of strength 1, as in common implementations of paint with words
 
 
 def word_maps(q: Tensor, k: Tensor, heads: int, positions: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def word_maps(q: Tensor, k: Tensor, heads: int, positions: Tensor) -> Tensor:
 
 
 def pulled(maps: Tensor, target: Target, kappa: float) -> Tensor:
-    """A' of the equation. A token whose mask is empty keeps its map as it is, its weight included.
+    """A' of the equation. A token whose mask is empty keeps its map unchanged, whatever its weight.
 
     kappa 1 and w 1 keep the Frobenius norm of every map and confine it to the mask; a mask that is 1 everywhere spreads
     it evenly.
@@ -73,7 +73,7 @@ def time_share(sigmas: Tensor, sigma: float) -> float:
 
 
 def _scores(q: Tensor, k: Tensor, heads: int) -> Tensor:
-    """Q K^T / sqrt(d) [b, heads, N, K], in float32 whatever the model computes in: A must be the host's own closely."""
+    """Q K^T / sqrt(d) [b, heads, N, K], in float32 whatever the model computes in, so that A is close to the host's."""
     apart, text = _by_heads(q, heads).float(), _by_heads(k, heads).float()
     return (apart * apart.shape[-1] ** -0.5) @ text.transpose(-1, -2)
 

@@ -1,12 +1,12 @@
-"""Regions at work: the patch on a MODEL that corrects the cross-attention of the prompts which carry regions.
+"""The patch on a MODEL that corrects the cross-attention of prompts which carry regions.
 
-The MODEL has the machinery only. A CONDITIONING carries its own regions, so every other prompt on the same MODEL stays
-as it is, negative ones included, and batching is the host's. One wrapper sees the prompts and notes which uuid has
-what; another, round each call of the network, adds the corrections to the host's own attention: after any
-`optimized_attention_override` and any replaced attention that other packs have brought, in whatever order.
+The MODEL only has the mechanism. A CONDITIONING carries its own regions, so every other prompt on the same MODEL,
+negative ones included, is unaffected, and batching is left to the host. One wrapper sees the prompts and notes what
+each uuid has; another, around each call of the network, adds the corrections to the host's own attention. They come
+after any `optimized_attention_override` and any replaced attention of other packs, in whatever order those were added.
 
 The keys of transformer_options that are read here are the host's: uuids, cond_or_uncond, block, block_index and
-activations_shape. tests/host/test_regions.py fails where one of them goes.
+activations_shape. tests/host/test_regions.py fails if one of them disappears.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from ..run import keep, run_of
 from .attention import PAINT_STRENGTH, paint, pull, time_share, word_maps
 from .regions import EQUATION, WINDOW, Placed, Pull, Spot, Target, target
 
-REGIONS = "sketch_regions"  # a Placed on a CONDITIONING; the same word names the wrappers
+REGIONS = "sketch_regions"  # a Placed on a CONDITIONING; also the key of the wrappers
 TOKENS = "sketch_tokens"  # the tokens of its prompt, as regions.tokens_of gives them
-RECORD = "sketch_record"  # a Record that wants to see its maps
+RECORD = "sketch_record"  # a Record that collects its maps
 ROWS = "sketch_region_rows"  # in transformer_options: (positive or negative, uuid) -> _Row
 OVERRIDE = "optimized_attention_override"
 
 
 class Record:
-    """Collects the maps of phrases over heads, layers and calls, for one picture. phrases: their token places."""
+    """Collects the maps of phrases over heads, layers and calls, for one picture. phrases: their token positions."""
 
     def __init__(self, phrases: Sequence[tuple[int, ...]]) -> None:
         self.phrases = phrases
         self.positions = tuple(sorted({place for phrase in phrases for place in phrase}))
-        self.asked = False  # whether the network has been called with a prompt that carries this
+        self.seen = False  # whether the network has been called with a prompt that carries this
         self._sums: dict[tuple[int, int], Tensor] = {}
         self._counts: dict[tuple[int, int], int] = {}
 
@@ -50,14 +50,18 @@ class Record:
         self._counts[grid] = self._counts.get(grid, 0) + 1
 
     def mean(self) -> Tensor:
-        """[phrases, h, w] on the finest grid seen: the mean over all layers, the coarser ones enlarged smoothly."""
-        if not self.asked:
+        """[phrases, h, w] on the finest grid seen: the mean over all layers, coarser ones enlarged bilinearly.
+
+        ValueError: there were no maps.
+        """
+        if not self.seen:
             raise ValueError(
-                "The network was never called with the conditioning's own words: its timestep range holds none of the "
-                "noise levels, or another pack has exchanged them. Take it from before that, or look at more levels."
+                "The model never used this conditioning's text: its timestep range contains none of the sampled "
+                "levels, or another node replaced the text. Connect the conditioning from before that node, or raise "
+                "levels."
             )
         if not self._sums:
-            raise ValueError("No cross-attention was seen: another patch on this MODEL has taken its place.")
+            raise ValueError("No cross-attention was seen: another patch on this MODEL replaces it.")
         finest = max(self._sums)
         layers = [
             torch.nn.functional.interpolate(heat[None], finest, mode="bilinear")[0] for heat in self._sums.values()
@@ -66,17 +70,17 @@ class Record:
 
 
 class _Row(NamedTuple):
-    """What one prompt asks of one step. force: kappa of the equation, or the gain of paint with words."""
+    """What one prompt needs in one step. force: kappa of the equation, or the gain of paint with words."""
 
     placed: Placed | None
     record: Record | None
     force: float
     spot: Spot
-    length: int  # tokens of the prompt, before the host repeats it beside a longer one
+    length: int  # tokens of the prompt, before the host repeats it to match a longer one
 
 
 def patch(model: Any) -> Any:
-    """A clone of a MODEL that heeds the regions and records of any CONDITIONING. ValueError: a family it cannot be."""
+    """A clone of a MODEL that applies regions and records of any CONDITIONING. ValueError: an unsupported family."""
     host.check_cross_attention(model)
     host.check_image_model(model)
     patched = model.clone()
@@ -86,7 +90,7 @@ def patch(model: Any) -> Any:
 
 
 def _note_prompts(execute, model: Any, conds: list, x: Tensor, timestep: Tensor, options: dict) -> Any:
-    """Round calc_cond_batch: which of these prompts have something to ask of this step."""
+    """Around calc_cond_batch: notes which of these prompts need something in this step."""
     asking = [
         (number, prompt)
         for number, prompts in enumerate(conds)
@@ -109,7 +113,7 @@ def _note_prompts(execute, model: Any, conds: list, x: Tensor, timestep: Tensor,
 
 
 def _own_words(prompt: dict[str, Any]) -> bool:
-    """False for what the host makes of an area that only the other side has: a copy with the other prompt's words."""
+    """False for the copy with the other prompt's words that the host makes for an area that only one side has."""
     used, own = prompt["model_conds"]["c_crossattn"].cond, prompt["cross_attn"]
     return used is own or (used.shape == own.shape and torch.equal(used, own.to(used)))
 
@@ -129,12 +133,12 @@ def _force(wanted: Pull, sampling: Any, sigma: float) -> float | None:
     if wanted.method == EQUATION:
         return wanted.kappa(time_share(family.sigmas, sigma))
     signal, noise = signal_and_noise(family, sigma)
-    ratio = noise / max(signal * family.sigma_data, 1e-3)  # a flow's first level has no signal at all
+    ratio = noise / max(signal * family.sigma_data, 1e-3)  # a flow's first level has no signal
     return PAINT_STRENGTH * wanted.strength * math.log1p(ratio)
 
 
 def _correct_network(execute, x, timesteps=None, context=None, y=None, control=None, transformer_options=None, **rest):
-    """Round UNetModel.forward: the rows of this call that have something to ask, and their corrections."""
+    """Around UNetModel.forward: corrects the rows of this call that need it."""
     options = transformer_options or {}
     noted = options.get(ROWS, {})
     chunks = [
@@ -143,16 +147,16 @@ def _correct_network(execute, x, timesteps=None, context=None, y=None, control=N
     ]
     for row in chunks:
         if row is not None and row.record is not None:
-            row.record.asked = True
+            row.record.seen = True
     if any(chunks) and context is not None:
         options = _Call(chunks, x.shape[0] // len(chunks), context.shape[1], options).options
     return execute(x, timesteps, context, y, control, options, **rest)
 
 
 class _Call:
-    """One call of the network. chunks: one prompt each, `batch` rows long; tokens: how many all rows have.
+    """One call of the network. chunks: one prompt each, `batch` rows long; tokens: the text tokens of every row.
 
-    An attention is a cross-attention where the block has announced it: key counts do not tell, at 448x704 a
+    An attention counts as cross-attention if the block has announced it. The number of keys does not tell: at 448x704 a
     self-attention of SD1.5 has 77 keys too.
     """
 
@@ -160,7 +164,7 @@ class _Call:
         self.chunks, self.batch, self.tokens = chunks, batch, tokens
         self.before = options.get(OVERRIDE)
         run = run_of({"transformer_options": options})
-        self.opened: dict[Any, Any] = run.opened if run is not None else {}
+        self.prepared: dict[Any, Any] = run.prepared if run is not None else {}
         self.announced: Any = None
         patches, replaced = options.get("patches", {}), options.get("patches_replace", {})
         self.options = {
@@ -174,12 +178,12 @@ class _Call:
         }
 
     def announce(self, n: Tensor, context: Tensor, value: Tensor, options: dict[str, Any]) -> tuple:
-        """An attn2_patch that changes nothing: what comes next in this block is its cross-attention."""
+        """An attn2_patch that changes nothing but notes that the block's next attention is its cross-attention."""
         self.announced = _block(options)
         return n, context, value
 
     def attend(self, func: Callable, q: Tensor, k: Tensor, v: Tensor, heads: int, *args: Any, **kwargs: Any) -> Tensor:
-        """The override: what was there before, or the host's own attention, and the corrections."""
+        """The override: the previous override or the host's own attention, plus the corrections."""
         out = self._before(func, q, k, v, heads, *args, **kwargs)
         options = kwargs["transformer_options"]
         if self.announced is None or self.announced != _block(options):
@@ -191,7 +195,7 @@ class _Call:
         return func(*args, **kwargs) if self.before is None else self.before(func, *args, **kwargs)
 
     def beside(self, there: Callable) -> Callable:
-        """Another pack's attention in place of the host's (IPAdapter): that first, then the corrections, once."""
+        """Another pack's replacement of the host's attention (IPAdapter), plus the corrections, once."""
 
         def attention(q: Tensor, k: Tensor, v: Tensor, options: dict[str, Any]) -> Tensor:
             self.announced = None
@@ -204,8 +208,8 @@ class _Call:
         grid = tuple(options["activations_shape"][-2:])
         if q.shape[:2] != (len(self.chunks) * self.batch, math.prod(grid)) or k.shape[1] < self.tokens:
             raise ValueError(
-                "Another patch on this MODEL changes which rows, pixels or words meet in its cross-attention, as "
-                "attention couple does, so regions cannot be placed in it. Use one of the two."
+                "Another patch on this MODEL, such as attention couple, changes the rows, pixels or words of its "
+                "cross-attention, so regions cannot be placed in it. Use one of the two."
             )
         whole = out
         for number, row in enumerate(self.chunks):
@@ -225,15 +229,15 @@ class _Call:
         return whole
 
     def _target(self, row: _Row, grid: tuple[int, int], device: torch.device) -> Target:
-        """The row's Target on this grid, made once a run."""
+        """The row's Target on this grid, made once per run."""
         key = (REGIONS, row.placed, row.record, row.spot, grid, self.batch, self.tokens, device)
-        if key not in self.opened:
+        if key not in self.prepared:
             also = row.record.positions if row.record is not None else ()
             repeats = self.tokens // row.length
-            self.opened[key] = target(
+            self.prepared[key] = target(
                 row.placed, row.spot, grid, self.batch, also=also, repeats=repeats, length=row.length, device=device
             )
-        return self.opened[key]
+        return self.prepared[key]
 
 
 def _block(options: dict[str, Any]) -> tuple:

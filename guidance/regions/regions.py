@@ -1,10 +1,10 @@
-"""Painted regions with words (SKETCH_REGIONS), and where those words stand in a prompt.
+"""Painted regions with words (SKETCH_REGIONS), and the positions of those words in a prompt.
 
 A region is a mask, a phrase and a weight. GradOP (Singh et al., CVPR 2023) ties words of the prompt to painted regions
 through the cross-attention maps of the words' tokens; guidance/regions/attention.py has the equation.
 
-Overlaps: different words may share pixels, each is pulled to its own mask. A word that several regions name is pulled
-to all of them together: the largest of the masks at each pixel, the mean of the weights. Empty regions count nowhere.
+Overlaps: different words may share pixels; each is pulled to its own mask. A word that several regions name is pulled
+to all of them together: the largest of the masks at each pixel, the mean of the weights. Empty regions do not count.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ Regions = tuple[Region, ...]
 
 @dataclass(frozen=True)
 class Pull:
-    """How regions act. strength: 0 to 1. start, end: shares of the model's schedule, for the schedule WINDOW."""
+    """How regions act. strength: 0 to 1. start, end: fractions of the model's schedule, for the schedule WINDOW."""
 
     method: str = EQUATION
     strength: float = 1.0
@@ -54,7 +54,7 @@ class Pull:
 
 
 class Named(NamedTuple):
-    """A region and the places of its words in the prompt, counted over the joined chunks from 0."""
+    """A region and the positions of its words in the prompt, counted from 0 over all chunks."""
 
     region: Region
     positions: tuple[int, ...]
@@ -69,7 +69,7 @@ class Placed:
 
     @property
     def positions(self) -> tuple[int, ...]:
-        """Every place that some region names, ascending."""
+        """Every position that some region names, ascending."""
         return tuple(sorted({place for one in self.regions for place in one.positions}))
 
 
@@ -82,19 +82,19 @@ class Spot(NamedTuple):
 
 
 def painted(mask: Tensor, phrase: str, weight: float = 1.0, regions: Regions = ()) -> Regions:
-    """`regions` and one more. ValueError: no words, or no mask [B, H, W]."""
+    """`regions` and one more. ValueError: no words, or not a mask [B, H, W]."""
     if not phrase.strip():
         raise ValueError("A region needs the words that it stands for. Write a phrase, such as: snowy mountain.")
     mask = mask[None] if mask.ndim == 2 else mask
     if mask.ndim != 3:
-        raise ValueError(f"A region's MASK has the shape [batch, height, width], and {list(mask.shape)} came.")
+        raise ValueError(f"A region's MASK has the shape [batch, height, width], got {list(mask.shape)}.")
     return (*regions, Region(mask.float().clamp(0, 1), phrase.strip(), float(weight)))
 
 
 def tokens_of(tokenized: dict[str, list[list[tuple]]]) -> tuple[Any, ...]:
-    """The tokens of a prompt as clip.tokenize gives it, all chunks joined. Several text encoders share their places.
+    """The tokens of a prompt from clip.tokenize, all chunks joined. Several text encoders share their positions.
 
-    A learnt vector (textual inversion) is told by its first numbers.
+    A learned vector (textual inversion) is identified by its first numbers.
     """
     chunks = next(iter(tokenized.values()))
     return tuple(
@@ -105,9 +105,9 @@ def tokens_of(tokenized: dict[str, list[list[tuple]]]) -> tuple[Any, ...]:
 
 
 def find(prompt: Sequence[Any], phrase: Sequence[Any], special: Iterable[Any]) -> tuple[int, ...]:
-    """The places in `prompt` of every occurrence of `phrase`; both as tokens_of gives them.
+    """The positions in `prompt` of every occurrence of `phrase`; both as returned by tokens_of.
 
-    Tokens in `special` (start, end, padding) count on neither side, so a phrase may go on in the next chunk.
+    Tokens in `special` (start, end, padding) are ignored on both sides, so a phrase may continue in the next chunk.
     """
     special = set(special)
     text = [(place, token) for place, token in enumerate(prompt) if token not in special]
@@ -121,7 +121,7 @@ def find(prompt: Sequence[Any], phrase: Sequence[Any], special: Iterable[Any]) -
 
 
 class Reader(NamedTuple):
-    """How a CLIP reads. tokenize: clip.tokenize. unknown: tokens that stand for any word that it does not know."""
+    """How a CLIP reads text. tokenize: clip.tokenize. unknown: tokens that stand for any word it does not know."""
 
     tokenize: Callable[[str], dict]
     unknown: frozenset[Any] = frozenset()
@@ -131,20 +131,20 @@ class Reader(NamedTuple):
         return frozenset(tokens_of(self.tokenize("")))
 
     def words(self, phrase: str) -> tuple[Any, ...]:
-        """The tokens of a phrase, special ones included. ValueError: it has no others, or words that are not known.
+        """The tokens of a phrase, special ones included. ValueError: it has no others, or unknown words.
 
-        All unknown words are one token, so a phrase with one would be found at other words.
+        All unknown words are the same token, so a phrase with one would match other words.
         """
         tokens, special = tokens_of(self.tokenize(phrase)), self.special()
         if special.issuperset(tokens):
-            raise ValueError(f"The CLIP knows no word of {phrase!r}. Name it in other words.")
+            raise ValueError(f"The CLIP knows no word of {phrase!r}. Use other words.")
         if not (self.unknown - special).isdisjoint(tokens):
-            raise ValueError(f"The CLIP does not know every word of {phrase!r}. Name it in words that it knows.")
+            raise ValueError(f"The CLIP does not know every word of {phrase!r}. Use words that it knows.")
         return tokens
 
 
 def place(prompt: str, regions: Regions, reader: Reader) -> tuple[str, dict, tuple[Named, ...]]:
-    """The prompt with every region's words in it, its tokens, and where the words stand.
+    """The prompt with every region's words in it, its tokens, and the positions of the words.
 
     A phrase that the prompt lacks is appended after a comma. ValueError: a phrase that the CLIP does not know.
     """
@@ -161,7 +161,7 @@ def place(prompt: str, regions: Regions, reader: Reader) -> tuple[str, dict, tup
 
 
 def on_grid(mask: Tensor, spot: Spot, grid: tuple[int, int]) -> Tensor:
-    """A mask [B, H, W] as shares of the cells of a layer's grid: [B, cells]. Never squashed: the middle is cut out."""
+    """A mask [B, H, W] as coverage of the cells of a layer's grid [B, cells]. Cropped to the middle, never squashed."""
     height, width = mask.shape[1:]
     cut_height = min(height, max(1, round(width * spot.size[0] / spot.size[1])))
     cut_width = min(width, max(1, round(height * spot.size[1] / spot.size[0])))
@@ -174,7 +174,7 @@ def on_grid(mask: Tensor, spot: Spot, grid: tuple[int, int]) -> Tensor:
 
 
 class Target(NamedTuple):
-    """What the maps of some tokens are pulled to on one grid of N cells, for b pictures."""
+    """Where the maps of some tokens are moved to on one grid of N cells, for b pictures."""
 
     positions: Tensor  # [P], among the text tokens
     masks: Tensor  # [b, N, P], 0 to 1; a column of zeros leaves its map alone
@@ -192,9 +192,9 @@ def target(
     length: int = 0,
     device: torch.device | str = "cpu",
 ) -> Target:
-    """The Target of a prompt's regions. also: further places whose maps are wanted, not pulled.
+    """The Target of a prompt's regions. also: more positions whose maps are wanted but not moved.
 
-    repeats, length: the host repeats a short prompt to the length of a longer one beside it, every `length` tokens.
+    repeats, length: the host repeats a short prompt of `length` tokens to match a longer one in the same batch.
     """
     named = placed.regions if placed is not None else ()
     cells = [

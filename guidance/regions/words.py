@@ -1,4 +1,4 @@
-"""Words of regions in a CLIP's hands: prompts encoded with their regions, and phrases found in a CONDITIONING."""
+"""Regions and a CLIP: prompts encoded together with their regions, and phrases found in a CONDITIONING."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from .patch import REGIONS, TOKENS
 from .regions import Placed, Pull, Reader, Regions, find, place, tokens_of
 
 SAME, OTHER = 0.9, 1 / 3
-"""The share of two vectors' numbers that agree: above SAME they are one, below OTHER clearly two. The smaller of SDXL's
-encoders makes 3/8 of the numbers."""
+"""Fraction of components on which two text embeddings agree: above SAME the same text, below OTHER a different one.
+SDXL's smaller encoder supplies 3/8 of the components."""
 
 
 def reader_of(clip: Any) -> Reader:
-    """How a CLIP reads. ValueError: there is none."""
+    """How a CLIP reads text. ValueError: there is no CLIP."""
     if clip is None:
-        raise ValueError("No CLIP came: the checkpoint has no text encoder. Load one with Load CLIP.")
+        raise ValueError("Got no CLIP: the checkpoint has no text encoder. Load one with Load CLIP.")
     return Reader(clip.tokenize, host.unknown_tokens(clip))
 
 
 def encode(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, str]:
-    """CONDITIONING of the prompt that carries its regions, and what to say about them."""
+    """The prompt's CONDITIONING, which carries its regions, and a text about them for the node."""
     text, tokens, named = place(prompt, given, reader_of(clip))
     lines = [
         f"{one.region.phrase}: token {', '.join(map(str, one.positions))}"
@@ -39,10 +39,10 @@ def encode(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, st
 
 
 def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str]) -> list[tuple[int, ...]]:
-    """Where each phrase stands in the CONDITIONING: by the prompt's text, or by the tokens that it carries.
+    """The positions of each phrase in the CONDITIONING, from the prompt's text, or from the tokens that it carries.
 
-    ValueError: a prompt of another length than the conditioning's, or that is clearly another text (see `is_other`),
-    several prompts in one, or a phrase that it does not have or that the CLIP does not know.
+    ValueError: a prompt that has another length than the conditioning's or is clearly another text (see `is_other`),
+    several prompts in one, or a phrase that is not in it or that the CLIP does not know.
     """
     reader = reader_of(clip)
     given = reader.tokenize(prompt) if prompt.strip() else None
@@ -54,30 +54,31 @@ def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str])
     tokens = held.pop()
     if [len(tokens)] != counts:
         raise ValueError(
-            f"The conditioning has {counts[0]} tokens and its prompt {len(tokens)}. Write the conditioning's own text "
-            "into prompt, or connect the conditioning of Cross-Attention Region Map, which notes it."
+            f"The conditioning has {counts[0]} tokens, but its prompt has {len(tokens)}. Write the conditioning's own "
+            "text into prompt, or connect the conditioning of Cross-Attention Region Map, which stores it."
         )
     if given is not None and is_other(clip, given, [context for context, _ in conditioning]):
         raise ValueError(
-            "The conditioning, or a part of it, was not made of the text in prompt. Write its own text there, or leave "
-            "prompt empty where it comes from Cross-Attention Region Map."
+            "The conditioning, or a part of it, was not made from the text in prompt. Write its own text there, or "
+            "leave prompt empty if it comes from Cross-Attention Region Map."
         )
     special = reader.special()
     places = [find(tokens, reader.words(phrase), special) for phrase in phrases]
     absent = [phrase for phrase, found in zip(phrases, places, strict=True) if not found]
     if absent:
-        raise ValueError(f"The prompt does not have: {', '.join(absent)}. Choose words that stand in it.")
+        raise ValueError(f"The prompt does not contain: {', '.join(absent)}. Choose words that are in it.")
     return places
 
 
 def is_other(clip: Any, tokens: dict[str, list[list[tuple]]], contexts: list[Tensor]) -> bool:
-    """Whether one of a CONDITIONING's contexts [B, n, width] is clearly of another text than these n tokens, as
-    clip.tokenize gives them.
+    """Whether one of a CONDITIONING's contexts [B, n, width] clearly belongs to another text than these n tokens, as
+    returned by clip.tokenize.
 
-    The last vector of a chunk has seen all of its words and has no weight, so it tells the text; but a LoRA or clip
-    skip changes it too. In a CLIP the first vector sees no word: where it agrees, the encoder is the same. So what
-    another encoder has made passes, and so does what only one of SDXL's two encoders has read otherwise. An encoder
-    whose first vector sees the words (the starter's) has no such settings: there the last one decides alone.
+    The last vector of a chunk depends on all of its words and has no weight, so it identifies the text; but a LoRA or
+    clip skip changes it too. In a CLIP the first vector depends on no word: if it agrees, the encoder is the same. An
+    embedding from another encoder is therefore accepted, and so is one that differs in only one of SDXL's two encoders.
+    An encoder whose first vector depends on the words (the starter's) has no such settings, so there only the last one
+    counts.
     """
     own, empty = (clip.encode_from_tokens(one)[:1].float().cpu() for one in (tokens, clip.tokenize("")))
     length = own.shape[1] // len(next(iter(tokens.values())))
@@ -92,6 +93,6 @@ def is_other(clip: Any, tokens: dict[str, list[list[tuple]]], contexts: list[Ten
 
 
 def agree(given: Tensor, own: Tensor) -> float:
-    """The share of numbers that agree but for rounding, in the worst of the vectors: [1, vectors, width] each."""
+    """The fraction of components that agree up to rounding, in the worst of the vectors: [1, vectors, width] each."""
     near = (given - own).abs() <= 0.01 * own.abs().median()
     return float(near.float().mean(-1).min())

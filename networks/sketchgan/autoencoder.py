@@ -1,7 +1,7 @@
 """The autoencoder of the sketch GAN: a style encoder, a content encoder and a decoder (arXiv 2012.09290, stage 2).
 
-Published at 512 pixels. 128 and 256 are our extension: all maps have the same share of the side, and only the learned
-base map follows the size. Names of layers keep the published sides (sf_32 gives 32x32 at 512 pixels, 8x8 at 128).
+Published at 512 pixels. 128 and 256 are our extension: all maps scale with the side, and only the learned base map
+changes its size. Names of layers keep the published sides (sf_32 gives 32x32 at 512 pixels, 8x8 at 128).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn.functional import leaky_relu
 
 from .layers import (
-    Chain,
+    ConditionedSequential,
     DualMaskInjection,
     Layers,
     NormedGate,
@@ -37,7 +37,7 @@ def style_widths(width: int) -> tuple[int, int, int]:
 class Encoder(nn.Module):
     """Three maps of a picture [B,C,S,S] in [-1,1]: [2n,S/16], [4n,S/32], [8n,S/64].
 
-    The first two are read behind the activation of the layer that follows, as the published code does in place.
+    The first two are taken after the next layer's activation, because the published code applies it in place.
     """
 
     def __init__(self, prefix: str, channels: int, width: int, layers: Layers) -> None:
@@ -56,7 +56,7 @@ class Encoder(nn.Module):
             8: (nn.Identity(), halve(4 * n, 8 * n), encoding_residual(8 * n, layers)),
         }
         for side, stage in stages.items():
-            self.add_module(f"{prefix}_{side}", Chain(*stage))
+            self.add_module(f"{prefix}_{side}", ConditionedSequential(*stage))
 
     def maps(self, x: Tensor) -> Maps:
         for side in (256, 128, 64, 32):
@@ -84,7 +84,7 @@ class ContentEncoder(Encoder):
 class StyleEncoder(Encoder):
     """net(picture [B,3,S,S] in [-1,1]) -> style vectors [B,2n], [B,4n], [B,8n].
 
-    classes: how many pictures the classifier of training tells apart; None leaves it out.
+    classes: how many pictures the training classifier tells apart; None: no classifier.
     """
 
     def __init__(
@@ -117,8 +117,7 @@ class StyleEncoder(Encoder):
         return self.final_cls(style)
 
     def forget_classes(self, generator: torch.Generator) -> None:
-        """A new classifier in place of the old one, as for each next set of pictures: weights U(+-1/sqrt(8n)), biases
-        a tenth of that."""
+        """Resets the classifier, for the next set of pictures: weights U(+-1/sqrt(8n)), biases a tenth of that."""
         assert self.final_cls is not None, "made without classes"
         linear: Any = self.final_cls[1]
         most = linear.in_features**-0.5
@@ -131,8 +130,8 @@ class StyleEncoder(Encoder):
 class Decoder(nn.Module):
     """net(content maps, style vectors) -> picture [B,3,size,size] in [-1,1].
 
-    least: channels that the three largest maps have at least; published are n/2, n/4 and n/8. Each of these maps is
-    normed on its own, so what is left of a picture's colours is how channels are mixed: two cannot carry them.
+    least: minimum number of channels of the three largest maps; published are n/2, n/4 and n/8. Each channel of these
+    maps is normalised on its own, so colours survive only in how channels are mixed, and two channels are too few.
     """
 
     def __init__(
@@ -151,21 +150,22 @@ class Decoder(nn.Module):
         layers, n = Layers(ops, spectral, dtype=dtype, device=device), width
         self.base_feat = nn.Parameter(torch.randn(1, 8 * n, size // 64, size // 64, dtype=dtype, device=device))
         self.dmi_8, self.dmi_16 = DualMaskInjection(8 * n, layers), DualMaskInjection(4 * n, layers)
-        self.feat_8_1 = Chain(
+        self.feat_8_1 = ConditionedSequential(
             generating_residual(16 * n, layers),
             nn.LeakyReLU(0.1),
             layers.conv(16 * n, 8 * n, 3),
             nn.InstanceNorm2d(8 * n),
         )
-        self.feat_8_2 = Chain(nn.LeakyReLU(0.1), generating_residual(8 * n, layers))
+        self.feat_8_2 = ConditionedSequential(nn.LeakyReLU(0.1), generating_residual(8 * n, layers))
 
-        def doubled(channels: int, out: int) -> Chain:
+        def doubled(channels: int, out: int) -> ConditionedSequential:
             conv = layers.conv(channels, out, 3)
-            return Chain(nn.LeakyReLU(0.1), nn.Upsample(scale_factor=2), conv, generating_residual(out, layers))
+            residual = generating_residual(out, layers)
+            return ConditionedSequential(nn.LeakyReLU(0.1), nn.Upsample(scale_factor=2), conv, residual)
 
         self.feat_16, self.feat_32 = doubled(8 * n, 4 * n), doubled(8 * n, 2 * n)
         half, quarter, eighth = (max(n // share, least) for share in (2, 4, 8))
-        self.feat_64 = Chain(nn.LeakyReLU(0.1), up(4 * n, n, layers, noisy=False))
+        self.feat_64 = ConditionedSequential(nn.LeakyReLU(0.1), up(4 * n, n, layers, noisy=False))
         self.feat_128 = up(n, half, layers, noisy=False)
         self.feat_256 = up(half, quarter, layers, noisy=False)
         self.feat_512 = up(quarter, eighth, layers, noisy=False)
@@ -197,9 +197,9 @@ class Decoder(nn.Module):
 
 
 class StyleGuess(nn.Module):
-    """What can be guessed of the style from content maps: net(maps) -> mean and log variance, both [B,14n].
+    """Predicts the style from content maps: net(maps) -> mean and log variance, both [B,14n].
 
-    The variational half of the mutual-information term, which is our formulation: the release has none.
+    The variational half of the mutual-information term. The formulation is ours: the release has none.
     """
 
     def __init__(self, *, width: int = 64, hidden: int = 256, dtype: Any = None, device: Any = None) -> None:

@@ -1,8 +1,8 @@
 """Layers of the self-supervised sketch GAN (Liu et al., AAAI 2021, arXiv 2012.09290), under the published key names.
 
 Many of them are spectrally normalised: the weight is divided by its largest singular value. Training needs the
-published form (weight_orig, and the vectors weight_u and weight_v, moved a step at each call in training mode). For
-pictures alone the division is done once, by `fold`, and ordinary layers are left, which a host can move and cast.
+published form (weight_orig, and the vectors weight_u and weight_v, updated at each call in training mode). For
+inference the division is done once, by `fold`, which leaves ordinary layers that a host can move and cast.
 """
 
 from __future__ import annotations
@@ -14,36 +14,36 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, interpolate, normalize
 
-# Transposed convolutions: their matrix has the outputs as rows, which stand second.
+# Transposed convolutions: the outputs, which are the rows of the matrix, are the second axis of their weight.
 TRANSPOSED = ("from_noise_32.1", "from_style.1", "from_style_32.0")
 
 
-class How(NamedTuple):
-    """What one call says to layers far inside.
+class CallOptions(NamedTuple):
+    """Per-call options for nested layers.
 
     batch: batch norms use the batch's own statistics and keep nothing, whatever their mode. noise: what the noise
-    layers add, in the order in which they are met.
+    layers add, in the order in which they run.
     """
 
     batch: bool = False
     noise: Iterator[Tensor] = iter(())
 
 
-PLAIN = How()
+PLAIN = CallOptions()
 
 
-class Told(nn.Module):
-    """A layer that wants to know `How`: layer(x, how)."""
+class Conditioned(nn.Module):
+    """A layer whose forward takes CallOptions: layer(x, options)."""
 
 
-class Chain(nn.Sequential, Told):
-    """Layers in a row; each `Told` one is told how, and batch norms are run as it says."""
+class ConditionedSequential(nn.Sequential, Conditioned):
+    """nn.Sequential that passes the options on to `Conditioned` layers and applies them to batch norms."""
 
-    def forward(self, x: Tensor, how: How = PLAIN) -> Tensor:
+    def forward(self, x: Tensor, options: CallOptions = PLAIN) -> Tensor:
         for layer in self:
-            if isinstance(layer, Told):
-                x = layer(x, how)
-            elif how.batch and isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, Conditioned):
+                x = layer(x, options)
+            elif options.batch and isinstance(layer, nn.BatchNorm2d):
                 x = by_batch(layer, x)
             else:
                 x = layer(x)
@@ -53,7 +53,7 @@ class Chain(nn.Sequential, Told):
 def by_batch(norm: nn.BatchNorm2d, x: Tensor) -> Tensor:
     """The batch norm with the statistics of x [B,C,H,W] itself; `norm` is not changed.
 
-    One value a channel has no statistics: then the running ones serve.
+    A single value per channel has no statistics, so there the running ones are used.
     """
     if x.numel() == x.shape[1]:
         return norm(x)
@@ -82,10 +82,10 @@ class Spectral(nn.Module):
     weight_v: Tensor
 
     def normalised(self) -> None:
-        """To be called once the layer is made; the vectors start at random."""
+        """Called once the layer is built; the vectors start at random."""
         weight = self._parameters.pop("weight")
         assert weight is not None
-        self.register_parameter("weight_orig", weight)  # behind the bias, as in published files
+        self.register_parameter("weight_orig", weight)  # after the bias, as in published files
         rows = weight.shape[self.transposed]
         for name, length in (("weight_u", rows), ("weight_v", weight.numel() // rows)):
             vector = weight.detach().new_empty(length)
@@ -99,7 +99,7 @@ class Spectral(nn.Module):
                     matrix = _matrix(self.weight_orig, self.transposed)
                     self.weight_v.copy_(normalize(torch.mv(matrix.T, self.weight_u), dim=0))
                     self.weight_u.copy_(normalize(torch.mv(matrix, self.weight_v), dim=0))
-            # copies: a later call moves the vectors while autograd still holds these
+            # copies, because a later call updates the vectors while autograd still needs these
             return largest(self.weight_orig, self.weight_u.clone(), self.weight_v.clone(), self.transposed)
 
 
@@ -147,7 +147,7 @@ class SpectralBatchNorm(nn.BatchNorm2d, Spectral):
 
 
 def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The same network's weights with every spectral norm divided out: `weight` in place of weight_orig, _u and _v."""
+    """The same network's weights with every spectral norm divided out: `weight` instead of weight_orig, _u and _v."""
     folded = {}
     for key, value in weights.items():
         layer, _, name = key.rpartition(".")
@@ -162,7 +162,7 @@ def fold(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 class Layers:
-    """Makes layers: ordinary ones from `ops`, and where `spectral` holds, normalised ones from torch."""
+    """Makes layers: ordinary ones from `ops`, or, if `spectral` is set, spectrally normalised ones from torch."""
 
     def __init__(self, ops: Any = nn, spectral: bool = False, **kw: Any) -> None:
         self.ops, self.spectral, self.kw = ops, spectral, kw
@@ -178,7 +178,7 @@ class Layers:
         sn: bool = False,
         **more: Any,
     ) -> nn.Module:
-        """Without bias unless asked; kernels of 3 and 5 keep the size, those of 4 halve it with stride 2."""
+        """No bias by default. Kernels of 3 and 5 keep the size, those of 4 with stride 2 halve it."""
         make = SpectralConv2d if sn and self.spectral else self.ops.Conv2d
         more = {"bias": False, **more, **self.kw}
         return make(channels, out, kernel, stride, (kernel - 1) // 2 if padding is None else padding, **more)
@@ -217,20 +217,20 @@ class ToPixel(nn.Module):
         return x[:, :, None, None]
 
 
-class Noise(Told):
-    """x + w n: n [B,1,H,W] is the next of the noise that came with the call."""
+class Noise(Conditioned):
+    """x + w n: n [B,1,H,W] is the next noise in the call's options."""
 
     def __init__(self, channels: int, layers: Layers) -> None:
         super().__init__()
         self.weight = layers.numbers(1, channels, 1, 1)
 
-    def forward(self, x: Tensor, how: How) -> Tensor:
+    def forward(self, x: Tensor, options: CallOptions) -> Tensor:
         weight = self.weight.to(x.device)
-        return x + weight * next(how.noise).to(weight)
+        return x + weight * next(options.noise).to(weight)
 
 
 class SqueezeExcite(nn.Module):
-    """Channels scaled by what the whole map says about them."""
+    """Scales channels by what the whole map says about them."""
 
     def __init__(self, channels: int, layers: Layers) -> None:
         super().__init__()
@@ -246,15 +246,15 @@ class SqueezeExcite(nn.Module):
         return x * self.fc(x.mean((2, 3)))[:, :, None, None]
 
 
-class Residual(Told):
+class Residual(Conditioned):
     """x + main(x)."""
 
     def __init__(self, *main: nn.Module) -> None:
         super().__init__()
-        self.main = Chain(*main)
+        self.main = ConditionedSequential(*main)
 
-    def forward(self, x: Tensor, how: How) -> Tensor:
-        return x + self.main(x, how)
+    def forward(self, x: Tensor, options: CallOptions) -> Tensor:
+        return x + self.main(x, options)
 
 
 def encoding_residual(channels: int, layers: Layers) -> Residual:
@@ -271,7 +271,7 @@ def encoding_residual(channels: int, layers: Layers) -> Residual:
 
 
 def generating_residual(channels: int, layers: Layers) -> Residual:
-    """Four times as wide inside, with a depthwise 5x5 convolution; nothing behind the first norm."""
+    """Four times as wide inside, with a depthwise 5x5 convolution; no activation after the first norm."""
     wide = 4 * channels
     return Residual(
         layers.norm(channels, sn=True),
@@ -288,9 +288,9 @@ def generating_residual(channels: int, layers: Layers) -> Residual:
 
 
 class DualMaskInjection(nn.Module):
-    """a f m + c + b f (1 - m) + d, with the content map m as it is: it is no mask of 0 and 1.
+    """a f m + c + b f (1 - m) + d. The content map m is used as it is, although it is not a mask of 0 and 1.
 
-    A mask of fewer channels is repeated, one of another size brought to f's height by nearest pixels.
+    A mask with fewer channels is repeated; one of another size is resized to f's height by nearest pixels.
     """
 
     def __init__(self, channels: int, layers: Layers) -> None:
@@ -307,27 +307,27 @@ class DualMaskInjection(nn.Module):
         return a * x * mask + c + b * x * (1 - mask) + d
 
 
-def gate(vector: int, out: int, layers: Layers, *, sn: bool = False) -> Chain:
-    """From a style vector [B,vector] to one factor a channel [B,out], in (0,1)."""
-    return Chain(layers.linear(vector, out, sn=sn), nn.ReLU(), layers.linear(out, out), nn.Sigmoid())
+def gate(vector: int, out: int, layers: Layers, *, sn: bool = False) -> ConditionedSequential:
+    """From a style vector [B,vector] to one factor per channel [B,out], in (0,1)."""
+    return ConditionedSequential(layers.linear(vector, out, sn=sn), nn.ReLU(), layers.linear(out, out), nn.Sigmoid())
 
 
-class NormedGate(Chain):
+class NormedGate(ConditionedSequential):
     """A gate that ends in a batch norm, so that its factors have both signs."""
 
     def __init__(self, vector: int, out: int, layers: Layers) -> None:
         super().__init__(layers.linear(vector, out), nn.ReLU(), layers.linear(out, out), layers.norm(out))
 
-    def forward(self, x: Tensor, how: How = PLAIN) -> Tensor:
+    def forward(self, x: Tensor, options: CallOptions = PLAIN) -> Tensor:
         first, relu, second, norm = self
         return norm(second(relu(first(x)))[:, :, None, None])[:, :, 0, 0]
 
 
-def up(channels: int, out: int, layers: Layers, *, noisy: bool) -> Chain:
-    """Twice the size by nearest pixels, a 3x3 convolution, a norm and GLU; the GAN's (noisy) with noise between."""
+def up(channels: int, out: int, layers: Layers, *, noisy: bool) -> ConditionedSequential:
+    """Twice the size by nearest pixels, a 3x3 convolution, a norm and GLU; noisy (the GAN's): noise after the norm."""
     conv = layers.conv(channels, 2 * out, 3, sn=noisy)
     norms = (layers.norm(2 * out), Noise(2 * out, layers)) if noisy else (nn.InstanceNorm2d(2 * out),)
-    return Chain(nn.Upsample(scale_factor=2), conv, *norms, GLU())
+    return ConditionedSequential(nn.Upsample(scale_factor=2), conv, *norms, GLU())
 
 
 def down(channels: int, out: int, layers: Layers) -> tuple[nn.Module, ...]:
@@ -336,7 +336,7 @@ def down(channels: int, out: int, layers: Layers) -> tuple[nn.Module, ...]:
 
 
 def check(what: str, size: int, known: Sequence[int], width: int) -> None:
-    """ValueError for a size or a width that these networks do not have."""
+    """ValueError: a size or a width that these networks do not support."""
     if size not in known:
         listed = ", ".join(map(str, known[:-1])) + f" or {known[-1]}"
         raise ValueError(f"{what} works at {listed} pixels a side, not {size}: choose one of those sizes.")

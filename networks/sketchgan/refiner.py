@@ -2,7 +2,8 @@
 (arXiv 2012.09290, stage 3).
 
 Published at 512 and 1024 pixels (1024 is 512 with one more doubling at the end). 128 and 256 are our extension: the
-maps grown from the style and from noise follow the size, by the kernel that grows them (4 at 512, 2 at 256, 1 at 128).
+maps that grow from the style and from noise scale with the size, through the kernel that grows them (4 at 512, 2 at
+256, 1 at 128).
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from torch import Tensor, nn
 from .autoencoder import style_widths
 from .layers import (
     GLU,
-    Chain,
-    How,
+    CallOptions,
+    ConditionedSequential,
     Layers,
     ToPixel,
     check,
@@ -29,7 +30,6 @@ from .layers import (
 )
 
 SIZES = (128, 256, 512, 1024)
-KINDS = ("art", "shoe", "face")
 
 
 def draft_size(size: int) -> int:
@@ -40,9 +40,9 @@ def draft_size(size: int) -> int:
 class Refiner(nn.Module, ABC):
     """net(draft [B,3,S,S] in [-1,1], styles, noise) -> picture [B,3,size,size] in [-1,1]; S is 512 where size is 1024.
 
-    noise: tensors of the shapes of `noise_shapes`, standard normal. flips [B,2] (faces only): whether the map grown
-    from the style is turned upside down, and left to right. batch: batch norms use the batch's own statistics, as the
-    published scripts do, and nothing is kept; otherwise the running ones.
+    noise: standard normal tensors of the shapes of `noise_shapes`. flips [B,2] (faces only): whether the map grown from
+    the style is flipped vertically and horizontally. batch: batch norms use the batch's own statistics, as in the
+    published scripts, and do not keep them; otherwise the running ones.
     """
 
     kind: str
@@ -56,11 +56,11 @@ class Refiner(nn.Module, ABC):
 
     @abstractmethod
     def noise_shapes(self, batch: int) -> list[tuple[int, ...]]:
-        """What one call draws, in the published order."""
+        """The noise that one call needs, in the published order."""
         ...
 
     def maps(self, batch: int, *shares: int) -> list[tuple[int, ...]]:
-        """Noise maps at these shares of the draft's side, and at the full size and twice that as the size needs."""
+        """Noise maps at these fractions of the draft's side, and at full and double size if the size needs them."""
         larger = [self.draft] + [self.size] * (self.size > self.draft)
         return [(batch, 1, side, side) for side in (*(self.draft // share for share in shares), *larger)]
 
@@ -86,12 +86,12 @@ class Refiner(nn.Module, ABC):
     def refine(
         self, draft: Tensor, styles: Sequence[Tensor], noise: list[Tensor], flips: Tensor | None, batch: bool
     ) -> Tensor:
-        """`forward` once everything fits; noise is on the draft's device."""
+        """`forward` after the checks; noise is on the draft's device."""
         ...
 
 
 class ArtRefiner(Refiner):
-    """The generator for art, and for shoes: there the style vectors are not used at all, only the draft is."""
+    """The generator for art, and for shoes, which uses only the draft and no style vectors."""
 
     def __init__(
         self,
@@ -107,23 +107,29 @@ class ArtRefiner(Refiner):
         super().__init__(kind, width, size)
         layers, n = Layers(ops, spectral, dtype=dtype, device=device), width
         side = self.draft // 128
-        if kind == "shoe":  # published files hold them; nothing reads them
+        if kind == "shoe":  # in published files, but unused
             for i, length in enumerate(style_widths(n)):
                 self.register_parameter(f"bs_{i}", nn.Parameter(torch.randn(1, length, dtype=dtype, device=device)))
 
         def grown(channels: int, out: int) -> tuple[nn.Module, ...]:
             return ToPixel(), layers.grow(channels, out, side), layers.norm(out), GLU()
 
-        def doubled(channels: int, out: int) -> Chain:
+        def doubled(channels: int, out: int) -> ConditionedSequential:
             return up(channels, out, layers, noisy=True)
 
         pairs = ((4 * n, 2 * n), (2 * n, 2 * n), (2 * n, n))
-        self.from_noise_32 = Chain(*grown(8 * n, 8 * n), *(doubled(*pair) for pair in pairs))
-        self.from_style = Chain(*grown(14 * n, 16 * n), doubled(8 * n, 4 * n))
-        self.encode_256 = Chain(layers.conv(3, n, 4, stride=2, sn=True), nn.LeakyReLU(0.2))
-        self.encode_128, self.encode_64 = Chain(*down(n, 2 * n, layers)), Chain(*down(2 * n, 4 * n, layers))
-        self.encode_32, self.encode_16 = Chain(*down(4 * n, 8 * n, layers)), Chain(*down(8 * n, 8 * n, layers))
-        self.residual_16 = Chain(
+        self.from_noise_32 = ConditionedSequential(*grown(8 * n, 8 * n), *(doubled(*pair) for pair in pairs))
+        self.from_style = ConditionedSequential(*grown(14 * n, 16 * n), doubled(8 * n, 4 * n))
+        self.encode_256 = ConditionedSequential(layers.conv(3, n, 4, stride=2, sn=True), nn.LeakyReLU(0.2))
+        self.encode_128, self.encode_64 = (
+            ConditionedSequential(*down(n, 2 * n, layers)),
+            ConditionedSequential(*down(2 * n, 4 * n, layers)),
+        )
+        self.encode_32, self.encode_16 = (
+            ConditionedSequential(*down(4 * n, 8 * n, layers)),
+            ConditionedSequential(*down(8 * n, 8 * n, layers)),
+        )
+        self.residual_16 = ConditionedSequential(
             generating_residual(12 * n, layers), nn.SiLU(), generating_residual(12 * n, layers), nn.SiLU()
         )
         self.decode_32, self.decode_64 = doubled(12 * n, 8 * n), doubled(9 * n, 4 * n)
@@ -145,35 +151,35 @@ class ArtRefiner(Refiner):
     def refine(
         self, draft: Tensor, styles: Sequence[Tensor], noise: list[Tensor], flips: Tensor | None, batch: bool
     ) -> Tensor:
-        how = How(batch, iter(noise))
+        options = CallOptions(batch, iter(noise))
         style_32, style_16, style_8 = styles
         side = self.draft // 32
         if self.kind == "shoe":
             style_map = draft.new_zeros(len(draft), 4 * self.width, side, side)
         else:
-            style_map = self.from_style(torch.cat([style_32, style_16, style_8], 1), how).repeat(1, 1, 2, 2)
-        noise_map = self.from_noise_32(next(how.noise).to(style_8), how)
+            style_map = self.from_style(torch.cat([style_32, style_16, style_8], 1), options).repeat(1, 1, 2, 2)
+        noise_map = self.from_noise_32(next(options.noise).to(style_8), options)
 
-        def gated(x: Tensor, factor: Chain, style: Tensor) -> Tensor:
+        def gated(x: Tensor, factor: ConditionedSequential, style: Tensor) -> Tensor:
             return x if self.kind == "shoe" else x * factor(style)[:, :, None, None]
 
-        e256 = self.encode_256(draft, how)
-        e128 = self.encode_128(e256, how)
-        e64 = self.encode_64(e128, how)
-        e16 = self.encode_16(self.encode_32(e64, how), how)
-        x = self.residual_16(torch.cat([e16, style_map], 1), how)
-        x = self.decode_32(x, how)
-        x = gated(self.decode_64(torch.cat([x, noise_map], 1), how), self.style_64, style_8)
-        x = gated(self.decode_128(x + e64, how), self.style_128, style_8)
-        x = gated(self.decode_256(x + e128, how), self.style_256, style_16)
-        x = gated(self.decode_512(x + e256, how), self.style_512, style_32)
+        e256 = self.encode_256(draft, options)
+        e128 = self.encode_128(e256, options)
+        e64 = self.encode_64(e128, options)
+        e16 = self.encode_16(self.encode_32(e64, options), options)
+        x = self.residual_16(torch.cat([e16, style_map], 1), options)
+        x = self.decode_32(x, options)
+        x = gated(self.decode_64(torch.cat([x, noise_map], 1), options), self.style_64, style_8)
+        x = gated(self.decode_128(x + e64, options), self.style_128, style_8)
+        x = gated(self.decode_256(x + e128, options), self.style_256, style_16)
+        x = gated(self.decode_512(x + e256, options), self.style_512, style_32)
         if self.size > self.draft:
-            x = self.decode_1024(x, how)
+            x = self.decode_1024(x, options)
         return self.to_rgb(x)
 
 
 class FaceRefiner(Refiner):
-    """The generator for faces. Its own widths are fixed; `width` is only that of the style vectors."""
+    """The generator for faces. Its own widths are fixed; `width` only concerns the style vectors."""
 
     def __init__(
         self,
@@ -189,15 +195,15 @@ class FaceRefiner(Refiner):
         super().__init__(kind, width, size)
         layers = Layers(ops, spectral, dtype=dtype, device=device)
         for i, channels in enumerate((3, 16, 32, 64)):
-            self.add_module(f"encode_{i + 1}", Chain(*down(channels, 16 * 2**i, layers)))
+            self.add_module(f"encode_{i + 1}", ConditionedSequential(*down(channels, 16 * 2**i, layers)))
 
-        def doubled(channels: int, out: int) -> Chain:
+        def doubled(channels: int, out: int) -> ConditionedSequential:
             return up(channels, out, layers, noisy=True)
 
         self.style = nn.Sequential(layers.linear(14 * width, 512), nn.LeakyReLU(0.1))
         side = self.draft // 128
         pairs = ((128, 128), (128, 128), (128, 64))
-        self.from_style_32 = Chain(
+        self.from_style_32 = ConditionedSequential(
             layers.grow(512, 256, side), layers.norm(256), GLU(), *(doubled(*pair) for pair in pairs)
         )
         widths = [(192, 256), (320, 128), (160, 64), (80, 32)] + [(32, 16)] * (size > self.draft)
@@ -214,26 +220,26 @@ class FaceRefiner(Refiner):
     def refine(
         self, draft: Tensor, styles: Sequence[Tensor], noise: list[Tensor], flips: Tensor | None, batch: bool
     ) -> Tensor:
-        how = How(batch, iter(noise))
+        options = CallOptions(batch, iter(noise))
         style = self.style(torch.cat(list(styles), 1))
-        style_map = self.from_style_32(style[:, :, None, None], how)
+        style_map = self.from_style_32(style[:, :, None, None], options)
         if flips is not None:
             for axis, flip in ((2, flips[:, 0]), (3, flips[:, 1])):
                 turned = flip.to(style_map.device)[:, None, None, None]
                 style_map = torch.where(turned, style_map.flip(axis), style_map)
         seen, x = [], draft
         for i in range(4):
-            x = self.get_submodule(f"encode_{i + 1}")(x, how)
+            x = self.get_submodule(f"encode_{i + 1}")(x, options)
             seen.append(x)
         x = style_map
         for i, name in enumerate(self.decoders):
             x = torch.cat([seen[3 - i], x], 1) if i < 4 else x
-            x = self.get_submodule(name)(x, how) * self.style_blocks[i](style)[:, :, None, None]
+            x = self.get_submodule(name)(x, options) * self.style_blocks[i](style)[:, :, None, None]
         return self.final(x)
 
 
 def refiner(kind: str, **settings: Any) -> Refiner:
-    """The generator of one of KINDS."""
+    """The generator of one of keys.KINDS."""
     return (FaceRefiner if kind == "face" else ArtRefiner)(kind=kind, **settings)
 
 
@@ -265,7 +271,7 @@ class _Halving(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """net(picture [B,3,S,S] in [-1,1]) -> logits [B,1,h,w], one a patch: 13x13 at 1024 pixels, 5x5 at 512, 1x1 at 256.
+    """net(picture [B,3,S,S] in [-1,1]) -> logits [B,1,h,w], one per patch: 13x13 at 1024 pixels, 5x5 at 512, 1 at 256.
 
     The published network serves 256 to 1024 pixels. For 128 its last kernel is 2 instead of 4, and gives one logit.
     """

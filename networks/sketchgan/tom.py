@@ -1,7 +1,7 @@
-"""TOM, which draws photos in lines after sketches that belong to other pictures (arXiv 2012.09290, stage 1).
+"""TOM, which draws photos as line drawings in the style of unrelated sketches (arXiv 2012.09290, stage 1).
 
-A generator looks at one map of a VGG16 and paints a sketch; a small discriminator judges the styles (Gram matrices) of
-three maps. `VGG` of any width can stand in for VGG16.
+A generator turns one map of a VGG16 into a sketch; a small discriminator looks at the styles (Gram matrices) of three
+maps. A `VGG` of any width can replace VGG16.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from torch.nn.functional import adaptive_avg_pool2d, max_pool2d, pad
 
 from ..vgg import VGG
 from ..vgg import config_from as vgg_config
-from .layers import Chain, Layers, fold
+from .layers import ConditionedSequential, Layers, fold
 
 SIZES = (128, 256, 512, 1024)
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # as every VGG wants pictures normalised
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # the normalisation that every VGG expects
 
 
 def taps(vgg: VGG, picture: Tensor, size: int | None = None) -> list[Tensor]:
-    """Five maps of a picture [B,3,H,W] in [-1,1], each behind the pool that ends a stage: sides H/2 to H/32.
+    """Five maps of a picture [B,3,H,W] in [-1,1], each after the pool that ends a stage: sides H/2 to H/32.
 
-    size: they are brought to size/2 ... size/32 by averaging whatever H and W are, as in training; None leaves them.
+    size: the maps are averaged to size/2 ... size/32 whatever H and W are, as in training; None: left as they are.
     """
     mean, std = (picture.new_tensor(values)[:, None, None] for values in (MEAN, STD))
     maps = [max_pool2d(x, 2) for x in vgg(((picture + 1) / 2 - mean) / std)]
@@ -35,7 +35,7 @@ def taps(vgg: VGG, picture: Tensor, size: int | None = None) -> list[Tensor]:
 class _Doubling(nn.Module):
     def __init__(self, channels: int, out: int, layers: Layers) -> None:
         super().__init__()
-        self.main = Chain(
+        self.main = ConditionedSequential(
             nn.Upsample(scale_factor=2),
             layers.conv(channels, out, 3, sn=True, bias=True, padding_mode="reflect"),
             layers.norm(out),
@@ -95,9 +95,9 @@ class StyleDiscriminator(nn.Module):
 class TOM(nn.Module):
     """A sketch extractor: net(x [B,3,H,W] in [0,1]) -> [B,1,H,W] in [0,1], 1 = paper; any H, W.
 
-    vgg: the widths of the feature network it brings along. Published files bring none (None): then
-    `draw(third tap)` is all there is, and in_channels says how many channels that has. Training exported sketches with
-    everything above THRESHOLD as paper and the rest as ink.
+    vgg: the widths of the feature network in the file. Published files have none (None): then only `draw(third tap)`
+    works, and in_channels is the number of channels of that tap. Training exported sketches with everything above
+    THRESHOLD as paper and the rest as ink.
     """
 
     THRESHOLD = 0.7
@@ -121,7 +121,7 @@ class TOM(nn.Module):
 
     @classmethod
     def inked(cls, drawing: Tensor) -> Tensor:
-        """A drawing in [0,1] in paper (1) and ink (0) alone."""
+        """A drawing in [0,1] reduced to paper (1) and ink (0)."""
         return (drawing > cls.THRESHOLD).to(drawing.dtype)
 
     def draw(self, tap: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
-"""The sketch GAN whole, and what its files hold (arXiv 2012.09290).
+"""The whole sketch GAN, and what its files hold (arXiv 2012.09290).
 
 Published files are nested: an autoencoder is {s, c, d}, a GAN {ae, ig, id, ig_ema}, a TOM {g, ds}, each beside its
-optimisers; ig_ema is a bare list. `flat` makes plain names of them, which is also how our own training saves. For use
-the spectral norms are folded and the averaged weights taken; such files are read too.
+optimisers; ig_ema is a bare list. `flat` gives them plain names, which our own training also saves. For inference the
+spectral norms are folded and the averaged weights used; such files are read too.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from .refiner import Refiner, draft_size, refiner
 
 ENCODERS = ("style_encoder", "content_encoder", "decoder")
 PARTS = {"s": "style_encoder", "c": "content_encoder", "d": "decoder", "ig": "generator"}
-KINDS = {"GAN": GAN_KEYS, "autoencoder": AE_KEYS, "TOM": TOM_KEYS, "folded": FOLDED_KEYS}
+FILES = {"GAN": GAN_KEYS, "autoencoder": AE_KEYS, "TOM": TOM_KEYS, "folded": FOLDED_KEYS}
 
 
 class SketchGAN(nn.Module):
     """From a sketch and a style to a picture. All pictures are in [-1,1]; in a sketch paper is 1 and ink -1.
 
     size: the side of the result; drafts (what the autoencoder works at) are `draft`, 512 where size is 1024. kind: of
-    the generator, one of KINDS, or None for an autoencoder alone. least: see Decoder.
+    the generator, one of keys.KINDS, or None for an autoencoder alone. least: see Decoder.
     """
 
     def __init__(
@@ -186,7 +186,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
 
 def describe(weights: Mapping[str, Tensor]) -> Facts | None:
     """What a flat file holds, or None for anything else. ValueError: as `config_from`, or a size unknown here."""
-    what = next((name for name, keys in KINDS.items() if all(key in weights for key in keys)), None)
+    what = next((name for name, keys in FILES.items() if all(key in weights for key in keys)), None)
     if what is None:
         return None
     if what == "TOM":

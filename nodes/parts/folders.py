@@ -13,7 +13,7 @@ from ..drawing import SAMPLES
 
 ITSELF = "."  # the input folder itself
 BUILT_IN = "samples (built in)"
-PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # which of the samples serve as what
+PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the samples for each purpose
 
 
 def input_folder(name: str) -> Path:
@@ -32,7 +32,7 @@ def input_folder(name: str) -> Path:
 
 
 def prefix_of(role: str, name: str) -> str:
-    """What the files begin with that serve as `role`; anything in a folder of one's own."""
+    """The prefix of the files that serve as `role`; none in the user's own folders."""
     return PREFIXES[role] if name == BUILT_IN else ""
 
 
@@ -57,7 +57,7 @@ def state_of(paths: Iterable[Path]) -> str:
 
 
 def model_state(folder: str, *names: str | None) -> str:
-    """Changes when one of these options of a loader gets another file, see state_of. What is built in or missing does
+    """Changes when the file behind one of these options of a loader changes, see state_of. Built-in and missing ones do
     not count. None: a link."""
     paths = (folder_paths.get_full_path(folder, name) for name in names if name is not None)
     return state_of(Path(path) for path in paths if path is not None)

@@ -1,4 +1,4 @@
-"""Model files: which one a loader's option stands for, what kind it is, and the network in it."""
+"""Model files: which file a loader's option stands for, what kind it is, and the network in it."""
 
 from __future__ import annotations
 
@@ -24,15 +24,23 @@ SETTINGS = (
     "image_size",
 )  # what keys and shapes cannot tell
 
-# What people put here by mistake: a piece of a key name, what the file is then, and what to do with it.
+# Files that are often put here by mistake: part of a key name, what the file then is, and what to do with it.
+VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
 RELATIVES = (
+    ("vision_model.encoder.", "a CLIP vision model", VISION),
+    ("visual.transformer.", "a CLIP vision model", VISION),
+    (
+        "lin0.model",
+        "the channel weights of LPIPS without its network",
+        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
+    ),
     ("lora_", "a LoRA", "Apply it with Load LoRA to the model it was made for."),
     ("model.diffusion_model.", "a checkpoint of the Stable Diffusion kind", "Load it with Load Checkpoint instead."),
     ("transformer_blocks", "a latent diffusion model", "Load it with Load Diffusion Model instead."),
     ("decoder.conv_out.", "a VAE", "Load it with Load VAE instead."),
 )
 
-# A role of a layout: what such a file is called, and where it belongs.
+# What a file of each role is called, and where it belongs.
 ROLES = {
     "prior": ("a pixel prior", "Put it into models/sketch_priors and load it with Load Pixel Prior."),
     "extractor": ("a sketch extractor", "Put it into models/sketch_extractors and load it with Load Sketch Extractor."),
@@ -41,17 +49,6 @@ ROLES = {
     "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
     "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
 }
-VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
-MORE_RELATIVES = (
-    ("vision_model.encoder.", "a CLIP vision model", VISION),
-    ("visual.transformer.", "a CLIP vision model", VISION),
-    (
-        "lin0.model",
-        "the channel weights of LPIPS without its network",
-        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
-    ),
-    *RELATIVES,
-)
 
 
 def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Path) -> str:
@@ -64,9 +61,9 @@ def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Pa
 
 
 def is_there(role: str, folder: str, name: str | None, starter: str, weights: Path) -> bool | str:
-    """True, or the sentence for a file that is not there; the host would only say that it is not in its list.
+    """True, or the message for a missing file; the host would only say that it is not in its list.
 
-    name: None while another node is to give it. The rest: see starter_or_file.
+    name: None if another node supplies it. The rest: see starter_or_file.
     """
     try:
         if name is not None:
@@ -81,24 +78,32 @@ def read_network(
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network in a file, of one of these roles, and what the file states about itself.
 
-    copied: the weights do not stay tied to the file. Otherwise it is mapped, and Windows lets no training replace it.
-
+    copied: the weights are copied out of the file. Otherwise the file stays mapped, and on Windows a training cannot
+    replace it.
     ValueError: it holds something else, or a variant that cannot be run here.
+    """
+    weights, stated = read_role(path, roles)
+    if copied:
+        weights = {key: value.clone() for key, value in weights.items()}
+    return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
+
+
+def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The weights in a file that belong to a network of one of these roles, and the SETTINGS that its metadata states.
+
+    ValueError: it holds something else.
     """
     name = os.path.basename(path)
     if _is_program(path):
         raise ValueError(
-            f"'{name}' is a TorchScript program, not plain weights, as OpenAI gave out CLIP. Use the same network as "
-            ".safetensors (models_manifest.json in the pack's folder has an address)."
+            f"'{name}' is a TorchScript program, not plain weights; OpenAI released CLIP like that. Use the same "
+            "network as .safetensors (models_manifest.json in the pack's folder has an address)."
         )
     found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
     if weights is None:
         raise ValueError(_what_it_is(name, found, roles))
-    if copied:
-        weights = {key: value.clone() for key, value in weights.items()}
-    stated = stated_settings(metadata)
-    return networks.build(weights, ops=host.NETWORK_OPS, **{**hints, **stated}), stated
+    return weights, {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
 
 
 def _is_program(path: str) -> bool:
@@ -110,7 +115,7 @@ def _is_program(path: str) -> bool:
 
 
 def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...]) -> str:
-    """The sentence for a file of another kind."""
+    """The message for a file of another kind."""
     wanted = ROLES[roles[0]][0]
     for weights in found:
         layout = networks.recognise(weights, *networks.ROLES)
@@ -118,19 +123,19 @@ def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...
             what, advice = ROLES[layout.role]
             return f"'{name}' is {what} ({layout.name}), not {wanted}. {advice}"
     keys = sorted({key for weights in found for key in weights})
-    for piece, what, advice in MORE_RELATIVES:
+    for piece, what, advice in RELATIVES:
         if any(piece in key for key in keys):
             return f"'{name}' is {what}, not {wanted}. {advice}"
     seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
-    return f"'{name}' is not {wanted} known here ({seen}). Supported are: {networks.supported(*roles)}."
+    return f"'{name}' is not {wanted} of a known kind ({seen}). Supported are: {networks.supported(*roles)}."
 
 
 def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
     """Every group of named tensors in a file, averaged ones first, and the file's metadata.
 
-    A sketch GAN's networks belong together: they are one group, as sketchgan.flat names it.
+    A sketch GAN's networks belong together, so they are one group, with the key names of sketchgan.flat.
     """
-    from ...networks.sketchgan import whole as sketchgan  # here: most files are none
+    from ...networks.sketchgan import whole as sketchgan  # imported lazily: most files are not sketch GANs
 
     content, metadata = host.read_weights(path)
     try:
@@ -140,21 +145,16 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
             f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. "
             "The file may be damaged."
         ) from missing
-    if any(all(key in together for key in keys) for keys in sketchgan.KINDS.values()):
+    if any(all(key in together for key in keys) for keys in sketchgan.FILES.values()):
         return [together], metadata
     found = [networks.strip_module(weights) for weights in _state_dicts(content)]
     return found, metadata
 
 
-def stated_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Those of SETTINGS that a file's metadata states (as JSON)."""
-    return {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
-
-
 def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
     """Every group of named tensors in what a file holds, averaged (EMA) weights first.
 
-    Training programs wrap theirs: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
+    Training programs nest them: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as in DDIM.
     """
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}

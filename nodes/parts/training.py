@@ -20,8 +20,8 @@ from comfy_api.latest import io
 from ... import host
 from ...networks.frozen import gradients
 from ..extractors import FeaturesSocket
-from ..report import to_image
 from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
+from .pictures import to_image
 
 if TYPE_CHECKING:  # imported where they are used: most sessions train nothing
     from ...training.loop import Goal, Moment

@@ -150,7 +150,7 @@ def test_another_text_of_the_same_length_is_refused(room, encoder):
     assert found("a (lake:1.4) and a tree", PROMPT) == [(2,)], "weights are not words"
     assert found(long, long)
     for made_of, prompt in (("a hut and a tree", PROMPT), (long.replace("lake", "hut"), long), (long, long[5:])):
-        with pytest.raises(ValueError, match="not made of the text"):
+        with pytest.raises(ValueError, match="not made from the text"):
             found(made_of, prompt)
     if encoder == "sd15":  # what it has not made itself, it cannot judge
         skipped, other = clip.clone(), tiny.clip(seed=1)
@@ -174,9 +174,9 @@ def test_a_conditioning_that_is_switched_off_says_so(doors, model, clip, host_no
 def test_bad_input(doors, model, clip):
     with pytest.raises(ValueError, match="one phrase a line"):
         maps(doors, model, clip, " \n")
-    with pytest.raises(ValueError, match="does not have: cow"):
+    with pytest.raises(ValueError, match="does not contain: cow"):
         maps(doors, model, clip, "lake\ncow")
-    with pytest.raises(ValueError, match="77 tokens and its prompt 0"):
+    with pytest.raises(ValueError, match="77 tokens, but its prompt has 0"):
         maps(doors, model, clip, prompt="")
     with pytest.raises(ValueError, match="2 pictures"):
         maps(doors, model, clip, latent=tiny.latent(batch=2))

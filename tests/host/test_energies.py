@@ -79,7 +79,7 @@ def test_two_energies_share_one_decode_and_add_up(room, pieces):
         "model_options": {**chain.model_options, "transformer_options": {"sketch_run": run}},
     }
     both = denoised - energy.shifted(arguments)
-    assert sum(isinstance(key, decoders.Decoder) for key in run.opened) == 1
+    assert sum(isinstance(key, decoders.Decoder) for key in run.prepared) == 1
     alone = []
     for one in chain.model_options[energy.ENERGIES]:
         arguments["model_options"] = {energy.ENERGIES: [one], "transformer_options": {"sketch_run": run}}
@@ -115,7 +115,7 @@ def test_any_sampler_follows(prior, room, pieces, sampler):
 
 
 def test_cfg_pp_samplers_get_no_stronger_pull(room, pieces):
-    """They keep every shift whole (host_traps 4); the pull is given its share of the step, so it ends up alike."""
+    """The host's cfg_pp samplers keep a shift whole at every step; scaled by the step's share, the pull is the same."""
     import comfy.samplers
 
     model = tiny.model("sd15")

@@ -112,8 +112,10 @@ def test_built_ins_are_listed_only_where_they_are(experts, folders, weights, mon
     ]
     assert load_extractor(experts, "starter (built in)").name == "starter (built in)"
     starter = load_features(experts, "starter (built in)")
-    assert starter.prepare(torch.rand(1, 3, 512, 256)).shape == (1, 3, 256, 128), "never larger than it was trained on"
-    assert starter.prepare(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+    assert starter.preprocess(torch.rand(1, 3, 512, 256)).shape == (1, 3, 256, 128), (
+        "never larger than it was trained on"
+    )
+    assert starter.preprocess(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
 # --- feature networks -------------------------------------------------------------------------------------------------
@@ -159,7 +161,7 @@ def test_feature_networks(experts, folders, weights, room, name):
         x = torch.rand(2, 3, 64, 80)
         with room("networks.frozen").gradients():
             leaf = room("networks.frozen").ordinary(x).requires_grad_()
-            maps = found.open("cpu")(leaf)
+            maps = found.prepare("cpu")(leaf)
             (gradient,) = torch.autograd.grad(torch.stack([m.square().mean() for m in maps]).sum(), leaf)
     assert found.kind == name
     assert len(maps) == len(found.taps) == count
@@ -172,7 +174,7 @@ def test_published_clip(experts, folders, weights, golden, room):
     known = load_file(golden / "invbyinv" / "clip_distance.safetensors")
     clip = load_features(experts, "RN.pt", "published", "as published")
     with room("networks.frozen").gradients():
-        look = clip.open("cpu")
+        look = clip.prepare("cpu")
         energy = clip.distance(look(known["a"]), look(known["b"]))
     assert clip.published
     assert worst(energy.mean(), known["published_energy"]) < 1e-5
@@ -183,7 +185,7 @@ def test_domain_extractor_states_its_heads(experts, folders, weights, room, gold
     domain = load_features(experts, "dse.safetensors")
     known = load_file(golden / "invbyinv" / "step_dse.safetensors")
     with room("networks.frozen").gradients():
-        look = domain.open("cpu")
+        look = domain.prepare("cpu")
         energy = domain.likeness(*(look(known[f"dse/{name}"], known["dse/t"]) for name in ("y", "xt")))
     assert worst(energy.sum(), known["dse/energysum_dse"]) < 1e-5
 
@@ -219,7 +221,7 @@ def test_clip_vision_of_the_host(experts, room, changes):
         frozen = room("networks.frozen")
         with frozen.gradients():
             leaf = frozen.ordinary(image).movedim(-1, 1).requires_grad_()
-            look = found.open("cpu")
+            look = found.prepare("cpu")
 
             def value(x):
                 grid, vector = look(x)
@@ -297,12 +299,12 @@ FAULTS = {
     "something else": (
         "sketch_features",
         lambda w: fake("b", "a"),
-        f"'p.pt' is not a feature network known here (first keys: a, b). Supported are: {FEATURE_KINDS}.",
+        f"'p.pt' is not a feature network of a known kind (first keys: a, b). Supported are: {FEATURE_KINDS}.",
     ),
     "no tensors": (
         "sketch_extractors",
         lambda w: {"epoch": 3},
-        "'p.pt' is not a sketch extractor known here (there are no named tensors in it). Supported are: "
+        "'p.pt' is not a sketch extractor of a known kind (there are no named tensors in it). Supported are: "
         "InformativeDrawings; TOM.",
     ),
     "sketch to sketch": (
@@ -340,7 +342,7 @@ def test_prior_among_features(experts, folders, golden):
 
 
 def test_a_program_is_not_run(experts, folders):
-    """CLIP as OpenAI gave it out: TorchScript. It is told apart before anything is read."""
+    """CLIP as OpenAI released it: TorchScript. It is recognised before anything is read."""
     torch.jit.save(torch.jit.script(torch.nn.Linear(2, 2)), folders.features / "RN101.pt")
     with pytest.raises(ValueError, match=r"'RN101\.pt' is a TorchScript program, not plain weights"):
         load_features(experts, "RN101.pt")
@@ -353,7 +355,9 @@ def test_priors_refuse_experts(experts, folders, room, weights):
     path.mkdir(parents=True, exist_ok=True)
     torch.save(weights("infodraw_nb1"), path / "p.pt")
     try:
-        with pytest.raises(ValueError, match=r"'p\.pt' is no pixel prior known here"):
+        with pytest.raises(
+            ValueError, match=r"'p\.pt' is a sketch extractor \(InformativeDrawings\), not a pixel prior"
+        ):
             room("nodes.priors").SketchPriorLoader.execute("p.pt", 64, 4, "legacy", 0, "auto")
     finally:
         (path / "p.pt").unlink()

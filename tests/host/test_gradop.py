@@ -216,7 +216,7 @@ def test_pictures_of_a_batch_do_not_see_each_other(room, models, vaes, solve, mo
     paintings = torch.cat([strokes(), strokes().flip(1), strokes().flip(-1)])
     noise = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(1))
     fresh = torch.randn(3, 3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
-    monkeypatch.setattr(room("samplers.gradop"), "AT_ONCE", 2 * 64 * 64)  # decodes two of them, then one
+    monkeypatch.setattr(room("samplers.canvas"), "AT_ONCE", 2 * 64 * 64)  # decodes two of them, then one
 
     def walk(rows, painting):
         sampler = solve(painting, decoder="vae")
@@ -465,7 +465,7 @@ def test_errors(room, models, vaes, solve):
         solve(decoder="fast vae")
     model = models["sd15"]
     sigmas = ladder(room, model)
-    with pytest.raises(ValueError, match="latents have 4 channels and those of a connected VAE 16"):
+    with pytest.raises(ValueError, match="latents have 4 channels, but a connected VAE expects 16"):
         run(model, solve(vae=vaes[16], decoder="vae"), sigmas, empty())
     with pytest.raises(ValueError, match=r"end at .* not at 0"):
         run(model, solve(variant=GRADOP), sigmas[:-1], empty())

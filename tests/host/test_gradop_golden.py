@@ -207,11 +207,11 @@ def landing(model, states):
     return patched
 
 
-@pytest.mark.parametrize("thrifty", [False, True], ids=["kept", "recomputed"])
+@pytest.mark.parametrize("recompute", [False, True], ids=["kept", "recomputed"])
 @pytest.mark.parametrize("name", ["optim_a_n12", "optim_a_n4_rect_b2"])
-def test_one_round_alone(room, golden, model, vae, name, thrifty, monkeypatch):
+def test_one_round_alone(room, golden, model, vae, name, recompute, monkeypatch):
     case = Recorded(golden, name)
-    monkeypatch.setattr(room("host"), "crowded", lambda *_: thrifty)
+    monkeypatch.setattr(room("host"), "does_not_fit", lambda *_: recompute)
     settings = {**case.settings, "strength": 1.0, "num_iterative_steps": 1}
     settings["grad_steps_per_iter"] = settings["num_grad_steps"]
     sigmas = torch.tensor([5.0, 4.0, 0.0])

@@ -18,7 +18,7 @@ def _as_the_host_runs_nodes(host_nodes):
 
 
 def test_auto_takes_the_cheapest_decoder_that_will_do(room, models, vaes, solve, monkeypatch):
-    module, seen = room("samplers.gradop"), []
+    module, seen = room("samplers.canvas"), []
     choose = module.choose
     monkeypatch.setattr(module, "choose", lambda model, vae, kind, **more: seen.append(vae) or choose(model, vae, kind))
     model, own, fast = models["sd15"], vaes[4], tiny.vae(seed=1)
@@ -67,13 +67,13 @@ def test_what_is_loaded_for_the_run_counts(room, models, vaes, solve, monkeypatc
     needed = 10 * copy
     full = 1.1 * (model.model_size() + vae.patcher.model_size()) + copy + needed
     monkeypatch.setattr(management, "get_total_memory", lambda *_: full + 1000)
-    assert not host.crowded(guider, [vae], needed)
+    assert not host.does_not_fit(guider, [vae], needed)
     monkeypatch.setattr(management, "get_total_memory", lambda *_: full - 1000)
-    assert host.crowded(guider, [vae], needed)
+    assert host.does_not_fit(guider, [vae], needed)
     monkeypatch.setattr(management, "get_total_memory", lambda *_: full + 0.9 * beside.model_size())
-    assert not host.crowded(guider, [vae], needed)
+    assert not host.does_not_fit(guider, [vae], needed)
     guider.loaded_models = [beside]
-    assert host.crowded(guider, [vae], needed)
+    assert host.does_not_fit(guider, [vae], needed)
 
 
 def test_encoders_are_not_copied(room, models, host_nodes):
@@ -84,10 +84,10 @@ def test_encoders_are_not_copied(room, models, host_nodes):
         network = vae.first_stage_model
         for name in encoders:
             getattr(network, name).to("meta")
-        opened = choose(model, vae, "vae").open(model.model, torch.device("cpu"))
+        prepared = choose(model, vae, "vae").prepare(model.model, torch.device("cpu"))
         with gradients():
             latent = torch.randn(1, 4, 8, 8).requires_grad_()
-            (slope,) = torch.autograd.grad(opened.image(latent).square().sum(), latent)
+            (slope,) = torch.autograd.grad(prepared.image(latent).square().sum(), latent)
         assert slope.abs().max() > 0
 
 
@@ -112,7 +112,7 @@ def test_recomputing_saves_memory_and_changes_no_bit(room, models, host_nodes, d
     found = []
     with gradients():
         latent = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(1)).requires_grad_()
-    for thrifty in (False, True):
+    for recompute in (False, True):
         seen = {}
 
         def keep(tensor, seen=seen):
@@ -120,10 +120,12 @@ def test_recomputing_saves_memory_and_changes_no_bit(room, models, host_nodes, d
             seen[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        opened = choose(models["sd15"], vae, "vae", thrifty=thrifty).open(models["sd15"].model, torch.device("cpu"))
+        prepared = choose(models["sd15"], vae, "vae", recompute=recompute).prepare(
+            models["sd15"].model, torch.device("cpu")
+        )
         with gradients():
             with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-                image = opened.image(latent)
+                image = prepared.image(latent)
             (slope,) = torch.autograd.grad(image.square().sum(), latent)
         found.append((slope, sum(seen.values())))
     (kept, much), (again, little) = found
@@ -139,7 +141,7 @@ def small_vae(dtype):
 
 
 @pytest.mark.parametrize(
-    ("made", "dtype", "thrifty", "most"),
+    ("made", "dtype", "recompute", "most"),
     [
         (small_vae, torch.float16, False, 0.33),
         (small_vae, torch.bfloat16, False, 0.48),
@@ -147,14 +149,14 @@ def small_vae(dtype):
         (sd_vae, torch.bfloat16, True, 0.01),
     ],
 )
-def test_half_precision_vaes(room, models, solve, made, dtype, thrifty, most, monkeypatch):
+def test_half_precision_vaes(room, models, solve, made, dtype, recompute, most, monkeypatch):
     """Estimate, Adam and loss stay float32: the path is that of a float32 VAE, but for rounding in the slope.
 
     most: how far apart, in shares of the way; a lost slope would be all of it. The random TAESD's first slope is off by
     4 % in float16 and by 9 % in bfloat16, and Adam, which moves every value equally far, carries that on to .26 and
     .41 of the way. SD's decoder: .0015.
     """
-    monkeypatch.setattr(room("host"), "crowded", lambda *_: thrifty)
+    monkeypatch.setattr(room("host"), "does_not_fit", lambda *_: recompute)
     model, sigmas = models["sd15"], ladder(room, models["sd15"])
     paths = []
     for kind in (torch.float32, dtype):

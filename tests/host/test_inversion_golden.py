@@ -88,7 +88,7 @@ class Stub:
     def __init__(self, path):
         self.weights = load_file(path)
 
-    def open(self, device):
+    def prepare(self, device):
         w, relu = self.weights, torch.nn.functional.relu
         if "lin" in w:
 
@@ -218,7 +218,7 @@ def test_guided_step(prior, room, golden, experts, table, file, name):
 
 def slope_at(pull, run, sample, level, energy):
     leaf = sample.detach().requires_grad_()
-    return torch.autograd.grad(pull.open(energy.Sight(run, leaf))(leaf, level).sum(), leaf)[0]
+    return torch.autograd.grad(pull.prepare(energy.RunContext(run, leaf))(leaf, level).sum(), leaf)[0]
 
 
 NAMES = {"shape": "shape", "colour": "pixel", "features": "feature", "domain": "dse"}
@@ -246,7 +246,7 @@ def test_energies_and_their_slopes(prior, room, experts, table, file, name):
         trial = pull.looks_at == energy.NEXT
         leaf = (case.mean_init + spread * next(trials) if trial else case.y).clone().requires_grad_()
         run = room("guidance.run").Run()
-        values = pull.open(energy.Sight(run, leaf))(leaf, level)
+        values = pull.prepare(energy.RunContext(run, leaf))(leaf, level)
         assert values.shape == (len(leaf),)
         (slope,) = torch.autograd.grad(values.sum(), leaf)
         clip = settings.get("feature_texture_model", "CLIP") == "CLIP" and pull.name == "features"

@@ -189,7 +189,7 @@ def test_one_channel_is_grey(room):
 def test_values_that_are_no_numbers(doors, renders, folders, value):
     broken = tensor(renders[4:9])
     broken[3, 5, 5] = value
-    with pytest.raises(ValueError, match="Of the references, picture 4 holds values that are no numbers"):
+    with pytest.raises(ValueError, match="Of the references, picture 4 holds values that are not finite"):
         judge(doors, [tensor(renders[:4])], [broken])
     assert len(kept(folders)) == 1, "the sound set alone"
 
@@ -219,12 +219,12 @@ def test_faults(doors, renders, folders):
     some = [tensor(renders[:4])]
     with pytest.raises(ValueError, match="There are no references: connect images, or choose a folder"):
         judge(doors, some)
-    with pytest.raises(ValueError, match="1 results came, and a set to compare needs 2 pictures or more"):
+    with pytest.raises(ValueError, match="Got 1 results, but a set to compare needs at least 2 pictures"):
         judge(doors, [some[0][:1]], some)
     (folders / "input" / "empty").mkdir()
-    with pytest.raises(ValueError, match="0 references came"):
+    with pytest.raises(ValueError, match="Got 0 references"):
         judge(doors, some, folders=(NO_FOLDER, "empty"))
-    with pytest.raises(ValueError, match="came twice: as images and as the folder 'empty'"):
+    with pytest.raises(ValueError, match="Got references twice: as images and as the folder 'empty'"):
         judge(doors, some, some, folders=(NO_FOLDER, "empty"))
     (folders / "input" / "empty" / "a.png").write_bytes(b"nothing")
     (folders / "input" / "empty" / "b.png").write_bytes(b"nothing")

@@ -217,7 +217,7 @@ def make_bad(folder: Path, kind: str, weights: dict, mark: Path) -> str:
     return max((p.name for p in folder.iterdir()), key=lambda name: name.startswith("p."))
 
 
-DAMAGED = "'{}' cannot be read: it is damaged, incomplete or no {} file. Download it again."
+DAMAGED = "'{}' cannot be read: it is damaged, incomplete or not a {} file. Download it again."
 CODE = (
     "'{}' was not loaded: it holds more than tensors, and reading such a file can run code. "
     "Use a .safetensors file, or save the plain state dict where the file was made."
@@ -234,14 +234,15 @@ FAULTS = {
     "code in a pt": CODE.format("p.pt"),
     "code in a bare pickle": CODE.format("p.ckpt"),
     "code in an old pickle": CODE.format("p.pth"),
-    "number": f"'p.pt' is no pixel prior known here (there are no named tensors in it). Supported are: {SUPPORTED}.",
+    "number": "'p.pt' is not a pixel prior of a known kind (there are no named tensors in it). "
+    f"Supported are: {SUPPORTED}.",
     "SD checkpoint": "'p.safetensors' is a checkpoint of the Stable Diffusion kind, not a pixel prior. "
     "Load it with Load Checkpoint instead.",
     "LoRA": "'p.safetensors' is a LoRA, not a pixel prior. Apply it with Load LoRA to the model it was made for.",
     "latent UNet": "'p.safetensors' is a latent diffusion model, not a pixel prior. "
     "Load it with Load Diffusion Model instead.",
     "VAE": "'p.safetensors' is a VAE, not a pixel prior. Load it with Load VAE instead.",
-    "something else": "'p.safetensors' is no pixel prior known here (first keys: a.weight, b.weight, c, d). "
+    "something else": "'p.safetensors' is not a pixel prior of a known kind (first keys: a.weight, b.weight, c, d). "
     f"Supported are: {SUPPORTED}.",
     "one tensor missing": "These weights look like ADM (guided diffusion) but do not fit it: tensors 1 missing (such "
     "as middle_block.1.qkv.bias). The file may be damaged or a variant that is not supported.",
@@ -263,7 +264,7 @@ def test_bad_file(priors, folder, weights, tmp_path, kind):
 
 def test_wrong_heads(priors, folder, weights):
     save_file(weights, folder / "p.safetensors")
-    with pytest.raises(ValueError, match="64 channels cannot be split into 48 channels a head"):
+    with pytest.raises(ValueError, match="64 channels cannot be split into 48 channels per head"):
         load(priors, "p.safetensors", 48)
 
 
@@ -358,5 +359,5 @@ def test_a_live_host_says_our_sentences(server, server_folder, golden):
     save_file(load_file(golden / "adm/weights_adm_classcond.safetensors"), server_folder / "classes.safetensors")
     with pytest.raises(PromptFailed) as failed:
         server.run(graph("classes.safetensors", 9))
-    sentence = "Class 9 does not exist in this pixel prior. Choose a class id of 0 to 4."
+    sentence = "Class 9 does not exist in this pixel prior. Choose a class_id of 0 to 4."
     assert failed.value.details["exception_message"].strip() == sentence

@@ -237,10 +237,10 @@ WRONG_LABELS = {
     (
         "classcond",
         -1,
-    ): "This pixel prior paints one of 5 classes. Connect a SketchPriorLabel with a class id of 0 to 4 to "
+    ): "This pixel prior paints one of 5 classes. Connect Pixel Prior Label with a class_id of 0 to 4 to "
     "both positive and negative.",
-    ("classcond", 5): "Class 5 does not exist in this pixel prior. Choose a class id of 0 to 4.",
-    ("plain", 3): "This pixel prior has no classes, but class 3 was asked. Set SketchPriorLabel to -1.",
+    ("classcond", 5): "Class 5 does not exist in this pixel prior. Choose a class_id of 0 to 4.",
+    ("plain", 3): "This pixel prior has no classes, got class 3. Set class_id of Pixel Prior Label to -1.",
 }
 
 

@@ -174,7 +174,7 @@ def test_the_models_and_the_conditioning_are_left_alone(doors, model, clip):
 
 @pytest.mark.parametrize("region_is", ["short", "long"])
 def test_short_and_long_prompts_batched(doors, model, clip, region_is):
-    """The host repeats the 77 tokens to 154 when both prompts run in one batch (host_traps 20)."""
+    """The host repeats the 77 tokens to 154 when both prompts run in one batch."""
     prompt, other = (SHORT, LONG) if region_is == "short" else (LONG, SHORT)
     patched, positive = mapped(doors, model, clip, lake(doors), prompt)
     negative = encoded(clip, other)
@@ -255,7 +255,7 @@ def test_joint_attention_is_refused_by_name(doors, clip):
 
 
 def test_a_self_attention_with_77_keys_is_none_of_ours(doors, clip):
-    """448x704: the middle block has 7x11 pixels, as many as the prompt has tokens (host_traps 19)."""
+    """448x704: the middle block has 7x11 pixels, as many as the prompt has tokens."""
     model = tiny.model("sd15", network=REAL_LAYOUT)
     grids = set()
     patched, positive = mapped(doors, model, clip, lake(doors, left(56, 88)))

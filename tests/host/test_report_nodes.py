@@ -20,9 +20,9 @@ def _as_the_host_runs_nodes(host_nodes):
 
 
 @pytest.fixture
-def _quick_painter(monkeypatch, report):
+def _quick_painter(monkeypatch, room):
     """Where repainting is not what is tested: the median filter takes a third of a second a picture."""
-    monkeypatch.setattr(report, "repaint", lambda pictures: pictures.round(decimals=1))
+    monkeypatch.setattr(room("pictures.report"), "repaint", lambda pictures: pictures.round(decimals=1))
 
 
 def pictures(count, seed=0, height=48, width=40):
@@ -77,7 +77,7 @@ def test_labels_as_lines_of_one_text(report):
 
 
 def test_wrong_number_of_labels_is_refused_with_both_numbers(report):
-    with pytest.raises(ValueError, match="3 labels came for 2 list entries with 4 pictures"):
+    with pytest.raises(ValueError, match="3 labels for 2 list entries with 4 pictures"):
         sheet(report, [pictures(2), pictures(2)], ["a", "b", "c"])
 
 
@@ -114,7 +114,8 @@ def test_realism_only_with_references_and_it_can_rank(report):
     assert {row["rank"] for row in faithful if row["rms"] == 0} == {1, 2}
 
 
-def test_both_weighs_the_two_places(report):
+def test_both_weighs_the_two_places(room):
+    report = room("pictures.report")
     numbers = {"rms": [0.1, 0.2, 0.3], "realism": [3.0, 1.5, 1.0]}
     assert report.rank(numbers, "faithfulness") == [0, 1, 2]
     assert report.rank(numbers, "realism") == [2, 1, 0]
@@ -155,7 +156,7 @@ def test_guides_of_another_size_are_cut_and_scaled(report):
 def test_refusals(report):
     with pytest.raises(ValueError, match="guide has a batch of 2 and the results one of 3"):
         judge(report, [pictures(3)], [pictures(2)])
-    with pytest.raises(ValueError, match="one size, but 40x48 and 64x64 came"):
+    with pytest.raises(ValueError, match="one size, got 40x48 and 64x64"):
         judge(report, [pictures(1), pictures(1, height=64, width=64)], [pictures(1)])
     with pytest.raises(ValueError, match="at least 4 reference pictures"):
         judge(report, [pictures(1)], [pictures(1)], references=[pictures(2)])

@@ -96,8 +96,8 @@ FAULTS = {
     ),
     "something else": (
         lambda make: {"b": torch.zeros(2), "a": torch.zeros(2)},
-        "'p.pth' is not a sketch GAN known here (first keys: a, b). Supported are: sketch GAN; sketch GAN, autoencoder "
-        "alone; sketch GAN, folded.",
+        "'p.pth' is not a sketch GAN of a known kind (first keys: a, b). Supported are: sketch GAN; sketch GAN, "
+        "autoencoder alone; sketch GAN, folded.",
     ),
     "lacking a tensor": (
         lambda make: without(make(), "ae.decoder.dmi_8.weight_a"),

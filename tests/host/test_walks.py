@@ -179,7 +179,7 @@ def test_golden_run(prior, room, jump, golden):
             again = model.clone()
             again.model_options["transformer_options"]["sketch_draw"] = lambda like, trials=trials: next(trials)
             sampler = kdiffusion(
-                jump, bands=bands, end=jump.NOISY, thrifty=False, noise_sampler=lambda *_, finals=finals: next(finals)
+                jump, bands=bands, end=jump.NOISY, capped=False, noise_sampler=lambda *_, finals=finals: next(finals)
             )
             M = meta["perturb_step"][stage]
             sigmas = torch.cat([table[:M].flip(0), torch.zeros(1)])

@@ -34,6 +34,12 @@ def looks(room):
     return room("pictures.features")
 
 
+@pytest.fixture(scope="module")
+def imagenet(room):
+    """Mean and standard deviation of R, G and B."""
+    return room("pictures.preprocess").IMAGENET
+
+
 @pytest.fixture
 def gradients(room):
     with room("networks.frozen").gradients():
@@ -119,7 +125,7 @@ def test_extractor_draws_any_size(room, patcher, recorded, gradients, kind, size
     choice = (
         extractors.EDGES if kind == "edges" else extractors.extractor("x", patcher(recorded("weights_infodraw_nb1")))
     )
-    draw = choice.open("cpu")
+    draw = choice.prepare("cpu")
     x = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(2)).requires_grad_()
     drawn = draw(x)
     assert drawn.shape == (2, 1, *size)
@@ -139,7 +145,7 @@ def test_a_frozen_extractor_is_never_changed(room, patcher, recorded):
         image = torch.rand(1, 3, 16, 16)
         with frozen.gradients():
             x = frozen.ordinary(image).requires_grad_()
-            (gradient,) = torch.autograd.grad(extractors.extractor("x", held).open("cpu")(x).sum(), x)
+            (gradient,) = torch.autograd.grad(extractors.extractor("x", held).prepare("cpu")(x).sum(), x)
         assert gradient.abs().max() > 0
         assert all(torch.equal(value, before[key]) for key, value in held.model.state_dict().items())
         assert not any(p.requires_grad for p in held.model.parameters())
@@ -194,9 +200,9 @@ def test_clip_distance(looks, patcher, recorded, gradients, taps, prefix):
     if prefix:
         weights["transformer.resblocks.0.ln_1.weight"] = torch.zeros(3)
     clip = looks.features("clip", patcher(weights), taps=taps, published=True)
-    look = clip.open("cpu")
+    look = clip.prepare("cpu")
     x = known["a"].requires_grad_()
-    assert worst(clip.prepare(known["b"])[..., ::7, ::7], known["b_aug_crop"]) < LIMIT
+    assert worst(clip.preprocess(known["b"])[..., ::7, ::7], known["b_aug_crop"]) < LIMIT
     mine, theirs = look(x), look(known["b"])
     assert list(mine[-1].shape) == known[f"{taps}_final_shape"].long().tolist()
     energy = clip.distance(mine, theirs)
@@ -209,8 +215,8 @@ def test_clip_distance(looks, patcher, recorded, gradients, taps, prefix):
 def test_clip_as_trained_sees_the_whole_picture(looks, patcher, recorded, gradients):
     clip = looks.features("clip", patcher(recorded("weights_clip_modified_resnet")))
     x = torch.rand(1, 3, 48, 96).requires_grad_()
-    assert clip.prepare(x).shape == (1, 3, 224, 448)
-    maps = clip.open("cpu")(x)
+    assert clip.preprocess(x).shape == (1, 3, 224, 448)
+    maps = clip.prepare("cpu")(x)
     assert [tuple(m.shape[1:]) for m in maps] == [
         (8, 56, 112),
         (32, 56, 112),
@@ -245,7 +251,7 @@ def test_feature_distances(room, looks, patcher, recorded, gradients, metric):
         patcher(recorded("weights_featstub")), lambda net, x: net(x, ("relu2_1",)), ("features",)
     )
     stub = looks.Features("stub", call, "vgg", ("relu2_1",), lambda x: x, published=True)
-    look = stub.open("cpu")
+    look = stub.prepare("cpu")
     y = known["y"].requires_grad_()
     energy = stub.distance(look(y), look(known["x0"]), metric)
     (gradient,) = torch.autograd.grad(energy.sum(), y)
@@ -262,8 +268,8 @@ def test_lpips(room, looks, patcher, recorded, gradients):
     )
     call = room("networks.frozen").Frozen(held, lambda net, x: net(x))
     stub = looks.Features("stub", call, "vgg", ("relu1_1",), lambda x: x, published=True)
-    distance = stub.perceptual().open("cpu")
-    draw = room("pictures.extractors").extractor("x", patcher(recorded("weights_infodraw_nb1"))).open("cpu")
+    distance = stub.perceptual().prepare("cpu")
+    draw = room("pictures.extractors").extractor("x", patcher(recorded("weights_infodraw_nb1"))).prepare("cpu")
 
     t = int(known["t"][0])
     beta = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64)
@@ -290,22 +296,22 @@ def test_vgg16_is_read_from_its_keys(networks):
     assert sum(p.numel() for p in network.parameters()) == 14_714_688  # torchvision's count for vgg16().features
 
 
-def test_vgg_against_torchvision(networks, looks, patcher, gradients):
+def test_vgg_against_torchvision(networks, looks, imagenet, patcher, gradients):
     """The same maps as torchvision's own VGG, its normalisation included."""
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     theirs = torchvision.models.vgg16(weights=None).eval()
     vgg = looks.features("vgg", patcher(theirs.state_dict()))
-    normalised = torchvision.transforms.functional.normalize(SAMPLE, *looks.IMAGENET)
-    maps = vgg.open("cpu")(SAMPLE)
+    normalised = torchvision.transforms.functional.normalize(SAMPLE, *imagenet)
+    maps = vgg.prepare("cpu")(SAMPLE)
     for end, found in zip((4, 9, 16, 23, 30), maps, strict=True):
         assert worst(found, theirs.features[:end](normalised)) < LIMIT
     published = looks.features("vgg", patcher(theirs.state_dict()), taps="published", published=True)
     raw = 2 * SAMPLE - 1
-    assert worst(published.open("cpu")(raw)[0], theirs.features(raw)) < LIMIT
+    assert worst(published.prepare("cpu")(raw)[0], theirs.features(raw)) < LIMIT
 
 
-def test_lpips_files(looks, patcher, gradients):
+def test_lpips_files(looks, imagenet, patcher, gradients):
     """The whole state dict of the lpips package: torchvision's numbers in slices, and a weight for every channel."""
     stages = ((4, 4), (6, 6), (8, 8, 8), (8, 8, 8), (8, 8, 8))
     plain = vgg_weights(*stages)
@@ -322,44 +328,44 @@ def test_lpips_files(looks, patcher, gradients):
     renamed |= {"scaling_layer.shift": torch.zeros(1, 3, 1, 1), "scaling_layer.scale": torch.ones(1, 3, 1, 1)}
     held = patcher(renamed)
     a, b = SAMPLE, SAMPLE.flip(-1)
-    found = looks.features("lpips", held).perceptual().open("cpu")(a, b)
+    found = looks.features("lpips", held).perceptual().prepare("cpu")(a, b)
     network = patcher(plain).model
-    mean, std = (torch.tensor(values)[:, None, None] for values in looks.IMAGENET)
+    mean, std = (torch.tensor(values)[:, None, None] for values in imagenet)
     expected = torch.zeros(2)
     for i, (u, v) in enumerate(zip(network((a - mean) / std), network((b - mean) / std), strict=True)):
         u, v = (m / (m.square().sum(1, keepdim=True).sqrt() + 1e-10) for m in (u, v))
         expected += (renamed[f"lin{i}.model.1.weight"] * (u - v).square()).sum(1).mean((1, 2))
     assert worst(found, expected) < LIMIT
-    assert looks.features("vgg", patcher(plain)).perceptual().open("cpu")(a, a).abs().max() == 0
+    assert looks.features("vgg", patcher(plain)).perceptual().prepare("cpu")(a, a).abs().max() == 0
 
 
 def test_perceptual_gradients_survive_empty_maps(looks, patcher, gradients):
     dead = {k: v * 0 - (k.endswith("bias")) * 1.0 for k, v in vgg_weights((4,), (4,)).items()}
     x = SAMPLE.clone().requires_grad_()
-    energy = looks.features("vgg", patcher(dead)).perceptual().open("cpu")(x, SAMPLE.flip(0))
+    energy = looks.features("vgg", patcher(dead)).perceptual().prepare("cpu")(x, SAMPLE.flip(0))
     (gradient,) = torch.autograd.grad(energy.sum(), x)
     assert torch.isfinite(gradient).all()
 
 
 def test_large_pictures_are_reduced_and_small_ones_grow(looks, patcher):
     held = patcher(vgg_weights((2,), (2,), (2,), (2,), (2,)))
-    prepare = looks.features("vgg", held, size=64).prepare
-    assert prepare(torch.rand(1, 3, 128, 256)).shape == (1, 3, 64, 128)
-    assert prepare(torch.rand(1, 3, 48, 50)).shape == (1, 3, 48, 50)
-    assert prepare(torch.rand(1, 3, 8, 16)).shape == (1, 3, 32, 64)
+    preprocess = looks.features("vgg", held, size=64).preprocess
+    assert preprocess(torch.rand(1, 3, 128, 256)).shape == (1, 3, 64, 128)
+    assert preprocess(torch.rand(1, 3, 48, 50)).shape == (1, 3, 48, 50)
+    assert preprocess(torch.rand(1, 3, 8, 16)).shape == (1, 3, 32, 64)
 
 
-def test_inception_against_torchvision(looks, patcher, gradients):
+def test_inception_against_torchvision(looks, imagenet, patcher, gradients):
     torchvision = pytest.importorskip("torchvision")
     torch.manual_seed(0)
     theirs = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=True).eval()
     held = patcher(theirs.state_dict())
     x = torch.rand(1, 3, 299, 299)
-    for published, seen in ((False, torchvision.transforms.functional.normalize(x, *looks.IMAGENET)), (True, x)):
+    for published, seen in ((False, torchvision.transforms.functional.normalize(x, *imagenet)), (True, x)):
         h = theirs._transform_input(seen)
         for layer in (theirs.Conv2d_1a_3x3, theirs.Conv2d_2a_3x3, theirs.Conv2d_2b_3x3, theirs.maxpool1):
             h = layer(h)
-        (found,) = looks.features("inception", held, published=published).open("cpu")(x)
+        (found,) = looks.features("inception", held, published=published).prepare("cpu")(x)
         assert found.shape == (1, 64, 73, 73)
         assert worst(found, h) < LIMIT
 
@@ -387,7 +393,7 @@ def test_domain_energy(looks, patcher, recorded, gradients, case):
     known = {k.split("/")[1]: v for k, v in recorded("step_dse").items() if k.startswith(f"{case}/")}
     domain = looks.features("dse", patcher(recorded("weights_dse"), num_head_channels=32))
     assert isinstance(domain, looks.Domain)
-    look = domain.open("cpu")
+    look = domain.prepare("cpu")
     y = known["y"].requires_grad_()
     energy = domain.likeness(look(y, known["t"]), look(known["xt"], known["t"]))
     (gradient,) = torch.autograd.grad(energy.sum(), y)
@@ -436,8 +442,8 @@ def test_roles_keep_kinds_apart(networks, recorded):
     for role, weights in kinds.items():
         assert networks.recognise(weights, *networks.ROLES).role == role
         assert networks.recognise(weights, role).role == role
-        assert networks.recognise(weights) is None, "a prior loader does not take it"
-    assert "VGG" not in networks.supported()
+        assert networks.recognise(weights, "prior") is None, "a prior loader does not take it"
+    assert "VGG" not in networks.supported("prior")
     assert "VGG" in networks.supported("features")
 
 
@@ -446,5 +452,5 @@ def test_relatives_are_refused(networks):
     with pytest.raises(ValueError, match=r"look like VGG but do not fit.*\[64, 3, 11, 11\]"):
         networks.build(alexnet)
     normed = {**vgg_weights((4,), (4,)), "features.1.running_mean": torch.zeros(4)}
-    with pytest.raises(ValueError, match="of no kind known here"):
+    with pytest.raises(ValueError, match="not of a supported kind"):
         networks.build(normed)

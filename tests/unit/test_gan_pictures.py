@@ -91,9 +91,9 @@ def test_collages(pictures):
     assert at(pictures.ROWS, *corners) == [0.1, 0.3, 0.6, 0.9]
     assert at(pictures.COLUMNS, *corners) == [0.1, 0.6, 0.3, 0.9]
     assert pictures.collage(flat[:3], pictures.DOWN, 64).shape == (1, 64, 64, 3)
-    with pytest.raises(ValueError, match="4 pictures in one batch, but 3 came"):
+    with pytest.raises(ValueError, match="4 pictures in one batch, got 3"):
         pictures.collage(flat[:3], pictures.ROWS, 64)
-    with pytest.raises(ValueError, match="2 pictures or more in one batch, but 1 came"):
+    with pytest.raises(ValueError, match="2 or more pictures in one batch, got 1"):
         pictures.collage(flat[:1], pictures.ACROSS, 64)
 
 

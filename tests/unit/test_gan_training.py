@@ -481,7 +481,7 @@ def test_sets_are_drawn_and_trained_on(room, data, training, tmp_path):
         picture.save(tmp_path / "photos" / f"photo {i}.jpg")
     (tmp_path / "photos" / "torn.png").write_bytes(b"\x89PNG no more")
     named = data.by_name(tmp_path / "photos")
-    draw = extractors.EDGES.open("cpu")
+    draw = extractors.EDGES.prepare("cpu")
     seen = []
     skipped = sets.synthesise(named, draw, tmp_path / "sets" / "1 edges", size=32, watch=seen.append)
     assert seen == [1, 2, 3, 4]

@@ -62,7 +62,7 @@ def test_second_walk(timing, steps, strength, start):
     ],
 )
 def test_parts_of_a_walk(room, changes, expected):
-    task = room("samplers.gradop").Task(None, torch.zeros(1, 8, 8, 3), **changes)
+    task = room("samplers.canvas").Task(None, torch.zeros(1, 8, 8, 3), **changes)
     assert task.parts(12) == expected
 
 

@@ -221,9 +221,9 @@ def test_what_inception_sees(inception, room):
         return torch.nn.functional.interpolate(x, mode="bilinear", **settings)
 
     with gradients(), torch.no_grad():
-        published = known_features.summary().open("cpu")(x)
-        smooth = known_features.summary(smooth=True).open("cpu")(x)
-        small = known_features.summary().open("cpu", 64)(x)
+        published = known_features.summary().prepare("cpu")(x)
+        smooth = known_features.summary(smooth=True).prepare("cpu")(x)
+        small = known_features.summary().prepare("cpu", 64)(x)
         assert unlike(published, last_layer(inception, 2 * at(x, size=(299, 299)) - 1)) < 1e-5
         reduced = at(at(x, size=(64, 84), antialias=True), size=(299, 299))
         assert unlike(small, last_layer(inception, 2 * reduced - 1)) < 1e-5

@@ -199,7 +199,7 @@ def test_errors_say_what_came(networks, golden):
         networks.build({**weights, "extra": torch.zeros(1)}, **hints)
     with pytest.raises(ValueError, match=r"1 of another shape \(such as out\.2\.bias: \[5\], expected \[3\]\)"):
         networks.build({**weights, "out.2.bias": torch.zeros(5)}, **hints)
-    with pytest.raises(ValueError, match="64 channels cannot be split into 48 channels a head"):
+    with pytest.raises(ValueError, match="64 channels cannot be split into 48 channels per head"):
         networks.build(weights, num_head_channels=48)
     for gone in ("output_blocks.1.0.out_layers.3.weight", "middle_block.0.emb_layers.1.weight"):
         with pytest.raises(ValueError, match=f"look like ADM.*'{gone}' is missing"):

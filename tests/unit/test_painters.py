@@ -92,10 +92,10 @@ def test_values_outside_the_range_do_not_wrap(painters):
 @pytest.mark.parametrize(
     ("median", "colours", "sentence"),
     [
-        (4, 6, "The median size must be an odd number of pixels, 1 or more; 4 came. Try 5."),
-        (-3, 6, "The median size must be an odd number of pixels, 1 or more; -3 came. Try 1."),
-        (23, 1, "A stroke painting has 2 to 256 colours; 1 came."),
-        (23, 257, "A stroke painting has 2 to 256 colours; 257 came."),
+        (4, 6, "The median size must be an odd number of pixels, 1 or more, got 4. Try 5."),
+        (-3, 6, "The median size must be an odd number of pixels, 1 or more, got -3. Try 1."),
+        (23, 1, "A stroke painting has 2 to 256 colours, got 1."),
+        (23, 257, "A stroke painting has 2 to 256 colours, got 257."),
     ],
 )
 def test_errors(painters, median, colours, sentence):

@@ -124,11 +124,11 @@ def test_blocks(room):
     assert worst(excite(tensors["blk.feat32"].double()), tensors["blk.se_out"]) < 1e-6
     assert worst(layers.GLU()(feat), tensors["blk.glu"]) < 1e-6
     for name, maker in (("resG", layers.generating_residual), ("resE", layers.encoding_residual)):
-        block, how = loaded(maker(16, make), name), layers.How()
-        assert worst(block(feat, how), tensors[f"blk.{name}_eval"]) < 1e-6
+        block, options = loaded(maker(16, make), name), layers.CallOptions()
+        assert worst(block(feat, options), tensors[f"blk.{name}_eval"]) < 1e-6
         block.train()
-        assert worst(block(feat, how), tensors[f"blk.{name}_train1"]) < 1e-6
-        assert worst(block(feat, how), tensors[f"blk.{name}_train2"]) < 1e-6
+        assert worst(block(feat, options), tensors[f"blk.{name}_train1"]) < 1e-6
+        assert worst(block(feat, options), tensors[f"blk.{name}_train2"]) < 1e-6
 
 
 # --- refinement -------------------------------------------------------------------------------------------------------

@@ -337,7 +337,7 @@ def test_tom_looks_through_the_packs_feature_network(room, gan_steps, ae_steps, 
     vgg = room("networks.vgg").VGG(widths=((4,), (8,), (12,), (16,), (16,))).eval().requires_grad_(False)
     held = SimpleNamespace(model=vgg)
     frozen = gan_steps.five_taps(features("vgg", held), 64)
-    look = frozen.open("cpu")
+    look = frozen.prepare("cpu")
     generator = tom.Generator(channels=12, width=8, spectral=True)
     judge = tom.StyleDiscriminator(channels=24)
     optimisers = tuple(ae_steps.adam(net.parameters(), 0.99) for net in (generator, judge))

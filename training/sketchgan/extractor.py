@@ -105,7 +105,7 @@ class ExtractorLesson(Lesson):
     ) -> None:
         check_batch(batch)
         features = uninterrupted(features)
-        self.look = five_taps(features, photos.side).open(device)
+        self.look = five_taps(features, photos.side).prepare(device)
         channels = self.look(torch.zeros(1, 3, 64, 64, device=device))[2].shape[1]
         super().__init__({"size": photos.side, "width": width, "channels": channels})
         self.photos, self.device, self.dtype = photos, device, torch.bfloat16 if bfloat16 else None

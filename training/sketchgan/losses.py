@@ -90,7 +90,7 @@ def _small(x: Tensor) -> Tensor:
 
 def perceptual(features: Features, device: torch.device | str) -> Percept:
     """LPIPS on a feature network as training wants it: percept(a, b) -> [B], pictures in [-1,1]."""
-    distance = features.perceptual().open(device)
+    distance = features.perceptual().prepare(device)
     return lambda a, b: distance((a + 1) / 2, (b + 1) / 2)
 
 
