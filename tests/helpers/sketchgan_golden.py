@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from helpers import GOLDEN
+from helpers.golden_files import load_file
 
 FOLDER = GOLDEN / "sketchgan"
 ROOT3 = math.sqrt(3)

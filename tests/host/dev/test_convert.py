@@ -8,8 +8,8 @@ import pickle
 import pytest
 import torch
 from safetensors import safe_open
-from safetensors.torch import load_file
 
+from helpers.golden_files import load_file
 from tools import convert
 
 

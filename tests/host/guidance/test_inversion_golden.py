@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from helpers import GOLDEN, PACK
+from helpers.golden_files import load_file
 
 STEP, RUN = 1e-5, 1e-3  # of the largest value, as the golden numbers' README says
 NO_PROMPT = [[torch.zeros(1, 1, 1), {}]]

@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+
+from helpers.golden_files import load_file
 
 
 @pytest.fixture(scope="module")

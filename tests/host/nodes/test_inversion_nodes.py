@@ -149,7 +149,7 @@ def test_a_second_sampler_at_another_size(doors, room):
 def test_weights_kept_in_another_dtype(doors, room, golden):
     """As with --lowvram, weights rest in half precision and are made ready for each use: the UNet's by the host, the
     extractor's by Frozen. The pull is as with float32 weights, and what rests is not touched."""
-    from safetensors.torch import load_file
+    from helpers.golden_files import load_file
 
     host, networks, extractors = room("host"), room("networks"), room("pictures.extractors")
     weights = load_file(golden / "invbyinv" / "weights_infodraw_nb1.safetensors")  # exact in float16

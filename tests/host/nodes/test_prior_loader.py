@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
+
+from helpers.golden_files import load_file
 
 HINTS = {"classcond": (16, 4, "legacy"), "learnsigma": (32, 4, "legacy"), "plain": (0, 2, "new")}
 

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from helpers import tiny
+from helpers.golden_files import load_file
 from runtime import inprocess
 
 HINTS = {"plain": (0, 2, True), "classcond": (16, 4, False), "learnsigma": (32, 4, False)}

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from helpers import tiny
+from helpers.golden_files import load_file
 
 OWN, PUBLISHED = "this model's own time", "published noise level"
 FAMILIES = ("pixel", *tiny.FAMILIES)

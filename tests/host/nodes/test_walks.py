@@ -7,9 +7,9 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from helpers import tiny
+from helpers.golden_files import load_file
 
 FAMILIES = ("pixel", *tiny.FAMILIES)
 FLOWS = ("sd3", "flux")

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from helpers import tiny
+from helpers.golden_files import load_file
 
 TOLERANCE = 1e-3  # mean of absolute differences, as the golden numbers' README says
 WIDTHS = {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
+
+from helpers.golden_files import load_file
 
 TOLERANCE = 1e-3  # seen: 4.1e-5 through the host's ddpm, 1.5e-5 through ours, 3.7e-5 over two masked rounds
 NO_PROMPT = [[torch.zeros(1, 1, 1), {}]]

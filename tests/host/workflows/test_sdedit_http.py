@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
-import shutil
 
 import pytest
 import torch
 from PIL import Image, ImageChops
+from safetensors.torch import save_file
+
+from helpers.golden_files import load_file
 
 
 def node(class_type, **inputs):
@@ -19,7 +21,7 @@ def prior(server, golden):
     """The golden DDPM network, put where a user puts a pixel prior."""
     folder = server.base / "models" / "sketch_priors"
     folder.mkdir(parents=True, exist_ok=True)
-    shutil.copy(golden / "sdedit" / "weights_a.safetensors", folder / "golden.safetensors")
+    save_file(load_file(golden / "sdedit" / "weights_a.safetensors"), folder / "golden.safetensors")
     options = {
         "num_head_channels": 64,
         "num_heads": 4,

@@ -6,7 +6,8 @@ import json
 
 import pytest
 import torch
-from safetensors.torch import load_file
+
+from helpers.golden_files import load_file
 
 ADM_CASES = ("plain", "classcond", "learnsigma")
 

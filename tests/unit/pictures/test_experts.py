@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from safetensors.torch import load_file
+
+from helpers.golden_files import load_file
 
 LIMIT = 1e-5  # of the largest value
 SAMPLE = torch.rand(2, 3, 40, 56, generator=torch.Generator().manual_seed(0))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from safetensors.torch import load_file
+
+from helpers.golden_files import load_file
 
 CASES = ["s32_N2", "s32_N4", "s32_N8", "s32_N16", "s64_N16", "s64_N32"]
 TOLERANCE = 1e-6  # seen: 1.2e-7; the matrices are equal bit by bit

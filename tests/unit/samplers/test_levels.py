@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import pytest
 import torch
-from safetensors.torch import load_file
+
+from helpers.golden_files import load_file
 
 
 class Family(NamedTuple):
