@@ -2,7 +2,8 @@
 
 Everything is sampled in the real host with the pack's own nodes, batch by batch; each finished batch is kept in the
 cache folder, so an interrupted run goes on where it stopped; only a change of weights or sampling code starts again.
-Writes DIR/EVIDENCE.md and DIR/evidence/*.png (docs/ unless told otherwise; --quick, a smoke run, never writes there).
+Writes DIR/EVIDENCE.md and the pictures in DIR/evidence (docs/ unless told otherwise; --quick, a smoke run, never writes
+there).
 """
 
 from __future__ import annotations

@@ -277,7 +277,7 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
             for family, found in gains.items()
         )
     )
-    page.image("gradop", chart(rows))
+    page.chart("gradop", chart(rows))
     shown = min(8, count)
     listed = {
         "words alone": alone,

@@ -91,8 +91,17 @@ class Page:
             f"falls in {down} of {steps}."
         )
 
-    def image(self, name: str, picture: Any) -> None:
-        picture.save(self.pictures / f"{name}.png", optimize=True)
+    def photos(self, name: str, picture: Any) -> None:
+        """A sheet of photos as JPEG: every clone of the repository carries it."""
+        picture.convert("RGB").save(self.pictures / f"{name}.jpg", quality=89, optimize=True)
+        self.text(f"![{name}](evidence/{name}.jpg)")
+
+    def chart(self, name: str, picture: Any) -> None:
+        """Lines and words as PNG of 64 colours: smaller than a JPEG, and sharp."""
+        from PIL import Image
+
+        few = picture.convert("RGB").quantize(64, dither=Image.Dither.NONE)
+        few.save(self.pictures / f"{name}.png", optimize=True)
         self.text(f"![{name}](evidence/{name}.png)")
 
     def sheet(self, name: str, pictures: list, columns: int, rows: list[str]) -> None:
@@ -100,7 +109,7 @@ class Page:
         from PIL import Image
 
         images = [Image.fromarray((p * 255).round().byte().numpy()) for p in pictures]
-        self.image(name, charts.contact_sheet(images, columns=columns, cell=112, row_labels=rows))
+        self.photos(name, charts.contact_sheet(images, columns=columns, cell=112, row_labels=rows))
 
     def curves(
         self, name: str, x_label: str, panels: list[tuple[str, str, list, list]], x_names: tuple[str, ...] = ()
@@ -114,7 +123,7 @@ class Page:
             series += [charts.Series(word, [(min(xs), y), (max(xs), y)], dashed=True) for word, y in floors]
             words = {"title": title, "x_label": x_label, "y_label": unit, "x_names": x_names}
             drawn.append(charts.line_chart(series, **words, size=(640, 440)))
-        self.image(name, charts.side_by_side(drawn))
+        self.chart(name, charts.side_by_side(drawn))
 
     def write(self, order: tuple[str, ...]) -> None:
         """Puts this part into EVIDENCE.md, between the others in `order`, and its numbers into numbers.json."""
