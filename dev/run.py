@@ -11,6 +11,7 @@ Use it:
 
 Check and measure it:
   python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to one pytest)
+  python3 dev/run.py coverage      which lines no test runs (words after it go to pytest)
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
   python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan   renew their own sections of that page
@@ -48,6 +49,7 @@ TOOLS = {
     "convert": "tools.convert",
     "metrics": "tools.metrics",
     "train": "tools.train",
+    "coverage": "tools.line_coverage",
     "import_time": "tools.import_time",
     "snapshot": "tools.snapshot",
     "locales": "tools.locales",
