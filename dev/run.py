@@ -10,7 +10,8 @@ Use it:
   python3 dev/run.py train         train the starter networks
 
 Check and measure it:
-  python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to pytest)
+  python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to one pytest)
+  python3 dev/run.py coverage      which lines no test runs (words after it go to pytest)
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
   python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan   renew their own sections of that page
@@ -31,62 +32,60 @@ with COMFYUI_PYTHON where its Python is not beside it.
 
 from __future__ import annotations
 
-import os
+import runpy
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
-from provision import Place, StepFailed, provide, provide_browser, say, tool_env
+from runtime.provision import StepFailed, provide, say
+from runtime.testing import test
 
 PACK = Path(__file__).resolve().parent.parent
-DEV = PACK / "dev"
+TOOLS = {
+    "demo": "tools.demo",
+    "ui": "tools.ui",
+    "models": "tools.models",
+    "convert": "tools.convert",
+    "metrics": "tools.metrics",
+    "train": "tools.train",
+    "coverage": "tools.line_coverage",
+    "import_time": "tools.import_time",
+    "snapshot": "tools.snapshot",
+    "locales": "tools.locales",
+    "evidence": "evidence.all",
+    "bench": "bench.walk",
+    "bench_energies": "bench.energies",
+    "bench_gradop": "bench.gradop",
+    "bench_regions": "bench.regions",
+    "bench_gan": "bench.gan",
+    "templates": "templates.build",
+    "blueprints": "templates.blueprints",
+    "thumbnails": "templates.thumbnails",
+    "make_samples": "templates.make_samples",
+    "make_photos": "templates.make_photos",
+}
+INSIDE = "--inside"  # not for people: this Python is the environment's own, the next word is a module of dev/
 
 
-def run_inside(place: Place, words: list[str], extra: dict[str, str] | None = None) -> int:
-    """Run the place's Python with these words, in the pack's folder, told where ComfyUI is. Returns its exit code."""
-    environment = {**os.environ, "COMFYUI_PATH": str(place.comfyui), "PYTHONUTF8": "1", **(extra or {})}
-    if place.ours:
-        environment["SKETCHSYNTH_PROVISIONED"] = "1"  # its models folder is ours, not a person's
-    return subprocess.run([str(place.python), *words], cwd=PACK, env=environment, check=False).returncode
-
-
-def tool(name: str, words: list[str]) -> int:
-    """A tool of this folder, inside the environment."""
-    return run_inside(provide(), [str(DEV / f"{name}.py"), *words])
-
-
-def test(words: list[str]) -> int:
-    """ruff, format, pyright, then pytest with its summary as the last line. All of them run, whatever fails."""
-    place = provide(tools=True)
-    browser = provide_browser(place)
-    # Another interpreter's name in the environment would make pyright look there instead of into ours.
-    extra = {**tool_env(), **({"SKETCHSYNTH_CHROMIUM": str(browser)} if browser else {})}
-    checks = {
-        "ruff": ["-m", "ruff", "check", "."],
-        "ruff format": ["-m", "ruff", "format", "--check", "."],
-        "pyright": ["-m", "pyright", "--pythonpath", str(place.python)],
-    }
-    failed = []
-    for name, command in checks.items():
-        began = time.perf_counter()
-        if run_inside(place, command, extra):
-            failed.append(name)
-        say(f"{name}: {'FAILED' if name in failed else 'ok'}, {time.perf_counter() - began:.1f} s")
-    if failed:
-        say(f"not clean: {', '.join(failed)} (the tests run all the same)")
-    tests = run_inside(place, ["-m", "pytest", *(words or ["-q", "--durations=10"])], extra)
-    return tests or int(bool(failed))
+def tool(module: str, words: list[str]) -> int:
+    """Run a module of dev/ with the environment's Python. Returns its exit code."""
+    place = provide()
+    command = [str(place.python), __file__, INSIDE, module, *words]
+    return subprocess.run(command, cwd=PACK, env=place.environment(), check=False).returncode
 
 
 def main() -> int:
     command, words = (sys.argv[1], sys.argv[2:]) if len(sys.argv) > 1 else ("", [])
+    if command == INSIDE:
+        sys.argv = words
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)  # alter_sys: its worker processes find it
+        return 0
     try:
         if command == "test":
             return test(words)
-        if (DEV / f"{command}.py").is_file() and command not in ("", "run", "provision"):
-            return tool(command, words)
+        if command in TOOLS:
+            return tool(TOOLS[command], words)
     except StepFailed as failure:
         say(f"\nStopped: {failure}")
         return 1

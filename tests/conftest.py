@@ -1,7 +1,9 @@
-"""Fixtures: the real ComfyUI in this process, the pack as ComfyUI loads it, a live server, and a browser page.
+"""Fixtures: the pack as ComfyUI loads it in this process, a live server, and a browser page.
 
-How the host and the pack get into the process, and the name trap behind it: dev/inprocess.py. `confcutdir = tests` (in
-pyproject.toml) keeps pytest from importing the pack's root by itself, outside the host.
+tests/unit needs no ComfyUI: its own conftest imports the pack's rooms without the host. tests/host and tests/browser
+call `need_host()` when they are collected. How the host gets into the process, and the name trap behind it:
+dev/runtime/inprocess.py. `confcutdir = tests` (in pyproject.toml) keeps pytest from importing the pack's root by
+itself, outside the host.
 """
 
 from __future__ import annotations
@@ -17,20 +19,12 @@ from typing import Any
 
 import pytest
 
-TESTS = Path(__file__).resolve().parent
-PACK = TESTS.parent
-GOLDEN = TESTS / "golden"
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parent.parent / "dev")]
+from helpers import GOLDEN, TESTS  # noqa: E402
+from helpers.host import need_host  # noqa: E402
+from runtime import inprocess  # noqa: E402
+
 IN_CI = os.environ.get("CI", "").lower() in ("1", "true")
-
-sys.path[:0] = [str(TESTS), str(PACK / "dev")]
-import inprocess  # noqa: E402
-
-FOUND = inprocess.find_host()
-if FOUND is None:
-    # Nothing at all can run; without this every test file would fail at its first import.
-    pytest.exit(inprocess.NO_HOST, returncode=4)
-HOST = FOUND
-inprocess.prepare_host(HOST)
 
 
 def lacking(sentence: str) -> None:
@@ -44,7 +38,7 @@ def lacking(sentence: str) -> None:
 def host_nodes() -> ModuleType:
     """The host's own `nodes` module, with the core nodes registered (not the extras: see `all_nodes`)."""
     nodes = inprocess.host_nodes()
-    assert Path(nodes.__file__ or "").parent == HOST, "`nodes` must be the host's nodes.py, not our folder"
+    assert Path(nodes.__file__ or "").parent == need_host(), "`nodes` must be the host's nodes.py, not our folder"
     return nodes
 
 
@@ -92,18 +86,18 @@ def golden() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Quick layers first: unit, host, browser. (The browser's event loop must not run under tests with their own.)"""
     order = {"unit": 0, "host": 1, "browser": 2}
-    items.sort(key=lambda item: order.get(item.path.parent.name, 1))
+    items.sort(key=lambda item: order[item.path.relative_to(TESTS).parts[0]])
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A live ComfyUI (dev/comfy_server.ComfyServer) with the pack linked in, on the CPU, with its own empty folders.
+    """A live ComfyUI (dev/runtime/comfy_server.py) with the pack linked in, on the CPU, with its own empty folders.
 
     `server.run(prompt)` gives the outputs by node id, `server.picture(image)` a file's bytes, `server.upload(name,
     bytes)` puts a picture into the input folder; `submit`, `wait`, `interrupt`, `get_json`, `object_info`, `log_text`
     do as they say.
     """
-    from comfy_server import ComfyServer
+    from runtime.comfy_server import ComfyServer
 
     base = tmp_path_factory.mktemp("comfyui")
     settings = base / "user" / "default" / "comfy.settings.json"
@@ -112,7 +106,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     shutil.copytree(
         TESTS / "harness_pack", base / "custom_nodes" / "harness_pack"
     )  # another pack beside ours, with one template
-    with ComfyServer(Path(sys.executable), HOST, base, cpu=True) as running:
+    with ComfyServer(Path(sys.executable), need_host(), base, cpu=True) as running:
         yield running
 
 
@@ -124,7 +118,7 @@ def browser() -> Iterator[Any]:
     except ImportError:
         lacking("playwright is not installed: run `python3 dev/run.py test`, which brings it.")
         return
-    from provision import find_browser
+    from runtime.provision import find_browser
 
     program = find_browser()
     if program is None:

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from comfy_server import NAME, PACK, ComfyServer
-from graph import missing_files, to_prompt
+from helpers import TESTS
+from runtime.comfy_server import NAME, PACK, ComfyServer
+from tools.graph import missing_files, to_prompt
 
 TEMPLATES = sorted((PACK / "workflows").glob("*.json"))
-HARNESS = json.loads((Path(__file__).parents[1] / "harness_pack/workflows/harness core graph.json").read_text())
+HARNESS = json.loads((TESTS / "harness_pack/workflows/harness core graph.json").read_text())
 
 
 def load(editor, workflow: dict) -> None:

@@ -6,9 +6,12 @@ import pytest
 import torch
 from torch import nn
 
-import tiny
-from gradop_walks import FAMILIES, PREDICTED, strokes
-from sketchgan_doors import load, model_folder, smooth
+from helpers import tiny
+from helpers.gradop_walks import FAMILIES, PREDICTED, strokes
+from helpers.host import need_host
+from helpers.sketchgan_doors import load, model_folder, smooth
+
+need_host()
 
 
 @pytest.fixture(scope="module")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-from pathlib import Path
 
 import pytest
 
-SOURCE = (Path(__file__).resolve().parents[2] / "host.py").read_text(encoding="utf-8")
+from helpers import PACK
+
+SOURCE = (PACK / "host.py").read_text(encoding="utf-8")
 HOST_MODULES = (
     "comfy",
     "comfy_api",

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from locales import LOCALES, all_english, gaps
+from tools.locales import LOCALES, all_english, gaps
 
 
 def test_english_is_what_the_code_says(room):

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-import import_time
-import snapshot
+from helpers import PACK
+from tools import import_time, snapshot
 
-PACK = Path(__file__).resolve().parents[2]
 ROOMS = ("nodes", "samplers", "guidance", "pipelines", "training", "pictures", "networks", "batch", "starter")
 # Arrows only run down.
 MAY_IMPORT = {

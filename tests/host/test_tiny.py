@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-import tiny
+from helpers import tiny
 
 KINDS = {
     "sd15": ("ModelSamplingDiscrete", "EPS"),

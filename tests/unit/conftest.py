@@ -1,13 +1,30 @@
-"""What several unit tests look at: the readers of drawings, and the sketch GAN's networks and training."""
+"""What several unit tests look at: rooms of the pack without ComfyUI, the sketch GAN, the readers of drawings."""
 
 from __future__ import annotations
 
 import json
+import sys
+from collections.abc import Callable
+from types import ModuleType
 
 import pytest
 
-import gan_nest
-import sketchgan_golden
+from helpers import gan_nest, sketchgan_golden
+from runtime import rooms
+
+
+@pytest.fixture(scope="session")
+def room() -> Callable[[str], ModuleType]:
+    """`room("networks.adm")` is that module of the pack, imported without ComfyUI."""
+    return rooms.room
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _without_the_host():
+    """Fails where a unit test imported ComfyUI (which is there already if other tests were collected before these)."""
+    before = "comfy" in sys.modules
+    yield
+    assert before or "comfy" not in sys.modules, "a unit test imported comfy: it belongs to tests/host"
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,1 @@
+"""What the pack costs: each module renews its own sections of docs/BENCH.md."""

@@ -1,0 +1,45 @@
+"""What the benches share: ComfyUI around the work, and their page, of which each renews its own sections."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from runtime import inprocess, machine
+from runtime.provision import say
+
+BENCH = inprocess.PACK / "docs" / "BENCH.md"
+
+
+def in_host(work: Callable[[], Any]) -> Any:
+    """work() inside ComfyUI with the pack in it, with gradients off as the host runs nodes."""
+    host = inprocess.find_host()
+    if host is None:
+        sys.exit(inprocess.NO_HOST)
+    inprocess.prepare_host(host)
+    import comfy.utils
+    import torch
+
+    comfy.utils.PROGRESS_BAR_ENABLED = False
+    inprocess.load_pack()
+    with torch.inference_mode():
+        return work()
+
+
+def renew(path: Path, found: dict[str, list[str]]) -> None:
+    """Writes these sections (heading: lines) into the page, each with the machine they were measured on."""
+    page = path.read_text(encoding="utf-8") if path.exists() else "# Bench\n"
+    sections = {heading: [f"Machine: {machine.describe()}.", "", *lines] for heading, lines in found.items()}
+    path.write_text(renewed(page, sections), encoding="utf-8")
+    say(f"{path} renewed")
+
+
+def renewed(page: str, found: dict[str, list[str]]) -> str:
+    """A page of `## ` sections with these in the place of those of the same heading, or at its end."""
+    first, *rest = re.split(r"^## ", page, flags=re.M)
+    parts = {piece.split("\n", 1)[0]: piece.split("\n", 1)[1] for piece in rest}
+    parts |= {heading: "\n" + "\n".join(lines) + "\n" for heading, lines in found.items()}
+    return first.rstrip("\n") + "".join(f"\n\n## {heading}\n\n{text.strip()}" for heading, text in parts.items()) + "\n"

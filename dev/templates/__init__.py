@@ -1,0 +1,1 @@
+"""Builds what a user sees of the pack: workflow templates, blueprints, thumbnails and sample pictures."""

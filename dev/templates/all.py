@@ -1,0 +1,8 @@
+"""All template graphs by name, in the order of the template browser."""
+
+from templates.gan import SKETCH_GAN
+from templates.gradop import GRADOP
+from templates.inversion import INVERSION
+from templates.sdedit import SDEDIT
+
+TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN}

@@ -1,0 +1,63 @@
+"""Makes the photos, line drawings, cut-out and transparent strokes of starter/samples: renders, and paint over them.
+
+python3 dev/run.py make_photos          # same files every time
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from runtime.rooms import room
+from templates.make_samples import SAMPLES, SIDE, Canvas
+
+PHOTOS = {
+    "photo - mountain meadow": 1087,
+    "photo - quiet lake": 182,
+    "photo - evening lake": 3023,
+    "photo - moonlit peaks": 3042,
+}
+LINES = {"line drawing - lake and peaks": 3012, "line drawing - three conifers": 3002}
+CABIN_SEED = 1123
+
+
+def photos() -> None:
+    world = room("starter.world").World(SIDE)
+    for name, seed in PHOTOS.items():
+        Image.fromarray(world.render(seed).image).save(SAMPLES / f"{name}.png", optimize=True)
+    for name, seed in LINES.items():
+        Image.fromarray(world.render(seed).sketch).save(SAMPLES / f"{name}.png", optimize=True)
+
+
+def cut_out() -> None:
+    """A cabin cut along its own label, on nothing."""
+    world = room("starter.world")
+    scene = world.render(CABIN_SEED, SIDE)
+    cabin = scene.labels == world.CABIN
+    rows, columns = np.flatnonzero(cabin.any(1)), np.flatnonzero(cabin.any(0))
+    box = (columns[0] - 2, rows[0] - 2, columns[-1] + 3, rows[-1] + 3)
+    piece = np.dstack([scene.image, (cabin * 255).astype(np.uint8)])
+    Image.fromarray(piece, "RGBA").crop(box).save(SAMPLES / "cut-out - red cabin.png", optimize=True)
+
+
+def strokes() -> None:
+    """A cabin, three conifers and a path on a clear sheet: painted on black and on white, alpha where both agree."""
+    sheets = []
+    for ground in ((0, 0, 0), (255, 255, 255)):
+        c = Canvas(5, ground)
+        c.stroke([(0.5, 1.02), (0.46, 0.86), (0.55, 0.74), (0.51, 0.66)], 0.05, (166, 146, 110))
+        c.cabin(0.62, 0.72, 0.19, (160, 44, 38), (70, 54, 48), (110, 130, 160))
+        for x, foot, height in ((0.16, 0.82, 0.38), (0.27, 0.74, 0.26), (0.88, 0.78, 0.3)):
+            c.conifer(x, foot, height, [(22, 52, 28), (30, 64, 34), (16, 42, 24)])
+        sheets.append(np.asarray(c.sheet.resize((SIDE, SIDE), Image.Resampling.BOX), np.float32))
+    black, white = sheets
+    alpha = 1 - (white - black).mean(2) / 255
+    paint = black / np.maximum(alpha, 1e-3)[..., None]
+    both = np.dstack([paint.clip(0, 255), alpha * 255]).round().astype(np.uint8)
+    Image.fromarray(both, "RGBA").save(SAMPLES / "strokes - cabin and trees.png", optimize=True)
+
+
+if __name__ == "__main__":
+    photos()
+    cut_out()
+    strokes()

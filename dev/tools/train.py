@@ -1,0 +1,50 @@
+"""`python3 dev/run.py train prior --folder DIR`: the starter networks' training, outside the host."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import partial
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # renders go to processes; numpy's own threads would fight them
+
+from runtime.rooms import room
+
+TRAININGS = {
+    "prior": "starter.training.prior",
+    "experts": "starter.training.experts",
+    "vae": "starter.training.vae",
+    "decoder": "starter.training.decoder",
+    "text": "starter.training.text",
+}
+ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
+
+
+def host_unet() -> type:
+    """The host's UNetModel, which the text-conditioned model is an instance of."""
+    from runtime.inprocess import NO_HOST, find_host, prepare_host
+
+    host = find_host()
+    if host is None:
+        sys.exit(NO_HOST)
+    prepare_host(host)
+    from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+
+    return UNetModel
+
+
+def main() -> None:
+    if len(sys.argv) < 2 or sys.argv[1] not in (*TRAININGS, *ELSEWHERE):
+        sys.exit(f"usage: train {{{','.join((*TRAININGS, *ELSEWHERE))}}} [options]; --help after the name lists them")
+    if sys.argv[1] in ELSEWHERE:
+        from tools.train_gan import COMMANDS
+
+        main = COMMANDS[sys.argv[1]]
+    else:
+        brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
+        main = partial(room(TRAININGS[sys.argv[1]]).main, **brought)
+    sys.exit(room("training.command").run(main, sys.argv[2:]))
+
+
+if __name__ == "__main__":
+    main()

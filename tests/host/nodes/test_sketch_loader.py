@@ -1,0 +1,366 @@
+"""SketchLoader and SketchPhotoToStrokes as the host runs them: samples, uploads, and what a wrong file says."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+DEFAULTS = {
+    "kind": "auto",
+    "paper": "#ffffff",
+    "invert": "auto",
+    "size": 0,
+    "frame": "keep aspect",
+    "drawing_index": 0,
+}
+READS = ".png, .jpg, .jpeg, .webp, .gif, .bmp, .tif, .tiff, .tga, .ppm, .pgm, .psd, .avif, .svg, .ndjson"
+SAMPLES = ("mountain lake.png", "desert sunset.png", "moonlit cabin.png", "green hills.png")
+
+
+@pytest.fixture(scope="module")
+def loader(room):
+    return room("nodes.drawing").SketchLoader
+
+
+@pytest.fixture
+def inputs(monkeypatch, tmp_path, loader) -> Path:
+    """An input folder of our own, and a file beside it that is none of the pack's business."""
+    import folder_paths
+
+    folder = tmp_path / "input"
+    folder.mkdir()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "secret.png")
+    monkeypatch.setattr(folder_paths, "input_directory", str(folder))
+    return folder
+
+
+def load(loader, file: str, **more):
+    """IMAGE and MASK as a graph gets them."""
+    return loader.execute(file=file, **{**DEFAULTS, **more}).result
+
+
+def options(loader) -> list[str]:
+    return loader.INPUT_TYPES()["required"]["file"][1]["options"]
+
+
+# --- finding drawings ------------------------------------------------------------------------------------------------
+
+
+def test_a_fresh_node_shows_a_sample(loader, inputs):
+    default = loader.INPUT_TYPES()["required"]["file"][1]["default"]
+    assert default == "sample: mountain lake.png"
+    assert loader.validate_inputs(file=default) is True
+    image, mask = load(loader, default)
+    assert image.shape == (1, 256, 256, 3)
+    assert mask.shape == (1, 256, 256)
+    assert image.dtype == mask.dtype == torch.float32
+    assert image.std() > 0.1
+    assert 0 <= image.min() < image.max() <= 1
+
+
+def test_every_sample_is_an_option_and_loads(loader, inputs):
+    samples = [option for option in options(loader) if option.startswith("sample: ")]
+    assert {f"sample: {name}" for name in SAMPLES} < set(samples)
+    assert options(loader)[: len(samples)] == samples, "samples first"
+    for sample in samples:
+        assert loader.validate_inputs(file=sample) is True
+        image, mask = load(loader, sample, size=64)
+        assert max(image.shape[1:3]) == 64
+        assert mask.shape == image.shape[:3]
+        assert mask.max() > 0.5
+
+
+def test_input_files_are_listed_not_their_subfolders(loader, inputs):
+    for name in ("a.png", "B.JPG", "c.svg", "d.ndjson", "notes.txt", "model.safetensors", "sub/e.png"):
+        (inputs / name).parent.mkdir(exist_ok=True)
+        (inputs / name).write_bytes(b"x")
+    assert [option for option in options(loader) if not option.startswith("sample: ")] == [
+        *("B.JPG", "a.png", "c.svg", "d.ndjson"),
+    ]
+
+
+def test_a_missing_input_folder_breaks_nothing(loader, inputs):
+    inputs.rmdir()
+    assert all(option.startswith("sample: ") for option in options(loader))
+
+
+@pytest.mark.parametrize("name", ["a.png", "sub/pasted.png", "a.png [input]", "with space (1).png", "größe.png"])
+def test_names_the_editor_makes(loader, inputs, name):
+    path = inputs / name.removesuffix(" [input]")
+    path.parent.mkdir(exist_ok=True)
+    Image.new("RGB", (10, 6), "blue").save(path)
+    assert loader.validate_inputs(file=name) is True
+    assert load(loader, name)[0].shape == (1, 6, 10, 3)
+
+
+def test_a_link_is_checked_when_it_runs(loader, inputs):
+    """The host validates a linked input as None."""
+    assert loader.validate_inputs(file=None) is True
+    assert loader.fingerprint_inputs(file=None, **DEFAULTS) == ""
+
+
+def test_the_fingerprint_is_the_content(loader, inputs):
+    (inputs / "a.png").write_bytes(b"one")
+    (inputs / "b.png").write_bytes(b"one")
+    first = loader.fingerprint_inputs(file="a.png", **DEFAULTS)
+    assert first == loader.fingerprint_inputs(file="b.png", **{**DEFAULTS, "size": 64})
+    (inputs / "a.png").write_bytes(b"two")
+    assert loader.fingerprint_inputs(file="a.png", **DEFAULTS) != first
+
+
+# --- settings --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "shape"),
+    [
+        ({}, (50, 100)),
+        ({"size": 64}, (32, 64)),
+        ({"size": 200}, (96, 200)),
+        ({"size": 64, "frame": "square, pad with paper"}, (64, 64)),
+        ({"size": 64, "frame": "square, crop"}, (64, 64)),
+        ({"frame": "square, crop"}, (50, 50)),
+    ],
+)
+def test_sizes_and_frames(loader, inputs, settings, shape):
+    Image.new("RGB", (100, 50), "blue").save(inputs / "a.png")
+    image, mask = load(loader, "a.png", **settings)
+    assert image.shape == (1, *shape, 3)
+    assert mask.shape == (1, *shape)
+
+
+def test_paper_colour(loader, inputs):
+    Image.new("RGBA", (4, 4), (0, 0, 0, 0)).save(inputs / "a.png")
+    image, mask = load(loader, "a.png", paper="#ff8000")
+    assert torch.equal(image, load(loader, "a.png", paper="#FF800080")[0]), "the widget's opacity is not the paper's"
+    assert torch.allclose(image, torch.tensor([1, 128 / 255, 0]).expand(1, 4, 4, 3), atol=1e-6)
+    assert mask.max() == 0
+
+
+def test_drawing_index(loader, inputs):
+    rows = [{"drawing": [[[0, x], [0, 255]]]} for x in (10, 120, 255)]
+    (inputs / "a.ndjson").write_text("\n".join(map(json.dumps, rows)))
+    masks = [load(loader, "a.ndjson", drawing_index=k)[1] for k in range(3)]
+    assert not torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[1], masks[2])
+
+
+# --- wrong inputs: the table ------------------------------------------------------------------------------------------
+
+
+def svg(body: str, prolog: str = "") -> bytes:
+    return f'{prolog}<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">{body}</svg>'.encode()
+
+
+def png(**more) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(buffer, "PNG", **more)
+    return buffer.getvalue()
+
+
+CUT = png()[:5000]
+DOODLE = json.dumps({"drawing": [[[0, 9], [0, 9]]]}).encode()
+OUTSIDE = "{!r} lies outside ComfyUI's input folder, where drawings are read from. Copy it there and choose it."
+
+# Found when the graph is queued: the editor marks the node, nothing runs. Widget text: sentence.
+AT_ONCE = {
+    "": "No drawing is chosen. Choose a sample, or upload a drawing of your own.",
+    "  ": "No drawing is chosen. Choose a sample, or upload a drawing of your own.",
+    "missing.png": "'missing.png' is not in ComfyUI's input folder. Copy it there, or choose another drawing.",
+    "folder.png": "'folder.png' is not in ComfyUI's input folder. Copy it there, or choose another drawing.",
+    "notes.txt": f"'notes.txt' is not a drawing this node reads. It reads {READS}.",
+    "../secret.png": OUTSIDE.format("../secret.png"),
+    "../../../../../../etc/passwd": OUTSIDE.format("../../../../../../etc/passwd"),
+    "/etc/passwd": OUTSIDE.format("/etc/passwd"),
+    "a/../../secret.png": OUTSIDE.format("a/../../secret.png"),
+    "link.png": OUTSIDE.format("link.png"),
+}
+
+# Found when the file is read. Name: (content, settings, sentence).
+WHEN_READ = {
+    "empty.png": (b"", {}, "empty.png is empty (0 bytes). Save or copy the drawing again."),
+    "corrupt.png": (
+        b"\x00" * 500,
+        {},
+        "corrupt.png is not a picture of a kind read here, or is damaged from its first bytes. Export it as PNG.",
+    ),
+    "text.jpg": (
+        b"<html>not found</html>",
+        {},
+        "text.jpg is not a picture of a kind read here, or is damaged from its first bytes. Export it as PNG.",
+    ),
+    "cut.png": (
+        CUT,
+        {},
+        r"cut\.png is damaged or cut off \(image file is truncated.*\)\. "
+        r"Copy or download it again, or export it anew as PNG\.",
+    ),
+    "entity.svg": (
+        svg("<title>&x;</title>", '<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
+        {},
+        "entity.svg: a <!DOCTYPE> is refused because it can define entities. "
+        "Delete that line in a text editor, or save as plain SVG.",
+    ),
+    "words.svg": (
+        svg("<text>hello</text>"),
+        {},
+        "words.svg: the element <text> is not in the SVG subset read here (paths and plain shapes in plain colours). "
+        "Convert it to paths in your drawing program, or export a PNG.",
+    ),
+    "photo.svg": (
+        svg('<image href="file:///etc/passwd"/>'),
+        {},
+        "photo.svg: the element <image> is not in the SVG subset read here (paths and plain shapes in plain colours). "
+        "Convert it to paths in your drawing program, or export a PNG.",
+    ),
+    "gradient.svg": (
+        svg('<rect width="9" height="9" fill="url(#g)"/>'),
+        {},
+        "gradient.svg: the paint url(#g) (a gradient or pattern) is not in the SVG subset. Export a PNG.",
+    ),
+    "half.svg": (
+        b"<svg><g>",
+        {},
+        "half.svg: not well-formed XML (no element found: line 1, column 8). "
+        "Save the drawing again, or export it as PNG.",
+    ),
+    "empty.ndjson": (b"", {}, "empty.ndjson is empty (0 bytes). Save or copy the drawing again."),
+    "blank.ndjson": (b"\n\n", {}, "blank.ndjson holds no drawing: every line of it is blank."),
+    "few.ndjson": (
+        DOODLE,
+        {"drawing_index": 7},
+        "few.ndjson holds 1 drawings, numbered 0 to 0; number 7 was asked for.",
+    ),
+    "broken.ndjson": (
+        b"{",
+        {},
+        "broken.ndjson, drawing 0: not JSON (Expecting property name enclosed in double quotes: line 1 column 2 "
+        "(char 1)). A QuickDraw file has one JSON drawing a line.",
+    ),
+    "odd size.png": (
+        png(),
+        {"size": 100},
+        "The size must be 0 (as drawn) or a multiple of 8; 100 came. Try 96.",
+    ),
+    "colour.png": (
+        png(),
+        {"paper": "cream"},
+        "The paper's colour must be written #rrggbb, such as #ffffff; 'cream' came.",
+    ),
+}
+
+
+@pytest.fixture
+def bad(inputs) -> Path:
+    (inputs / "folder.png").mkdir()
+    (inputs / "a").mkdir()
+    (inputs / "notes.txt").write_text("hello")
+    for name, (content, _, _) in WHEN_READ.items():
+        (inputs / name).write_bytes(content)
+    return inputs
+
+
+@pytest.mark.parametrize("file", AT_ONCE)
+def test_told_before_anything_runs(loader, bad, file):
+    if file == "link.png":
+        try:
+            os.symlink(bad.parent / "secret.png", bad / "link.png")
+        except OSError:
+            pytest.skip("no symbolic links on this system")
+    assert loader.validate_inputs(file=file) == AT_ONCE[file]
+    with pytest.raises(ValueError, match=re.escape(AT_ONCE[file])):
+        load(loader, file)
+
+
+def test_an_unknown_sample_names_the_samples(loader, inputs):
+    sentence = loader.validate_inputs(file="sample: ../../README.md")
+    assert sentence.startswith("There is no 'sample: ../../README.md'. The samples are 'sample: ")
+    assert "'sample: mountain lake.png'" in sentence
+
+
+@pytest.mark.parametrize("file", WHEN_READ)
+def test_told_when_read(loader, bad, file):
+    _, settings, sentence = WHEN_READ[file]
+    assert loader.validate_inputs(file=file) is True
+    pattern = sentence if "\\" in sentence else re.escape(sentence)
+    with pytest.raises(ValueError, match=f"^{pattern}$"):
+        load(loader, file, **settings)
+
+
+def test_after_a_fault_the_node_works_on(loader, bad):
+    with pytest.raises(ValueError, match="empty"):
+        load(loader, "empty.png")
+    Image.new("RGB", (8, 8), "red").save(bad / "empty.png")
+    assert load(loader, "empty.png")[0].shape == (1, 8, 8, 3)
+
+
+# --- photo to strokes ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("batch", [1, 2, 3])
+def test_photo_to_strokes(room, batch):
+    photo = torch.rand(batch, 40, 56, 3, generator=torch.Generator().manual_seed(0))
+    (strokes,) = room("nodes.drawing").SketchPhotoToStrokes.execute(image=photo, median_size=5, colours=3).result
+    assert strokes.shape == photo.shape
+    assert all(len(torch.unique(one.reshape(-1, 3), dim=0)) <= 3 for one in strokes)
+
+
+# --- over HTTP, on a live host ---------------------------------------------------------------------------------------
+
+
+def graph(file: str, **more) -> dict:
+    return {
+        "1": {"class_type": "SketchLoader", "inputs": {"file": file, **DEFAULTS, **more}},
+        "2": {"class_type": "SketchPhotoToStrokes", "inputs": {"image": ["1", 0], "median_size": 9, "colours": 4}},
+        "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "strokes"}},
+        "4": {"class_type": "MaskToImage", "inputs": {"mask": ["1", 1]}},
+        "5": {"class_type": "SaveImage", "inputs": {"images": ["4", 0], "filename_prefix": "ink"}},
+    }
+
+
+def picture(server, entry: dict) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(server.picture(entry))).convert("RGB"))
+
+
+def test_a_sample_runs_on_a_live_host(server):
+    outputs = server.run(graph("sample: mountain lake.png", size=64))
+    assert picture(server, outputs["3"]["images"][0]).shape == (64, 64, 3)
+    assert picture(server, outputs["1"]["images"][0]).shape == (64, 64, 3), "the node shows what it has read"
+
+
+def test_an_uploaded_svg_runs_on_a_live_host(server):
+    """The host's upload route takes any file; the editor sends an SVG that is dropped on the node."""
+    name = server.upload("arrow.svg", svg('<path d="M1 4.5H8" stroke="#000"/>'))
+    outputs = server.run(graph(name, size=72))
+    ink = picture(server, outputs["5"]["images"][0])
+    assert ink.shape == (72, 72, 3)
+    assert ink[36, 36].min() == 255
+    assert ink[10, 10].max() == 0
+
+
+@pytest.mark.parametrize("file", ["../../secret.png", "/etc/passwd", "missing.png", ""])
+def test_a_live_host_refuses_with_our_sentence(server, file):
+    from runtime.comfy_server import PromptRefused
+
+    with pytest.raises(PromptRefused) as refused:
+        server.submit(graph(file))
+    (fault,) = refused.value.answer["node_errors"]["1"]["errors"]
+    expected = AT_ONCE.get(file) or OUTSIDE.format(file)
+    assert fault["details"] == f"file - {expected}"
+
+
+def test_a_live_host_tells_our_sentence_when_it_fails(server):
+    from runtime.comfy_server import PromptFailed
+
+    name = server.upload("words.svg", WHEN_READ["words.svg"][0])
+    with pytest.raises(PromptFailed) as failed:
+        server.run(graph(name))
+    assert failed.value.details["exception_message"].strip() == WHEN_READ["words.svg"][2]
