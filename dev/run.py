@@ -39,8 +39,8 @@ from pathlib import Path
 DEV = Path(__file__).resolve().parent
 if str(DEV) not in sys.path:  # with PYTHONSAFEPATH
     sys.path.insert(0, str(DEV))
-from runtime.provision import StepFailed, provide, say
-from runtime.testing import test
+from runtime.provision import StepFailed, provide, say  # noqa: E402
+from runtime.testing import test  # noqa: E402
 
 PACK = DEV.parent
 TOOLS = {
