@@ -37,11 +37,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
-from runtime.provision import StepFailed, provide, say
-from runtime.testing import test
+DEV = Path(__file__).resolve().parent
+if str(DEV) not in sys.path:  # with PYTHONSAFEPATH
+    sys.path.insert(0, str(DEV))
+from runtime.provision import StepFailed, provide, say  # noqa: E402
+from runtime.testing import test  # noqa: E402
 
-PACK = Path(__file__).resolve().parent.parent
+PACK = DEV.parent
 TOOLS = {
     "demo": "tools.demo",
     "ui": "tools.ui",

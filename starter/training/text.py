@@ -191,7 +191,7 @@ def trained_vae(path: Path) -> tuple[TAESD, dict[str, Any]]:
 
 
 def main(argv: list[str] | None = None, unet: Callable[..., nn.Module] | None = None) -> None:
-    """unet: the host's UNetModel, which dev/train.py brings along."""
+    """unet: the host's UNetModel, which dev/tools/train.py brings along."""
     assert unet is not None
     parser = starter_options("text", __doc__, minutes=70.0, scenes=SCENES, peak=8e-4)
     parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")

@@ -107,7 +107,7 @@ def test_harness_opens_and_runs_a_core_graph(editor, server):
 
 @pytest.mark.parametrize("name", ["default", "01_get_started_text_to_image"])
 def test_converter_agrees_on_core_templates(editor, server, name):
-    """dev/graph.py and the editor send the same prompt, here for ComfyUI's own templates; the second is a subgraph."""
+    """tools.graph and the editor send the same prompt, here for ComfyUI's own templates; the second is a subgraph."""
     load(editor, server.get_json(f"/templates/{name}.json"))
     saved, theirs = editor.page.evaluate("window.app.graph.serialize()"), editor_prompt(editor)
     same_prompt(to_prompt(saved, server.object_info()), theirs)

@@ -52,7 +52,7 @@ def nodes(pack, room) -> dict:
 
 @pytest.fixture(scope="module")
 def imports() -> list[dict]:
-    """Five imports of the pack, each in a fresh process (dev/import_time.py)."""
+    """Five imports of the pack, each in a fresh process (dev/tools/import_time.py)."""
     return import_time.measure(5)
 
 

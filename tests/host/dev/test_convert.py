@@ -1,4 +1,4 @@
-"""dev/convert.py: published pickles become .safetensors that the nodes load alike, and nothing in them is run."""
+"""convert: published pickles become .safetensors that the nodes load alike, and nothing in them is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""dev/graph.py: what the editor does on Run, done without it."""
+"""dev/tools/graph.py: what the editor does on Run, done without it."""
 
 from __future__ import annotations
 

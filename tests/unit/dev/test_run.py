@@ -1,0 +1,40 @@
+"""dev/run.py: every command has its module and its line of help; the test command adds its processes up."""
+
+from __future__ import annotations
+
+import importlib.util
+
+import pytest
+import run
+
+from helpers import TESTS
+from runtime import testing
+
+
+def test_every_command_has_a_module_and_a_line_of_help():
+    assert [module for module in run.TOOLS.values() if importlib.util.find_spec(module) is None] == []
+    assert [name for name in run.TOOLS if name not in (run.__doc__ or "")] == []
+
+
+def test_every_test_is_in_one_process():
+    named = sorted(path for paths in testing.PROCESSES.values() for path in paths)
+    assert len(set(named)) == len(named)
+    listed = {path.relative_to(TESTS.parent).as_posix() for path in TESTS.rglob("test_*.py")}
+    taken = [[path for path in named if name.startswith(path)] for name in sorted(listed)]
+    assert [len(one) for one in taken] == [1] * len(listed)
+
+
+@pytest.mark.parametrize(
+    ("tests", "failures", "errors", "skipped", "expected"), [(10, 0, 0, 0, (10, 0, 0)), (10, 1, 2, 3, (4, 3, 3))]
+)
+def test_counts_of_a_report(tmp_path, tests, failures, errors, skipped, expected):
+    report = tmp_path / "unit.xml"
+    suite = f'<testsuite tests="{tests}" failures="{failures}" errors="{errors}" skipped="{skipped}"/>'
+    report.write_text(f"<testsuites>{suite}</testsuites>")
+    assert testing.counted(report) == expected
+
+
+def test_a_report_cut_short_counts_nothing(tmp_path):
+    (tmp_path / "unit.xml").write_text("<testsuites><testsuite tests=")
+    assert testing.counted(tmp_path / "unit.xml") is None
+    assert testing.counted(tmp_path / "missing.xml") is None
