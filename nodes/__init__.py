@@ -1,4 +1,4 @@
-"""The doors: one file a system, each ending in its own NODES; they share folders, model_files and training_parts."""
+"""The node definitions, one file per system, each ending in its own NODES; what they share is in parts/."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Seeing what came out: labelled contact sheets, and how faithful and how real each result is."""
+"""Looking at results: labelled contact sheets, and how faithful and how realistic each result is."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from ..pictures.painters import simulate_strokes
 
 RANKINGS = ("both", "faithfulness", "realism")
 LABELS_TIP = (
-    "One label for each list entry, as SketchT0Sweep gives them, or one for each picture. A single text counts as one "
-    "label a line. "
+    "One label per list entry, as from t0 Sweep, or one per picture. A single text is split into one label per line. "
 )
 
 
@@ -30,8 +29,8 @@ class SketchContactSheet(io.ComfyNode):
             node_id="SketchContactSheet",
             display_name="Contact Sheet",
             category="sketch/report",
-            description="All pictures on one sheet with their labels, each whole and in its own shape. Takes lists, so "
-            "everything that a t0 sweep made arrives together.",
+            description="Puts all pictures on one sheet with their labels, uncropped and at their own aspect ratio. "
+            "Takes lists, so all results of a t0 Sweep arrive together.",
             search_aliases=["SDEdit", "contact sheet", "grid", "image grid", "xy plot", "compare", "collage"],
             is_input_list=True,
             inputs=[
@@ -41,20 +40,22 @@ class SketchContactSheet(io.ComfyNode):
                     default=0,
                     min=0,
                     max=100,
-                    tooltip="Pictures in a row, 1 to 100. 0: one row for each list entry where entries are batches, "
-                    "otherwise a sheet about as wide as high.",
+                    tooltip="Pictures per row, 1 to 100. 0: one row per list entry if the entries are batches, "
+                    "otherwise a sheet about as wide as it is high.",
                 ),
-                cell_input(" Small ones are enlarged."),
-                io.String.Input("labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Empty: no labels."),
+                cell_input(" Smaller ones are enlarged."),
+                io.String.Input(
+                    "labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Not connected: no labels."
+                ),
             ],
-            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="One picture with everything on it.")],
+            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="The sheet, one picture.")],
         )
 
     @classmethod
     def execute(
         cls, images: list[Tensor], columns: list[int], cell: list[int], labels: list[str] | None = None
     ) -> io.NodeOutput:
-        from ..pictures import charts  # here, as in the others below: only who asks for a report needs it
+        from ..pictures import charts  # imported lazily, as below: most sessions make no report
 
         longest = max(map(len, images))
         in_rows = not columns[0] and len(images) > 1 and longest > 1
@@ -62,7 +63,7 @@ class SketchContactSheet(io.ComfyNode):
         rows = [[(picture, next(names)) for picture in to_pil(batch)] for batch in images]
         beside: list[str] = []
         if in_rows:
-            if all(len({name for _, name in row}) == 1 for row in rows):  # one label an entry: left of its row
+            if all(len({name for _, name in row}) == 1 for row in rows):  # one label per entry: left of its row
                 beside = [row[0][1] for row in rows]
                 rows = [[(picture, "") for picture, _ in row] for row in rows]
             rows = [row + [(None, "")] * (longest - len(row)) for row in rows]
@@ -80,35 +81,36 @@ class SketchFaithfulnessReport(io.ComfyNode):
             node_id="SketchFaithfulnessReport",
             display_name="Faithfulness Report",
             category="sketch/report",
-            description="How far each result is from its guide and, where real pictures are given, how real it looks: "
-            "numbers, a plot, and the results ranked, best first. No network is used.",
+            description="How far each result is from its guide and, if real pictures are connected, how realistic it "
+            "looks: numbers, a plot, and the results ranked, best first. No network is used.",
             search_aliases=["SDEdit", "faithfulness", "realism", "L2", "metrics", "rank images", "compare"],
             is_input_list=True,
             inputs=[
-                io.Image.Input("results", tooltip="The pictures to judge, all of one size: lists and batches."),
+                io.Image.Input("results", tooltip="The pictures to measure, all of one size: lists and batches."),
                 io.Image.Input(
                     "guide",
-                    tooltip="What they were made from: one for all, or one each. Cut and scaled to their size.",
+                    tooltip="What the results were made from: one for all, or one per result. Cropped and scaled to "
+                    "their size.",
                 ),
                 io.Combo.Input(
                     "rank_by",
                     options=list(RANKINGS),
-                    tooltip="What best means. faithfulness: nearest to the guide. realism: most like the references. "
-                    "both: the sum of the two places. Without references it is always faithfulness.",
+                    tooltip="How the results are ranked. faithfulness: closest to the guide. realism: most like the "
+                    "references. both: the sum of the two ranks. Without references, always faithfulness.",
                 ),
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="Real pictures of the same kind, 4 or more, better 20. Realism is measured against them.",
+                    tooltip="Real pictures of the same kind, 4 or more, ideally 20. Realism is measured against them.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="The edited region (1 = edited): faithfulness then counts inside it only, and the report "
-                    "says how many pixels changed where the mask is 0.",
+                    tooltip="The edited region, 0 to 1 (1 = edited). Faithfulness is then measured inside it only, "
+                    "and the report counts the pixels that changed where the mask is 0.",
                 ),
                 io.String.Input(
-                    "labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Empty: numbered from 1."
+                    "labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Not connected: numbered from 1."
                 ),
             ],
             outputs=[
@@ -116,10 +118,11 @@ class SketchFaithfulnessReport(io.ComfyNode):
                 io.Image.Output(
                     "plot",
                     display_name="plot",
-                    tooltip="Distances in the order given (mean of each label) and, with references, the trade-off.",
+                    tooltip="Distances in input order (mean per label) and, with references, realism against "
+                    "faithfulness.",
                 ),
-                io.String.Output("table", display_name="table", tooltip="One line for each result, as markdown."),
-                io.String.Output("numbers", display_name="numbers", tooltip="The same as JSON, in the order given."),
+                io.String.Output("table", display_name="table", tooltip="One line per result, as Markdown."),
+                io.String.Output("numbers", display_name="numbers", tooltip="The same as JSON, in input order."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -136,7 +139,7 @@ class SketchFaithfulnessReport(io.ComfyNode):
     ) -> io.NodeOutput:
         sizes = sorted({f"{batch.shape[2]}x{batch.shape[1]}" for batch in results})
         if len(sizes) > 1:
-            raise ValueError(f"The results must all be of one size, but {' and '.join(sizes)} came. Resize them first.")
+            raise ValueError(f"All results must have the same size, got {' and '.join(sizes)}. Resize them first.")
         pictures = torch.cat([batch[..., :3] for batch in results]).float()
         size = pictures.shape[1], pictures.shape[2]
         fitted = [fit_image(batch[..., :3], *size).float() for batch in guide]
@@ -186,12 +189,12 @@ def measure(
 
 
 def repaint(pictures: Tensor) -> Tensor:
-    """The stroke simulator's flat shapes, in so many colours that a small change does not re-deal its whole palette."""
+    """The stroke simulator's flat shapes, with 32 colours, so that a small change does not reshuffle the palette."""
     return simulate_strokes(pictures, colours=32)
 
 
 def rank(numbers: dict[str, list[float]], by: str) -> list[int]:
-    """The pictures' indices, best first. `both` adds the places in the two single orders; ties go to the faithful."""
+    """The pictures' indices, best first. `both` adds the ranks in the two orders; ties go to the more faithful one."""
     faithful = _places(numbers["rms"])
     if by == "faithfulness" or "realism" not in numbers:
         return sorted(range(len(faithful)), key=faithful.__getitem__)
@@ -211,7 +214,7 @@ def describe(numbers: dict[str, list[float]], names: list[str], order: list[int]
 
 
 def plot(numbers: dict[str, list[float]], names: list[str]) -> Image.Image:
-    """Distances to the guide in the order given, as means of each label; beside them realism over faithfulness."""
+    """Distances to the guide in input order, averaged per label; next to them, realism against faithfulness."""
     from ..pictures import charts
 
     labels = list(dict.fromkeys(names))
@@ -246,7 +249,7 @@ def plot(numbers: dict[str, list[float]], names: list[str]) -> Image.Image:
 
 
 def name_pictures(batches: list[Tensor], labels: list[str]) -> list[str]:
-    """One label for every picture, from one for each list entry, or one for each picture (see LABELS_TIP)."""
+    """One label per picture, from one per list entry or one per picture (see LABELS_TIP)."""
     if len(labels) == 1:
         labels = labels[0].splitlines()
     counts = [len(batch) for batch in batches]
@@ -255,18 +258,18 @@ def name_pictures(batches: list[Tensor], labels: list[str]) -> list[str]:
     if len(labels) == sum(counts):
         return labels
     raise ValueError(
-        f"{len(labels)} labels came for {len(counts)} list entries with {sum(counts)} pictures in all. "
-        "Give one label for each entry or one for each picture, or none."
+        f"Got {len(labels)} labels for {len(counts)} list entries with {sum(counts)} pictures in total. Give one "
+        "label per entry or one per picture, or none."
     )
 
 
 def cell_input(more: str = "") -> io.Int.Input:
-    tip = f"Longer side of every picture on the sheet, 32 to 2048 pixels.{more}"
+    tip = f"Longer side of each picture on the sheet, 32 to 2048 pixels.{more}"
     return io.Int.Input("cell", default=256, min=32, max=2048, step=8, tooltip=tip)
 
 
 def _one_each(guides: list[Tensor], results: list[Tensor], what: str) -> Tensor:
-    """Guides paired with results entry by entry where there are as many of them, else over all pictures together."""
+    """Guides paired with results entry by entry if there are as many entries, else over all pictures together."""
     if len(guides) == len(results):
         return torch.cat([pair_batches(g, len(r), what, "results") for g, r in zip(guides, results, strict=True)])
     if len(guides) == 1 and len({len(batch) for batch in results}) == 1:
@@ -284,7 +287,7 @@ def _row(numbers: dict[str, list[float]], i: int) -> dict[str, Any]:
 
 
 def to_pil(batch: Tensor) -> list[Image.Image]:
-    """[N,H,W,C]: colours alone of 4 channels, grey of 1."""
+    """[N, H, W, C] in 0 to 1; of 4 channels the first 3 are used, 1 channel becomes grey."""
     colours = batch[..., :3].expand(-1, -1, -1, 3)
     return [Image.fromarray(p) for p in (colours.clamp(0, 1) * 255).round().byte().cpu().numpy()]
 

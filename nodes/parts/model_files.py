@@ -1,4 +1,4 @@
-"""Model files: which one a loader's option stands for, what kind it is, and the network in it."""
+"""Model files: the path behind a loader's option, the kind of file, and the network in it."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ SETTINGS = (
     "norm_groups",
     "use_new_attention_order",
     "image_size",
-)  # what keys and shapes cannot tell
+)  # settings that keys and shapes do not reveal
 
-# What people put here by mistake: a piece of a key name, what the file is then, and what to do with it.
+# Files that people load here by mistake: part of a key name, what the file then is, and what to do with it.
 RELATIVES = (
     ("lora_", "a LoRA", "Apply it with Load LoRA to the model it was made for."),
-    ("model.diffusion_model.", "a checkpoint of the Stable Diffusion kind", "Load it with Load Checkpoint instead."),
+    ("model.diffusion_model.", "a Stable Diffusion checkpoint", "Load it with Load Checkpoint instead."),
     ("transformer_blocks", "a latent diffusion model", "Load it with Load Diffusion Model instead."),
     ("decoder.conv_out.", "a VAE", "Load it with Load VAE instead."),
 )
 
-# A role of a layout: what such a file is called, and where it belongs.
+# By role of a layout: what such a file is called, and where it belongs.
 ROLES = {
     "prior": ("a pixel prior", "Put it into models/sketch_priors and load it with Load Pixel Prior."),
     "extractor": ("a sketch extractor", "Put it into models/sketch_extractors and load it with Load Sketch Extractor."),
     "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
-    "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
+    "style": ("half of an AdaIN style network", "Choose it in Style Injection (AdaIN)."),
     "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
 }
 VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
@@ -47,8 +47,8 @@ MORE_RELATIVES = (
     ("visual.transformer.", "a CLIP vision model", VISION),
     (
         "lin0.model",
-        "the channel weights of LPIPS without its network",
-        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
+        "only the channel weights of LPIPS, without its network",
+        "Save all of lpips.LPIPS(net='vgg').state_dict().",
     ),
     *RELATIVES,
 )
@@ -59,14 +59,14 @@ def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Pa
     if name != starter:
         return host.model_file(role, folder, name)
     if not weights.is_file():
-        raise ValueError(f"The built-in weights are missing ({weights}): the pack is incomplete, install it again.")
+        raise ValueError(f"The built-in weights are missing ({weights}). The pack is incomplete; install it again.")
     return str(weights)
 
 
 def is_there(role: str, folder: str, name: str | None, starter: str, weights: Path) -> bool | str:
-    """True, or the sentence for a file that is not there; the host would only say that it is not in its list.
+    """True, or the message for a missing file; the host would only say that the value is not in its list.
 
-    name: None while another node is to give it. The rest: see starter_or_file.
+    name: None if the input is linked. The rest: see starter_or_file.
     """
     try:
         if name is not None:
@@ -81,15 +81,15 @@ def read_network(
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network in a file, of one of these roles, and what the file states about itself.
 
-    copied: the weights do not stay tied to the file. Otherwise it is mapped, and Windows lets no training replace it.
+    copied: copies the weights. Otherwise the file stays memory-mapped, and on Windows no training could replace it.
 
     ValueError: it holds something else, or a variant that cannot be run here.
     """
     name = os.path.basename(path)
     if _is_program(path):
         raise ValueError(
-            f"'{name}' is a TorchScript program, not plain weights, as OpenAI gave out CLIP. Use the same network as "
-            ".safetensors (models_manifest.json in the pack's folder has an address)."
+            f"'{name}' is a TorchScript program, the form in which OpenAI released CLIP, not plain weights. Use the "
+            "same network as .safetensors (see models_manifest.json in the pack's folder for a download address)."
         )
     found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
@@ -102,7 +102,7 @@ def read_network(
 
 
 def _is_program(path: str) -> bool:
-    """True for what torch.jit.save writes: a zip archive with code in it."""
+    """True for files written by torch.jit.save: a zip archive with code in it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -110,7 +110,7 @@ def _is_program(path: str) -> bool:
 
 
 def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...]) -> str:
-    """The sentence for a file of another kind."""
+    """The message for a file of another kind."""
     wanted = ROLES[roles[0]][0]
     for weights in found:
         layout = networks.recognise(weights, *networks.ROLES)
@@ -121,24 +121,25 @@ def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...
     for piece, what, advice in MORE_RELATIVES:
         if any(piece in key for key in keys):
             return f"'{name}' is {what}, not {wanted}. {advice}"
-    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
-    return f"'{name}' is not {wanted} known here ({seen}). Supported are: {networks.supported(*roles)}."
+    seen = f"first keys: {', '.join(keys[:4])}" if keys else "it contains no named tensors"
+    return f"'{name}' is not {wanted} of a known layout ({seen}). Supported: "
+    f"{networks.supported(*roles)}."
 
 
 def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
     """Every group of named tensors in a file, averaged ones first, and the file's metadata.
 
-    A sketch GAN's networks belong together: they are one group, as sketchgan.flat names it.
+    A sketch GAN's networks belong together, so they form one group, with the names that sketchgan.flat gives them.
     """
-    from ...networks.sketchgan import whole as sketchgan  # here: most files are none
+    from ...networks.sketchgan import whole as sketchgan  # imported lazily: most files are not sketch GANs
 
     content, metadata = host.read_weights(path)
     try:
         together = sketchgan.flat(content)
     except KeyError as missing:
         raise ValueError(
-            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. "
-            "The file may be damaged."
+            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. The "
+            "file may be damaged; get it again."
         ) from missing
     if any(all(key in together for key in keys) for keys in sketchgan.KINDS.values()):
         return [together], metadata
@@ -147,14 +148,14 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
 
 
 def stated_settings(metadata: Mapping[str, str]) -> dict[str, Any]:
-    """Those of SETTINGS that a file's metadata states (as JSON)."""
+    """The SETTINGS that a file's metadata contains (as JSON)."""
     return {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
 
 
 def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
-    """Every group of named tensors in what a file holds, averaged (EMA) weights first.
+    """Every group of named tensors in a loaded file, averaged (EMA) weights first.
 
-    Training programs wrap theirs: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
+    Training programs nest them: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
     """
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
