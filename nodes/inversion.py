@@ -33,8 +33,10 @@ SKETCH_TIP = "Dark lines on white paper. One image, or one per image of the batc
 EXTRACTOR_TIP = (
     "What draws the lines of the picture, from Load Sketch Extractor. If not connected: edges, which need no weights."
 )
-WEIGHT_TIP = "0 to 100. 0 has no effect. Published: 0.1 to 0.6 for shape, 2 for colours. The effect does not depend "
-"on picture size."
+WEIGHT_TIP = (
+    "0 to 100. 0 has no effect. Published: 0.1 to 0.6 for shape, 2 for colours. The effect does not depend "
+    "on picture size."
+)
 METRIC_TIP = (
     "How the lines are compared. l2: squared differences, as published. l1: more tolerant of stray lines. cosine: "
     "only where ink is, not how dark. lpips needs features. 'cosine, published' is that of the released code and has "
@@ -44,8 +46,9 @@ START_TIP = (
     "Fraction of the model's schedule at which the energy begins to act, 0 (pure noise) to 1. 0.6 is about t0 0.4 on "
     "pixel priors. Sampling from t0 covers only the part below t0."
 )
-END_TIP = "Fraction of the schedule at which it stops acting, 0 to 1. Below 1, the last steps are free to paint fine "
-"detail."
+END_TIP = (
+    "Fraction of the schedule at which it stops acting, 0 to 1. Below 1, the last steps are free to paint fine detail."
+)
 DECODER_TIP = (
     "How a latent model's prediction is decoded. auto: the connected VAE, or the model's linear latent-to-RGB map "
     "where that is enough. linear needs no VAE and almost no time. Pixel priors ignore it."

@@ -33,8 +33,10 @@ class SketchImageMetrics(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         folders = [NO_FOLDER, *folder_paths.get_input_subfolders(), ITSELF]
-        folder_tip = "Instead of connected images: a folder inside ComfyUI's input folder, for many {}. Files are "
-        "read one by one and may differ in size."
+        folder_tip = (
+            "Instead of connected images: a folder inside ComfyUI's input folder, for many {}. Files are "
+            "read one by one and may differ in size."
+        )
         return io.Schema(
             node_id="SketchImageMetrics",
             display_name="Image Metrics",

@@ -45,7 +45,7 @@ def rate_input(name: str, of: str, short: str) -> io.Float.Input:
         max=10.0,
         step=0.1,
         advanced=True,
-        tooltip=f"Multiplies the {of}'s learning rate, 0.1 to 10. Published: 1. For runs of an hour or less try {short}.",
+        tooltip=f"Multiplies the {of}'s learning rate, 0.1 to 10. Published: 1. For runs up to an hour try {short}.",
     )
 
 

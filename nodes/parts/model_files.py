@@ -121,9 +121,8 @@ def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...
     for piece, what, advice in MORE_RELATIVES:
         if any(piece in key for key in keys):
             return f"'{name}' is {what}, not {wanted}. {advice}"
-    seen = f"first keys: {', '.join(keys[:4])}" if keys else "it contains no named tensors"
-    return f"'{name}' is not {wanted} of a known layout ({seen}). Supported: "
-    f"{networks.supported(*roles)}."
+    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
+    return f"'{name}' is not {wanted} known here ({seen}). Supported are: {networks.supported(*roles)}."
 
 
 def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
@@ -139,7 +138,7 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
     except KeyError as missing:
         raise ValueError(
             f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. The "
-            "file may be damaged; get it again."
+            "file may be damaged."
         ) from missing
     if any(all(key in together for key in keys) for keys in sketchgan.KINDS.values()):
         return [together], metadata

@@ -229,7 +229,7 @@ def common_inputs(deleted: str) -> list[io.Input]:
             "begin",
             options=[GO_ON, ANEW],
             tooltip="go on: continues from the saved state of this name, if there is one. start anew: deletes "
-            f"{deleted}. Set it back before the next run, or that deletes everything again.",
+            f"{deleted}. Set it back before the next run, which would delete them again.",
         ),
     ]
 

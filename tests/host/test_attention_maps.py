@@ -172,7 +172,7 @@ def test_a_conditioning_that_is_switched_off_says_so(doors, model, clip, host_no
 
 
 def test_bad_input(doors, model, clip):
-    with pytest.raises(ValueError, match="one phrase a line"):
+    with pytest.raises(ValueError, match="one phrase per line"):
         maps(doors, model, clip, " \n")
     with pytest.raises(ValueError, match="does not have: cow"):
         maps(doors, model, clip, "lake\ncow")
