@@ -88,8 +88,8 @@ def read_network(
     name = os.path.basename(path)
     if _is_program(path):
         raise ValueError(
-            f"'{name}' is a TorchScript program, the form in which OpenAI released CLIP, not plain weights. Use the "
-            "same network as .safetensors (see models_manifest.json in the pack's folder for a download address)."
+            f"'{name}' is a TorchScript program, not plain weights; OpenAI released CLIP in this form. Use the same "
+            "network as .safetensors (see models_manifest.json in the pack's folder for a download address)."
         )
     found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)

@@ -178,7 +178,7 @@ def test_bad_input(doors, model, clip):
         maps(doors, model, clip, "lake\ncow")
     with pytest.raises(ValueError, match="77 tokens and its prompt 0"):
         maps(doors, model, clip, prompt="")
-    with pytest.raises(ValueError, match="2 pictures"):
+    with pytest.raises(ValueError, match="one picture, got 2"):
         maps(doors, model, clip, latent=tiny.latent(batch=2))
     several = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in (PROMPT, "very " * 90)]
     with pytest.raises(ValueError, match="several prompts"):

@@ -224,7 +224,7 @@ def test_faults(doors, renders, folders):
     with pytest.raises(ValueError, match="A set to compare needs 2 pictures or more, ideally hundreds; got 1 results"):
         judge(doors, [some[0][:1]], some)
     (folders / "input" / "empty").mkdir()
-    with pytest.raises(ValueError, match="0 references came"):
+    with pytest.raises(ValueError, match="got 0 references"):
         judge(doors, some, folders=(NO_FOLDER, "empty"))
     with pytest.raises(ValueError, match="are given twice: as images and as the folder 'empty'"):
         judge(doors, some, some, folders=(NO_FOLDER, "empty"))
