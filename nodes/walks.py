@@ -99,7 +99,7 @@ class SketchJumpSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SketchJumpSampler",
-            display_name="Jump Sampler (accelerated walk)",
+            display_name="Jump Sampler (accelerated)",
             category="sketch/inversion",
             description="The accelerated sampler of Inversion-by-Inversion: steps guided by the MODEL's energies at "
             "the start and in a few short groups, with long unguided DPM-Solver++ jumps in between. Made for many "
