@@ -1,4 +1,4 @@
-"""The node definitions, one file per system, each ending in NODES; what they share is in parts/."""
+"""The node definitions, one file per system, each ending in its own NODES; what they share is in parts/."""
 
 from __future__ import annotations
 

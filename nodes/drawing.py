@@ -134,8 +134,8 @@ class SketchPhotoToStrokes(io.ComfyNode):
             node_id="SketchPhotoToStrokes",
             display_name="Photo to Strokes",
             category="sketch/drawing",
-            description="Paints a photograph in a few flat strokes: the stroke simulator of SDEdit and GradOP "
-            "(median filter, then an adaptive palette).",
+            description="Repaints a photograph in a few flat strokes: the stroke simulator of SDEdit and GradOP (a "
+            "median filter, then an adaptive palette).",
             search_aliases=[
                 *("stroke simulator", "simulated strokes", "posterize", "median filter", "palette", "flat colours"),
                 *("photo to painting", "SDEdit", "GradOP"),
@@ -148,22 +148,20 @@ class SketchPhotoToStrokes(io.ComfyNode):
                     min=1,
                     max=99,
                     step=2,
-                    tooltip="Side of the median filter, odd, 1 (none) to 99: the breadth of the brush. Counted in "
-                    "pixels of a 256x256 picture whatever the real size, as published (23).",
+                    tooltip="Side of the median filter, odd, 1 (none) to 99: the width of the brush. Measured in "
+                    "pixels of a 256x256 picture whatever the actual size. Published: 23.",
                 ),
                 io.Int.Input(
                     "colours",
                     default=6,
                     min=2,
                     max=64,
-                    tooltip="How many colours each painting may have, 2 to 64. Published: 6; more is closer to the "
+                    tooltip="Number of colours per painting, 2 to 64. Published: 6. More colours stay closer to the "
                     "photo.",
                 ),
             ],
             outputs=[
-                io.Image.Output(
-                    "strokes", tooltip="The stroke paintings, of the same size and batch as the photographs."
-                )
+                io.Image.Output("strokes", tooltip="The stroke paintings, same size and batch as the photographs.")
             ],
         )
 

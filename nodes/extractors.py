@@ -1,4 +1,4 @@
-"""Doors to networks that analyse a picture: extractors draw its lines, feature networks give maps of it."""
+"""Nodes for the networks that energies see through: extractors, which draw lines, and feature networks."""
 
 from __future__ import annotations
 
@@ -37,8 +37,9 @@ class SketchExtractorLoader(io.ComfyNode):
             node_id="SketchExtractorLoader",
             display_name="Load Sketch Extractor",
             category="sketch/loaders",
-            description="What draws the lines of a picture, so that a shape energy can compare them with your sketch: "
-            "smooth edges without any weights, the small built-in network, InformativeDrawings, or a sketch GAN's TOM.",
+            description="Loads what draws the lines of a picture, so that a shape energy can compare them with your "
+            "sketch: smooth edges, which need no weights, the small built-in network, InformativeDrawings, or a "
+            "sketch GAN's TOM.",
             search_aliases=[
                 *(*PAPER, "InformativeDrawings", "line art", "lineart", "photo to sketch", "edge detection"),
                 *("TOM", "Self-Supervised Sketch-to-Image"),
@@ -47,15 +48,15 @@ class SketchExtractorLoader(io.ComfyNode):
                 io.Combo.Input(
                     "extractor",
                     options=[EDGES.name, *_built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
-                    tooltip="Edges need no weights and work on any picture. The built-in network knows landscapes "
-                    "of the starter. Or an InformativeDrawings or TOM file in models/sketch_extractors (.safetensors, "
-                    ".sft, .pt, .pth, .ckpt).",
+                    tooltip="Edges need no weights and work on any picture. The built-in network knows only the "
+                    "starter's landscapes. Otherwise an InformativeDrawings or TOM file in models/sketch_extractors "
+                    "(.safetensors, .sft, .pt, .pth, .ckpt).",
                 ),
                 FeaturesSocket.Input(
                     "features",
                     optional=True,
-                    tooltip="Only for a TOM file that brings no feature network along, as published ones: the VGG it "
-                    "was trained on (VGG16), from Load Sketch Features. Anything else ignores it.",
+                    tooltip="Only for a TOM file saved without its feature network, as the published ones are: the "
+                    "VGG it was trained on (VGG16), from Load Sketch Features. All other extractors ignore it.",
                 ),
             ],
             outputs=[
@@ -89,29 +90,31 @@ class SketchFeatureLoader(io.ComfyNode):
             node_id="SketchFeatureLoader",
             display_name="Load Sketch Features",
             category="sketch/loaders",
-            description="A frozen network that compares pictures by what it sees in them: the small built-in one, CLIP "
-            "RN50 or RN101, VGG, LPIPS, InceptionV3, EGSDE's domain extractor, or any CLIP vision model.",
+            description="Loads a frozen network that compares pictures by their features: the small built-in one, "
+            "CLIP RN50 or RN101, VGG, LPIPS, InceptionV3, EGSDE's domain extractor, or any CLIP vision model.",
             search_aliases=[*PAPER, "CLIP RN101", "VGG16", "LPIPS", "InceptionV3", "DSE", "EGSDE", "perceptual"],
             inputs=[
                 io.Combo.Input(
                     "features",
                     options=[*_built_in(STARTER_FEATURES), *host.model_files(FEATURES), CONNECTED],
-                    tooltip="The built-in network was trained on the starter's landscapes. Files stand in "
-                    "models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt). A clip_vision goes first.",
+                    tooltip="The built-in network was trained on the starter's landscapes. Files belong in "
+                    "models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt). A connected clip_vision takes "
+                    "precedence.",
                 ),
                 io.Combo.Input(
                     "taps",
                     options=list(TAPS),
                     advanced=True,
-                    tooltip="Which layers of CLIP ResNets and VGG are compared. intended: after each stage. published: "
-                    "what Inversion-by-Inversion's release really took: earlier CLIP layers, VGG's last pool.",
+                    tooltip="Which layers of CLIP ResNets and VGG are compared. intended: the output of each stage. "
+                    "published: what the released code of Inversion-by-Inversion actually uses: earlier CLIP layers, "
+                    "VGG's last pool.",
                 ),
                 io.Combo.Input(
                     "feeding",
                     options=list(FEEDING),
                     advanced=True,
-                    tooltip="as trained: pictures are normalised as the network knows them. as published: fed in -1..1 "
-                    "where 0..1 was meant, and the noisy state is compared; CLIP's pull is then next to nothing.",
+                    tooltip="as trained: pictures are normalised as in the network's training. as published: fed in "
+                    "-1..1 where 0..1 was meant, and the noisy state is compared. CLIP then has almost no effect.",
                 ),
                 io.Int.Input(
                     "size",
@@ -120,8 +123,9 @@ class SketchFeatureLoader(io.ComfyNode):
                     max=1024,
                     step=32,
                     advanced=True,
-                    tooltip="Shorter side that CLIP and InceptionV3 see pictures at, and the most that VGG does, 32 to "
-                    "1024 px. 0: CLIP 224, InceptionV3 299, the built-in 128, other VGG any size. Not for clip_vision.",
+                    tooltip="Shorter side at which CLIP and InceptionV3 see pictures, and the maximum for VGG, 32 to "
+                    "1024 px. 0: CLIP 224, InceptionV3 299, the built-in network 128, other VGGs any size. Ignored "
+                    "for clip_vision.",
                 ),
                 io.ClipVision.Input(
                     "clip_vision",
@@ -133,7 +137,8 @@ class SketchFeatureLoader(io.ComfyNode):
                 FeaturesSocket.Output(
                     "features",
                     display_name="features",
-                    tooltip="For Appearance Energy, the metric lpips of Shape Energy, and (EGSDE's) Domain Energy.",
+                    tooltip="For Appearance Energy, the lpips metric of Shape Energy, and (EGSDE's extractor) Domain "
+                    "Energy.",
                 )
             ],
         )
@@ -160,15 +165,15 @@ class SketchPhotoToSketch(io.ComfyNode):
             node_id="SketchPhotoToSketch",
             display_name="Photo to Sketch",
             category="sketch/drawing",
-            description="Draws a photograph in dark lines on white, with the very extractor that a shape energy uses: "
+            description="Draws a photograph in dark lines on white, with the same extractor that a shape energy uses: "
             "see what the energy sees, or make a sketch to start from.",
             search_aliases=[*PAPER, "line art", "lineart preprocessor", "edges", "InformativeDrawings", "sketch"],
             inputs=[
-                io.Image.Input("image", tooltip="Photographs of any size; each of a batch is drawn by itself."),
+                io.Image.Input("image", tooltip="Photographs of any size, in batches too; each is drawn separately."),
                 ExtractorSocket.Input(
                     "extractor",
                     optional=True,
-                    tooltip="What draws, from Load Sketch Extractor. Left open: edges, which need no weights.",
+                    tooltip="What draws, from Load Sketch Extractor. If not connected: edges, which need no weights.",
                 ),
                 io.Float.Input(
                     "threshold",
@@ -178,15 +183,15 @@ class SketchPhotoToSketch(io.ComfyNode):
                     step=0.05,
                     optional=True,
                     advanced=True,
-                    tooltip="0: lines as soft as they were drawn. Up to 1: all that is brighter becomes paper, the "
-                    "rest ink. Published with TOM: 0.7.",
+                    tooltip="0 to 1. 0 keeps the soft lines as drawn. Above 0, everything brighter becomes paper and "
+                    "the rest ink. Published with TOM: 0.7.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
                     "sketch",
                     display_name="sketch",
-                    tooltip="The drawings, of the same size and batch: 1 is paper, 0 is ink, the same in all channels.",
+                    tooltip="The drawings, same size and batch: 1 is paper, 0 is ink, equal in all channels.",
                 )
             ],
         )
@@ -207,7 +212,7 @@ class SketchPhotoToSketch(io.ComfyNode):
 
 
 def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> torch.device:
-    """The device an extractor draws on, with memory freed for a photo of `pixels`; `otherwise` for edges."""
+    """The device an extractor draws on, with memory freed for a photo of `pixels` pixels; edges draw on `otherwise`."""
     if extractor.network is None:
         return otherwise
     device = extractor.network.patcher.load_device
@@ -219,7 +224,7 @@ def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> 
 
 
 def load_extractor(name: str, features: Features | Domain | None = None) -> Extractor:
-    """The extractor behind one option of the loader. features: for a TOM file without a feature network."""
+    """The extractor behind one option of the loader. features: the VGG of a TOM that was saved without one."""
     if name == EDGES.name:
         return EDGES
     path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
@@ -228,33 +233,36 @@ def load_extractor(name: str, features: Features | Domain | None = None) -> Extr
         network = _with_features(os.path.basename(path), network, features)
     if network.in_channels != 3:
         raise ValueError(
-            f"A sketch extractor draws from 3 colour channels; '{os.path.basename(path)}' wants {network.in_channels}."
+            f"A sketch extractor takes 3 colour channels; '{os.path.basename(path)}' takes {network.in_channels}. "
+            "Load another file."
         )
     return extractor(name, host.network_patcher(network))
 
 
 def _with_features(name: str, tom: Any, features: Features | Domain | None) -> torch.nn.Module:
-    """A TOM together with the VGG of `features`, whose maps are its input.
+    """A TOM joined with the VGG in `features`.
 
-    ValueError: no features, not a VGG, or one of other widths than in training.
+    ValueError: features is missing, not a VGG, or of other widths than the TOM was trained on.
     """
     from ..networks import vgg
     from ..networks.sketchgan import tom as toms
 
     if features is None:
         raise ValueError(
-            f"'{name}' is a TOM without the feature network that it looks through. Connect the VGG it was trained on "
-            "(VGG16, from Load Sketch Features) to features."
+            f"'{name}' is a TOM sketch extractor saved without its VGG. Connect that VGG (VGG16, from Load Sketch "
+            "Features) to features."
         )
     if not isinstance(features, Features) or features.kind != "vgg":
-        raise ValueError(f"A TOM looks through a VGG, which '{features.name}' is not. Load VGG16 for features.")
+        raise ValueError(
+            f"A TOM sketch extractor needs a VGG, and '{features.name}' is not one. Load VGG16 in Load Sketch Features."
+        )
     weights = features.network.patcher.model.state_dict()
     stages = vgg.config_from(weights, {})["widths"]
     if len(stages) != 5 or stages[2][-1] != tom.in_channels:
         seen = stages[2][-1] if len(stages) > 2 else "none"
         raise ValueError(
-            f"'{name}' looks at the {tom.in_channels} channels of a VGG's third stage; '{features.name}' has {seen} of "
-            f"them in {len(stages)} stages. Connect the VGG it was trained on."
+            f"'{name}' expects a VGG of 5 stages with {tom.in_channels} channels in the third; '{features.name}' has "
+            f"{len(stages)} stages and {seen} channels there. Connect the VGG it was trained on."
         )
     return networks.build(toms.with_features(tom.state_dict(), weights), ops=host.NETWORK_OPS)
 
@@ -263,7 +271,7 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
     """The feature network behind one option of the loader."""
     if name == CONNECTED:
         raise ValueError(
-            f"'{CONNECTED}' is chosen, but nothing is connected: connect Load CLIP Vision, or choose a file."
+            f"'{CONNECTED}' is chosen, but nothing is connected. Connect Load CLIP Vision, or choose a file."
         )
     path = starter_or_file("feature network", FEATURES, name, STARTER, STARTER_FEATURES)
     network, stated = read_network(path, ("features", "domain"), {"num_head_channels": 64})
@@ -272,26 +280,27 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
 
 
 def usable(network: Features | Domain) -> Features:
-    """The network itself. ValueError: one that is not fed with ordinary pictures."""
+    """ValueError: a network that is not fed clean pictures as in its training."""
     if isinstance(network, Domain):
         raise ValueError(
-            f"'{network.name}' is a domain extractor, which sees noised pictures only. Load other features here."
+            f"'{network.name}' is a domain extractor, which only understands noised pictures. Load a feature network "
+            "instead."
         )
     if network.published:
         raise ValueError(
-            f"'{network.name}' is fed as published by Inversion-by-Inversion, which is not how it was trained. Set "
-            "feeding to 'as trained' in Load Sketch Features."
+            f"'{network.name}' is fed as in the released code of Inversion-by-Inversion, which is not how it was "
+            "trained. Set feeding to 'as trained' in Load Sketch Features."
         )
     return network
 
 
 def comparing(network: Features | Domain) -> Features:
-    """The network itself. ValueError: as in usable, or one whose maps LPIPS cannot use."""
+    """ValueError: as in usable, or a network without the feature maps that LPIPS compares."""
     network = usable(network)
     if network.kind not in ("vgg", "clip"):
         raise ValueError(
-            f"LPIPS compares maps of several layers, and '{network.name}' ({network.kind}) does not give them. Load an "
-            "LPIPS file, a VGG or the built-in features."
+            f"LPIPS compares the feature maps of several layers, which '{network.name}' ({network.kind}) does not "
+            "provide. Load an LPIPS file, a VGG or the built-in features."
         )
     return network
 

@@ -1,4 +1,4 @@
-"""GradOP's door: a painting corrects a prompt's picture while it is sampled."""
+"""The GradOP node: during sampling, a painting corrects what the prompt produces."""
 
 from __future__ import annotations
 
@@ -21,33 +21,33 @@ class GradOpSolve(io.ComfyNode):
             node_id="GradOpSolve",
             display_name="GradOP Solve",
             category="sketch/gradop",
-            description="A SAMPLER for SamplerCustom that paints the prompt's own picture in the colours and places of "
-            "your strokes. Start it from pure noise: an empty latent and the full schedule.",
+            description="A SAMPLER for SamplerCustom that paints what the prompt describes, with the colours and "
+            "layout of your strokes. Start from pure noise: an empty latent and the full schedule.",
             search_aliases=["GradOP", "GradOP+", "stroke to image", "guided image synthesis", "domain shift", "SDEdit"],
             inputs=[
-                io.Vae.Input("vae", tooltip="The model's own VAE."),
+                io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 io.Image.Input(
                     "painting",
-                    tooltip="Flat strokes or colour areas. One, or one for each picture of the batch. Any size: the "
-                    "middle is fitted to the latent's shape.",
+                    tooltip="Flat strokes or areas of colour. One image, or one per image of the batch. Any size: it "
+                    "is cropped around its centre to the latent's shape and resized.",
                 ),
                 io.Sampler.Input(
                     "sampler",
                     optional=True,
-                    tooltip="How the walk steps, any SAMPLER. Left open: euler, which with cfg 7.5 and 50 steps of "
-                    "ddim_uniform is what was published. It begins anew after each round.",
+                    tooltip="Any SAMPLER. If not connected: euler, as published (with cfg 7.5 and 50 steps of "
+                    "ddim_uniform). It restarts after each round.",
                 ),
                 io.Vae.Input(
                     "fast_vae",
                     optional=True,
-                    tooltip="The model's TAESD, from Load VAE: gradient steps are then several times faster.",
+                    tooltip="The model's TAESD, from Load VAE. It makes gradient steps several times faster.",
                 ),
                 io.Combo.Input(
                     "variant",
                     options=list(canvas.VARIANTS),
-                    tooltip="What the gradient steps move. The predicted image: what the model expects to paint. "
-                    "GradOP+ (as released): the noisy state, taken for a clean latent. GradOP: a finished picture, "
-                    "which is then noised to strength and painted again.",
+                    tooltip="What the gradient steps change. The predicted image: the model's current prediction. "
+                    "GradOP+ (as released): the noisy state, treated as a clean latent. GradOP: a finished picture, "
+                    "which is then noised to strength and sampled again.",
                 ),
                 io.Float.Input(
                     "strength",
@@ -55,23 +55,25 @@ class GradOpSolve(io.ComfyNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="When the rounds begin: 0.8 (published) after a fifth of the steps. 0.01 to 1; lower is "
-                    "later: closer to the painting, less free. GradOP: how much of the walk is done again.",
+                    tooltip="When the rounds begin, 0.01 to 1. Published: 0.8, after a fifth of the steps. Lower "
+                    "begins later and stays closer to the painting. GradOP: the fraction of the steps that is "
+                    "repeated.",
                 ),
                 io.Int.Input(
                     "rounds",
                     default=3,
                     min=0,
                     max=50,
-                    tooltip="After how many steps in a row the painting corrects the walk, 0 to 50. Published: 3; "
-                    "advised: 2 to 5, more is closer to the painting. 0: the plain sampler. GradOP has one.",
+                    tooltip="How many consecutive steps are followed by a correction, 0 to 50. Published: 3. "
+                    "Recommended: 2 to 5; more is closer to the painting. 0: the plain sampler. GradOP always uses "
+                    "one.",
                 ),
                 io.Int.Input(
                     "gradient_steps",
                     default=12,
                     min=0,
                     max=500,
-                    tooltip="Gradient steps of each round, 0 to 500. Published: 12; advised: 8 to 16. GradOP: 50. 0: "
+                    tooltip="Gradient steps per round, 0 to 500. Published: 12. Recommended: 8 to 16; GradOP: 50. 0: "
                     "the plain sampler.",
                 ),
                 io.Float.Input(
@@ -82,14 +84,15 @@ class GradOpSolve(io.ComfyNode):
                     step=0.005,
                     round=0.001,
                     advanced=True,
-                    tooltip="Length of a gradient step (Adam), 0.001 to 1. Published: 0.1: a round of 12 moves a "
-                    "latent value by 1.2 at most.",
+                    tooltip="Learning rate of the gradient steps (Adam), 0.001 to 1. Published: 0.1, so that a round "
+                    "of 12 changes a latent value by about 1.2 at most.",
                 ),
                 io.Combo.Input(
                     "painter",
                     options=list(PAINTERS),
-                    tooltip="How the picture is painted over before it is compared. gaussian: blurred (published); "
-                    "only broad colours count. median + palette: flat strokes, slower. none: pixel by pixel.",
+                    tooltip="How the picture is simplified before it is compared with the painting. gaussian: blurred "
+                    "(published), so only broad colours count. median + palette: flat strokes, slower. none: pixel by "
+                    "pixel.",
                 ),
                 io.Float.Input(
                     "painter_size",
@@ -97,17 +100,17 @@ class GradOpSolve(io.ComfyNode):
                     min=0.0,
                     max=200.0,
                     step=0.5,
-                    tooltip="gaussian: sigma in pixels, 0 to 200; 0: 7 at 512x512, as published, in proportion at "
-                    "other sizes, but 7/8 of a latent pixel or more. median: filter in pixels of a 256x256 picture; "
-                    "0: 23.",
+                    tooltip="0 to 200. gaussian: sigma in pixels; 0 means 7 at 512x512, as published, scaled to other "
+                    "sizes, but never below 7/8 of a latent pixel. median: filter size in pixels of a 256x256 "
+                    "picture; 0 means 23.",
                 ),
                 io.Combo.Input(
                     "decoder",
                     options=list(canvas.DECODERS),
-                    tooltip="Through what gradient steps see the latent. vae: exact, as published, and most of the "
-                    "cost. fast vae: the connected TAESD. linear: the model's colour map, next to no cost. linear, "
-                    "then vae: the last third exact. auto: the fast VAE if connected; linear for the gaussian painter, "
-                    "unless as released; else both.",
+                    tooltip="How gradient steps decode the latent. vae: exact, as published, and most of the cost. "
+                    "fast vae: the connected TAESD. linear: the model's latent-to-RGB map, almost free. linear, then "
+                    "vae: exact for the last third. auto: the fast VAE if connected; else linear for the gaussian "
+                    "painter, except for GradOP+ (as released); else linear, then vae.",
                 ),
                 io.Float.Input(
                     "gamma",
@@ -117,7 +120,8 @@ class GradOpSolve(io.ComfyNode):
                     step=0.001,
                     round=0.0001,
                     advanced=True,
-                    tooltip="GradOP only: how strongly the first picture is held, 0 to 10. Published: 0.001.",
+                    tooltip="GradOP only: how strongly the result is kept close to the first picture, 0 to 10. "
+                    "Published: 0.001.",
                 ),
                 io.Int.Input(
                     "colours",
@@ -125,7 +129,7 @@ class GradOpSolve(io.ComfyNode):
                     min=2,
                     max=256,
                     advanced=True,
-                    tooltip="median + palette only: colours of the palette, 2 to 256.",
+                    tooltip="median + palette only: number of colours in the palette, 2 to 256.",
                 ),
             ],
             outputs=[

@@ -1,6 +1,6 @@
-"""Inversion-by-Inversion's doors: a line drawing and an exemplar photo guide any sampler of any model.
+"""Inversion-by-Inversion: a line drawing and an exemplar photo guide any sampler on any model.
 
-A stage of the method is one ShapeInversion, plus any energies, in front of a SamplerCustom; the next takes its LATENT.
+A stage of the method is one ShapeInversion, plus any energies, feeding one SamplerCustom; the next takes its LATENT.
 """
 
 from __future__ import annotations
@@ -24,35 +24,42 @@ from .sdedit import STEPS_TIP, T0_TIP
 PAPER = ["Inversion-by-Inversion", "sketch to image", "training-free guidance", "energy guidance"]
 BLURS = ("both", "sample", "exemplar", "none")
 
-MODEL_TIP = "The model that will paint: pixel priors, SD1.5, SDXL, EDM and flow image models."
+MODEL_TIP = "The model to sample with: pixel priors, SD1.5, SDXL, EDM and flow image models."
 VAE_TIP = (
-    "The model's VAE, or its TAESD, which is several times faster and needs far less memory. Pixel priors: theirs."
+    "The model's VAE, or its TAESD, which is several times faster and needs far less memory. For pixel priors, the "
+    "VAE from their loader."
 )
-SKETCH_TIP = "Dark lines on white paper. One, or one for each picture of the batch; fitted to the working size."
+SKETCH_TIP = "Dark lines on white paper. One image, or one per image of the batch; it is fitted to the working size."
 EXTRACTOR_TIP = (
-    "What draws lines from the picture, from Load Sketch Extractor. Left open: edges, which need no weights."
+    "What draws the lines of the picture, from Load Sketch Extractor. If not connected: edges, which need no weights."
 )
-WEIGHT_TIP = "0 to 100. 0 changes nothing. Published: .1 to .6 for the shape, 2 for the colours, at every picture size."
+WEIGHT_TIP = (
+    "0 to 100. 0 has no effect. Published: 0.1 to 0.6 for shape, 2 for colours. The effect does not depend "
+    "on picture size."
+)
 METRIC_TIP = (
-    "How the lines are compared. l2: squared differences, as published. l1: gentler on stray lines. cosine: only where "
-    "ink is, not how dark. lpips needs features. 'cosine, published' is the release's own, and has no effect."
+    "How the lines are compared. l2: squared differences, as published. l1: more tolerant of stray lines. cosine: "
+    "only where ink is, not how dark. lpips needs features. 'cosine, published' is that of the released code and has "
+    "no effect."
 )
 START_TIP = (
-    "From which share of the model's schedule on it pulls, 0 to 1. 0 is pure noise, 0.6 about t0 0.4 on pixel priors; "
-    "a walk from t0 sees only what lies below it."
+    "Fraction of the model's schedule at which the energy begins to act, 0 (pure noise) to 1. 0.6 is about t0 0.4 on "
+    "pixel priors. Sampling from t0 covers only the part below t0."
 )
-END_TIP = "Until which share of the schedule it pulls, 0 to 1. Below 1 the last steps are free to paint fine detail."
+END_TIP = (
+    "Fraction of the schedule at which it stops acting, 0 to 1. Below 1, the last steps are free to paint fine detail."
+)
 DECODER_TIP = (
-    "How a latent model's prediction becomes a picture. auto: the VAE that is connected, or the model's linear colour "
-    "map where that is enough. linear needs no VAE and next to no time. Pixel priors ignore it."
+    "How a latent model's prediction is decoded. auto: the connected VAE, or the model's linear latent-to-RGB map "
+    "where that is enough. linear needs no VAE and almost no time. Pixel priors ignore it."
 )
 POINT_TIP = (
-    "denoised: asked of the model's prediction, works with every sampler. published: asked of a trial next sample, "
-    "exactly as in the paper, for pixel priors with ddpm, euler_ancestral or SketchSDESampler."
+    "Where the energy is evaluated. denoised: at the model's prediction; works with every sampler. published: at a "
+    "trial next sample, exactly as in the paper; for pixel priors with ddpm, euler_ancestral or SDE Sampler."
 )
 LIMIT_TIP = (
-    "Caps the pull at this share of the noise still in the picture, 0 to 10: strong pulls and few steps then cannot "
-    "run away. 0: no cap, as published."
+    "Caps each shift at this fraction of the noise still in the picture, 0 to 10, so that strong weights or few steps "
+    "cannot diverge. 0: no cap, as published."
 )
 
 
@@ -87,14 +94,18 @@ class SketchShapeEnergy(io.ComfyNode):
             display_name="Shape Energy",
             category="sketch/inversion",
             description="Pulls every step towards pictures whose line drawing is your sketch. Chain it with other "
-            "energies; any sampler and scheduler follows.",
+            "energies; works with any sampler and scheduler.",
             search_aliases=[*PAPER, "sketch guidance", "line art guidance", "shape"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Image.Input("sketch", tooltip=SKETCH_TIP),
                 io.Vae.Input("vae", optional=True, tooltip=VAE_TIP),
                 ExtractorSocket.Input("extractor", optional=True, tooltip=EXTRACTOR_TIP),
-                FeaturesSocket.Input("features", optional=True, tooltip="Only for the metric lpips."),
+                FeaturesSocket.Input(
+                    "features",
+                    optional=True,
+                    tooltip="Only for the lpips metric: a feature network from Load Sketch Features.",
+                ),
                 io.Float.Input("weight", default=0.5, min=0.0, max=100.0, step=0.05, tooltip=WEIGHT_TIP),
                 _metric(),
                 *_window(),
@@ -104,19 +115,19 @@ class SketchShapeEnergy(io.ComfyNode):
                     "target",
                     options=list(terms.TARGETS),
                     advanced=True,
-                    tooltip="Range of the sketch in the comparison. The published one never meets the extractor's "
-                    "0 to 1: black lines pull twice as hard and never come to rest.",
+                    tooltip="Value range of the sketch in the comparison. The published range never matches the "
+                    "extractor's 0 to 1: black lines pull twice as hard and never settle.",
                 ),
                 io.Boolean.Input(
                     "rescale",
                     default=True,
                     advanced=True,
                     tooltip="Maps the picture from -1..1 to the extractor's 0..1 first, as published. Off is an "
-                    "ablation of the release.",
+                    "ablation from the released code.",
                 ),
                 _limit(),
             ],
-            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this pull added.")],
+            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this energy added.")],
         )
 
     @classmethod
@@ -138,9 +149,7 @@ class SketchShapeEnergy(io.ComfyNode):
         features: Any = None,
     ) -> io.NodeOutput:
         if metric == terms.LPIPS and not isinstance(features, Features):
-            raise ValueError(
-                "The metric lpips compares in a feature network: connect Load Sketch Features to features."
-            )
+            raise ValueError("The lpips metric needs a feature network. Connect Load Sketch Features to features.")
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target, rescale=rescale, features=features)
         eye = decoders.choose(model, vae, decoder)
         pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit)
@@ -154,29 +163,31 @@ class AppearanceEnergyGuidance(io.ComfyNode):
             node_id="AppearanceEnergyGuidance",
             display_name="Appearance Energy",
             category="sketch/inversion",
-            description="Pulls every step towards an exemplar photo: its colours on a coarse grid, and, with a feature "
+            description="Pulls every step towards an exemplar photo: its colours on a coarse grid and, with a feature "
             "network, its materials. Chain it with Shape Energy.",
             search_aliases=[*PAPER, "exemplar", "colour transfer", "style reference", "EGSDE", "ILVR"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Image.Input(
                     "exemplar",
-                    tooltip="The photo whose look is wanted; its layout counts as coarsely as the grid. One, or one "
-                    "for each picture of the batch; fitted to the working size, the middle cut out.",
+                    tooltip="The photo whose look you want; its layout counts only as finely as grid. One image, or "
+                    "one per image of the batch; it is cropped around its centre and resized to the working size.",
                 ),
                 io.Vae.Input("vae", optional=True, tooltip=VAE_TIP),
                 FeaturesSocket.Input(
-                    "features", optional=True, tooltip="From Load Sketch Features, for feature_weight."
+                    "features", optional=True, tooltip="From Load Sketch Features; used if feature_weight is above 0."
                 ),
-                io.ClipVision.Input("clip_vision", optional=True, tooltip="Any CLIP vision model instead of features."),
+                io.ClipVision.Input(
+                    "clip_vision", optional=True, tooltip="Any CLIP vision model, used if features is not connected."
+                ),
                 io.Float.Input("colour_weight", default=5.0, min=0.0, max=100.0, step=0.1, tooltip=WEIGHT_TIP),
                 io.Int.Input(
                     "grid",
                     default=4,
                     min=1,
                     max=256,
-                    tooltip="Cells along the shorter side on which colours are compared, 1 to 256. 4 as published "
-                    "(N = side / 4): the layout of the exemplar's colours. 1: only its mean colour.",
+                    tooltip="Number of cells along the shorter side on which colours are compared, 1 to 256. "
+                    "Published: 4 (N = side / 4), the layout of the exemplar's colours. 1: only its mean colour.",
                 ),
                 io.Float.Input(
                     "feature_weight",
@@ -184,14 +195,14 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     min=0.0,
                     max=1000.0,
                     step=0.1,
-                    tooltip="0 to 1000; 0: off, and no network is run. Try 0.5 with style. At the published point the "
-                    "release's CLIP term hardly moves anything at its own weight of 0.5.",
+                    tooltip="0 to 1000. 0: off, and no network runs. Try 0.5 with style. At point published, the "
+                    "released CLIP term has almost no effect at its own weight of 0.5.",
                 ),
                 io.Combo.Input(
                     "feature_metric",
                     options=list(terms.FEATURE_METRICS),
-                    tooltip="style: mean and spread of each channel, wherever in the picture. l2, l1, cosine: place by "
-                    "place, which also copies the layout (the published choice is l2).",
+                    tooltip="style: mean and standard deviation of each channel over the whole picture. l2, l1, "
+                    "cosine: position by position, which also copies the layout. Published: l2.",
                 ),
                 *_window(),
                 _decoder(),
@@ -200,12 +211,12 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     "blur",
                     options=list(BLURS),
                     advanced=True,
-                    tooltip="Which of the two is reduced to the grid before comparing: both as published, the sample "
-                    "only, the exemplar only, or none.",
+                    tooltip="Which side is reduced to the grid before comparing: both (published), only the sample, "
+                    "only the exemplar, or none.",
                 ),
                 _limit(),
             ],
-            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with these pulls added.")],
+            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with these energies added.")],
         )
 
     @classmethod
@@ -229,8 +240,8 @@ class AppearanceEnergyGuidance(io.ComfyNode):
     ) -> io.NodeOutput:
         if feature_weight > 0 and features is None and clip_vision is None:
             raise ValueError(
-                "feature_weight needs something to see with: connect Load Sketch Features or a CLIP vision model, or "
-                "set feature_weight to 0."
+                "feature_weight is above 0, but no feature network is connected. Connect Load Sketch Features or a "
+                "CLIP vision model, or set feature_weight to 0."
             )
         if colour_weight > 0:
             opener = terms.colour(exemplar, grid=grid, blur=blur)
@@ -239,7 +250,10 @@ class AppearanceEnergyGuidance(io.ComfyNode):
         if feature_weight > 0:
             features = features or clip_vision_features("CLIP vision", clip_vision)
             if not isinstance(features, Features):
-                raise ValueError(f"'{features.name}' is a domain extractor, for Domain Energy; load a feature network.")
+                raise ValueError(
+                    f"'{features.name}' is a domain extractor, which only Domain Energy can use. Load a "
+                    "feature network instead."
+                )
             opener = terms.feature(exemplar, features, feature_metric)
             eye = decoders.choose(model, vae, decoder)
             looks_at = STATE if point == PUBLISHED else NEXT
@@ -255,23 +269,30 @@ class SketchDomainEnergy(io.ComfyNode):
             node_id="SketchDomainEnergy",
             display_name="Domain Energy (EGSDE)",
             category="sketch/inversion",
-            description="Pulls away from what is typical of the source's domain, seen by a noise-aware domain network "
-            "(EGSDE). For pixel priors.",
+            description="Pushes away from what is typical of the source's domain, as judged by a noise-aware domain "
+            "network (EGSDE). For pixel priors.",
             search_aliases=[*PAPER, "EGSDE", "domain specific extractor", "DSE"],
             inputs=[
-                io.Model.Input("model", tooltip="A pixel prior: domain extractors see noisy pixels."),
+                io.Model.Input(
+                    "model", tooltip="A pixel prior, from Load Pixel Prior: domain extractors work on noisy pixels."
+                ),
                 FeaturesSocket.Input("features", tooltip="A domain extractor (EGSDE's DSE) from Load Sketch Features."),
                 io.Image.Input(
-                    "source", tooltip="The picture whose domain is to be left. One, or one for each picture."
+                    "source", tooltip="A picture of the domain to leave. One, or one per image of the batch."
                 ),
                 io.Float.Input(
-                    "weight", default=500.0, min=0.0, max=100000.0, step=1.0, tooltip="0 to 100000. EGSDE takes 500."
+                    "weight",
+                    default=500.0,
+                    min=0.0,
+                    max=100000.0,
+                    step=1.0,
+                    tooltip="0 to 100000. EGSDE uses 500. 0 has no effect.",
                 ),
                 *_window(),
                 _point(),
                 _limit(),
             ],
-            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this pull added.")],
+            outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this energy added.")],
         )
 
     @classmethod
@@ -288,11 +309,14 @@ class SketchDomainEnergy(io.ComfyNode):
     ) -> io.NodeOutput:
         if not isinstance(features, Domain):
             raise ValueError(
-                f"'{features.name}' is no domain extractor: a domain energy needs one that knows noise levels, such as "
-                "EGSDE's. Load its file with Load Sketch Features."
+                f"'{features.name}' is not a domain extractor. Domain Energy needs one that was trained on noisy "
+                "pictures, such as EGSDE's. Load its file with Load Sketch Features."
             )
         if decoders.choose(model, None, "linear") is not decoders.PIXELS:
-            raise ValueError("A domain extractor sees noisy pixels, so the domain energy works on pixel priors only.")
+            raise ValueError(
+                "Domain Energy works on pixel priors only, because domain extractors see noisy pixels. "
+                "Use a model from Load Pixel Prior."
+            )
         opener = terms.domain(source, features)
         pull = Energy("domain", weight, opener, start, end, decoders.PIXELS, point, STATE, limit)
         return io.NodeOutput(attach(model, pull))
@@ -305,21 +329,25 @@ class ShapeInversion(io.ComfyNode):
             node_id="ShapeInversion",
             display_name="Shape Inversion",
             category="sketch/inversion",
-            description="One stage of Inversion-by-Inversion: the sketch (or the stage before) is noised to t0 and "
-            "walked back under a shape energy. Connect everything to one SamplerCustom; its LATENT begins the next.",
+            description="One stage of Inversion-by-Inversion: the sketch (or the previous stage's result) is noised "
+            "to t0 and denoised under a shape energy. Connect all outputs to one SamplerCustom; its LATENT starts the "
+            "next stage.",
             search_aliases=[*PAPER, "line art to photo", "two stage"],
             inputs=[
-                io.Model.Input("model", tooltip=MODEL_TIP + " Other energies may be on it already."),
+                io.Model.Input("model", tooltip=MODEL_TIP + " Energies already on it stay."),
                 io.Vae.Input("vae", tooltip=VAE_TIP),
                 io.Image.Input("sketch", tooltip=SKETCH_TIP),
                 ExtractorSocket.Input("extractor", optional=True, tooltip=EXTRACTOR_TIP),
                 io.Sampler.Input(
-                    "sampler", optional=True, tooltip="Left open: SketchSDESampler, the published steps on every model."
+                    "sampler",
+                    optional=True,
+                    tooltip="Any SAMPLER. If not connected: SDE Sampler, the published steps on every model.",
                 ),
                 io.Latent.Input(
                     "latent",
                     optional=True,
-                    tooltip="Where this stage begins: the LATENT of the stage before. Left open: the sketch itself.",
+                    tooltip="Where this stage starts: the LATENT of the previous stage. If not connected: the sketch "
+                    "itself.",
                 ),
                 io.Float.Input("weight", default=0.5, min=0.0, max=100.0, step=0.05, tooltip=WEIGHT_TIP),
                 _metric(),
@@ -330,20 +358,26 @@ class ShapeInversion(io.ComfyNode):
                     default=1,
                     min=1,
                     max=10,
-                    tooltip="How often the stage is walked, 1 to 10, each from its own result (published: 3, 2, 1).",
+                    tooltip="How many times the stage runs, 1 to 10, each time from its own result. Published: 3, 2 "
+                    "and 1 for the three stages.",
                 ),
                 *_window(),
                 _decoder(),
                 _point(),
-                io.Combo.Input("target", options=list(terms.TARGETS), advanced=True, tooltip="As on Shape Energy."),
+                io.Combo.Input(
+                    "target",
+                    options=list(terms.TARGETS),
+                    advanced=True,
+                    tooltip="As in Shape Energy: the value range of the sketch in the comparison.",
+                ),
                 _limit(),
             ],
             outputs=[
-                io.Model.Output("patched", display_name="model", tooltip="The model under the shape energy."),
-                io.Sampler.Output("stepper", display_name="sampler", tooltip="The sampler, repeated."),
+                io.Model.Output("patched", display_name="model", tooltip="The model with the shape energy added."),
+                io.Sampler.Output("stepper", display_name="sampler", tooltip="The sampler, with its repeats."),
                 io.Sigmas.Output("sigmas", tooltip="Levels from t0 to 0."),
                 io.Latent.Output(
-                    "start_latent", display_name="latent", tooltip="Where the stage begins, not yet noised."
+                    "start_latent", display_name="latent", tooltip="Where the stage starts, not yet noised."
                 ),
             ],
         )
@@ -370,7 +404,10 @@ class ShapeInversion(io.ComfyNode):
         latent: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
         if metric == terms.LPIPS:
-            raise ValueError("The metric lpips needs features: use Shape Energy in front, and weight 0 here.")
+            raise ValueError(
+                "Shape Inversion has no features input for the lpips metric. Put Shape Energy with lpips "
+                "before this node and set weight to 0 here, or choose another metric."
+            )
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target)
         pull = Energy("shape", weight, opener, start, end, decoders.choose(model, vae, decoder), point, limit=limit)
         stepper = sampler or KSAMPLER(sde.sample_sde)

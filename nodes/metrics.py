@@ -1,4 +1,4 @@
-"""How like real pictures a set of results is: FID, KID and LPIPS, of IMAGEs or of whole folders."""
+"""How close a set of results is to real pictures: FID, KID and LPIPS, of IMAGEs or of whole folders."""
 
 from __future__ import annotations
 
@@ -22,31 +22,35 @@ if TYPE_CHECKING:
 
 NO_FOLDER = "the connected images"
 RESIZES = {"as published": False, "smoothed": True}
-LIMIT = 4000  # results, and twice as many references, as the sketch GAN's release takes
+LIMIT = 4000  # results; twice as many references, as in the sketch GAN's released code
 
 
 class SketchImageMetrics(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
         folders = [NO_FOLDER, *folder_paths.get_input_subfolders(), ITSELF]
-        folder_tip = "A folder inside ComfyUI's input folder instead, for many {}: read one by one, of any sizes."
+        folder_tip = (
+            "Instead of connected images: a folder inside ComfyUI's input folder, for many {}. Files are "
+            "read one by one and may differ in size."
+        )
         return io.Schema(
             node_id="SketchImageMetrics",
             display_name="Image Metrics",
             category="sketch/report",
-            description="How near a set of results is to a set of real pictures (FID, KID), and each result to its "
-            "partner (LPIPS). The built-in network needs no download; for FID proper load the InceptionV3 it is "
-            "defined by.",
+            description="How close a set of results is to a set of real pictures (FID, KID), and each result to its "
+            "partner (LPIPS). The built-in network needs no download; for standard FID load the InceptionV3 that "
+            "defines it.",
             search_aliases=["FID", "KID", "LPIPS", "Frechet", "Inception distance", "evaluation", "sketch GAN"],
             is_input_list=True,
             inputs=[
                 io.Image.Input(
-                    "results", optional=True, tooltip="The pictures to judge, 2 or more: lists, batches, mixed sizes."
+                    "results", optional=True, tooltip="The pictures to measure, 2 or more: lists, batches, mixed sizes."
                 ),
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="Real pictures of the same kind, 2 or more. As many as results: LPIPS pairs them.",
+                    tooltip="Real pictures of the same kind, 2 or more. If there are as many as results, LPIPS "
+                    "compares them in pairs.",
                 ),
                 io.Combo.Input("results_folder", options=folders, tooltip=folder_tip.format("results")),
                 io.Combo.Input("references_folder", options=folders, tooltip=folder_tip.format("references")),
@@ -55,8 +59,8 @@ class SketchImageMetrics(io.ComfyNode):
                     default=LIMIT,
                     min=2,
                     max=100_000,
-                    tooltip="At most so many results, the first ones, and twice as many references; 2 to 100000. The "
-                    "published protocol has 4000 and 8000.",
+                    tooltip="Use at most this many results (the first ones) and twice as many references, 2 to "
+                    "100000. The published protocol uses 4000 and 8000.",
                 ),
                 io.Int.Input(
                     "size",
@@ -64,47 +68,54 @@ class SketchImageMetrics(io.ComfyNode):
                     min=0,
                     max=2048,
                     step=8,
-                    tooltip="All pictures are first brought to this shorter side, 8 to 2048 pixels, so that sets of "
-                    "two sizes are compared alike. 0: at once to what the network sees, as published.",
+                    tooltip="Resizes all pictures to this shorter side first, 8 to 2048 pixels, so that sets of "
+                    "different sizes are treated alike. 0: resizes directly to the network's input size, as published.",
                 ),
                 io.Combo.Input(
                     "resize",
                     options=list(RESIZES),
                     advanced=True,
-                    tooltip="How InceptionV3 gets its 299 x 299. as published: without smoothing, which FIDs of papers "
-                    "have. smoothed: large pictures are reduced properly; compare with none of those.",
+                    tooltip="How pictures are resized to InceptionV3's 299 x 299. as published: without antialiasing, "
+                    "as in the FIDs of papers. smoothed: with antialiasing; not comparable with those.",
                 ),
                 FeaturesSocket.Input(
                     "features",
                     optional=True,
-                    tooltip="What FID and KID are measured in, from Load Sketch Features. Left open: the built-in "
-                    "network, which knows landscapes. InceptionV3 of FID: pt_inception-2015-12-05.",
+                    tooltip="The network for FID and KID, from Load Sketch Features. If not connected: the built-in "
+                    "network, which knows landscapes. The InceptionV3 of FID is pt_inception-2015-12-05.",
                 ),
                 FeaturesSocket.Input(
                     "perceptual",
                     optional=True,
-                    tooltip="What LPIPS is measured in, from Load Sketch Features: an LPIPS file, or a VGG. Left open: "
-                    "the built-in network.",
+                    tooltip="The network for LPIPS, from Load Sketch Features: an LPIPS file or a VGG. If not "
+                    "connected: the built-in network.",
                 ),
             ],
             outputs=[
                 io.Float.Output(
-                    "fid", display_name="fid", tooltip="Frechet distance of the two sets, 0 or more; 0 is the same set."
+                    "fid",
+                    display_name="fid",
+                    tooltip="Frechet distance between the two sets, 0 or more; 0 for identical sets.",
                 ),
                 io.Float.Output(
-                    "kid", display_name="kid", tooltip="Kernel distance of the two sets; about 0 for sets of one world."
+                    "kid",
+                    display_name="kid",
+                    tooltip="Kernel distance between the two sets; about 0 (slightly "
+                    "negative too) for sets from the same distribution.",
                 ),
                 io.Float.Output(
                     "lpips",
                     display_name="lpips",
-                    tooltip="Mean distance of the pairs, 0 is equal. Sets of as many are paired in order; two folders "
-                    "only if their files have the same names. Not a number (nan) without pairs.",
+                    tooltip="Mean distance over the pairs, 0 if equal. Sets of the same length are paired in order, "
+                    "two folders only if their file names match. NaN if there are no pairs.",
                 ),
                 io.String.Output(
-                    "report", display_name="report", tooltip="All of it with its conditions, as markdown."
+                    "report",
+                    display_name="report",
+                    tooltip="All three numbers and how they were measured, as Markdown.",
                 ),
                 io.String.Output(
-                    "numbers", display_name="numbers", tooltip="The same as JSON, LPIPS of each pair too."
+                    "numbers", display_name="numbers", tooltip="The same as JSON, with the LPIPS of each pair."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -155,12 +166,12 @@ class SketchImageMetrics(io.ComfyNode):
 
 
 def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> image_sets.Pictures:
-    """The set behind a socket or a folder. ValueError: neither of them, or both."""
-    from ..pictures import sets as image_sets  # imported lazily, as above: most sessions measure nothing
+    """The set of pictures from a socket or a folder. ValueError: neither is given, or both."""
+    from ..pictures import sets as image_sets  # imported lazily, as below: most sessions measure nothing
 
     if folder == NO_FOLDER:
         if images is None:
-            raise ValueError(f"There are no {what}: connect images, or choose a folder of them.")
+            raise ValueError(f"There are no {what}. Connect images, or choose a folder.")
         return image_sets.Connected(images, limit)
     if images is not None:
         raise ValueError(f"Got {what} twice: as images and as the folder '{folder}'. Remove one of them.")

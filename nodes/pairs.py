@@ -37,8 +37,8 @@ class SketchPairs(io.ComfyNode):
             node_id="SketchPairs",
             display_name="Sketch and Exemplar Pairs",
             category="sketch/drawing",
-            description="Pairs a folder of sketches with a folder of exemplar photos. Whatever is connected runs once "
-            "for each pair, in one queue entry.",
+            description="Pairs a folder of sketches with a folder of exemplar photos. All connected nodes run once "
+            "per pair, in one queue entry.",
             search_aliases=[
                 *("batch", "folder", "load images from folder", "dataset", "pairs", "Inversion-by-Inversion"),
             ],
@@ -46,24 +46,28 @@ class SketchPairs(io.ComfyNode):
                 io.Combo.Input(
                     "sketches",
                     options=folders,
-                    tooltip="A folder inside ComfyUI's input folder, with line drawings or paintings: pictures, SVG, "
-                    "QuickDraw. Its sub-folders are not looked into. A dot is the input folder itself. Or the line "
-                    "drawings that come with the pack.",
+                    tooltip="A folder inside ComfyUI's input folder with line drawings or paintings: image files, "
+                    "SVG, QuickDraw. Sub-folders are ignored. A dot is the input folder itself. Or the line drawings "
+                    "that come with the pack.",
                 ),
                 io.Combo.Input(
                     "exemplars",
                     options=folders,
-                    tooltip="A folder inside ComfyUI's input folder, with photos, or the photos that come with the "
-                    "pack. Each is cut from its middle and resized to its sketch.",
+                    tooltip="A folder inside ComfyUI's input folder with photos, or the photos that come with the "
+                    "pack. Each is cropped around its centre and resized to its sketch.",
                 ),
                 io.Combo.Input(
                     "pairing",
                     options=list(PAIRINGS),
-                    tooltip="in order: first with first and so on, by file name; the shorter folder begins again until "
-                    "the longer one is through. every: all combinations, one exemplar after the other.",
+                    tooltip="in order: first with first and so on, by file name; the shorter folder repeats until the "
+                    "longer one is done. every: all combinations, exemplar by exemplar.",
                 ),
                 io.Int.Input(
-                    "limit", default=20, min=1, max=10_000, tooltip="At most so many pairs, 1 to 10000, the first ones."
+                    "limit",
+                    default=20,
+                    min=1,
+                    max=10_000,
+                    tooltip="Maximum number of pairs, 1 to 10000; the first ones are used.",
                 ),
                 io.Int.Input(
                     "size",
@@ -71,31 +75,32 @@ class SketchPairs(io.ComfyNode):
                     min=0,
                     max=8192,
                     step=8,
-                    tooltip="Longer side in pixels, 8 to 8192, a multiple of 8. 0: each as large as its sketch. The "
-                    "starter prior paints at 64, SD1.5 at 512, SDXL at 1024.",
+                    tooltip="Longer side in pixels, 8 to 8192, a multiple of 8. 0: the size of each sketch. The "
+                    "starter prior works at 64, SD1.5 at 512, SDXL at 1024.",
                 ),
                 io.Combo.Input(
                     "frame",
                     options=list(FRAMES),
-                    tooltip="Keep aspect: sides are only trimmed to multiples of 8. Or a square, with paper around the "
-                    "sketch or cut from its middle.",
+                    tooltip="keep aspect: sides are only trimmed to multiples of 8. Or a square: the whole sketch "
+                    "padded with paper, or its middle.",
                 ),
             ],
             outputs=[
                 io.Image.Output(
-                    "sketch", display_name="sketch", is_output_list=True, tooltip="One sketch for each pair, on white."
+                    "sketch", display_name="sketch", is_output_list=True, tooltip="One sketch per pair, on white."
                 ),
                 io.Image.Output(
                     "exemplar",
                     display_name="exemplar",
                     is_output_list=True,
-                    tooltip="One exemplar for each pair, as large as its sketch.",
+                    tooltip="One exemplar per pair, the size of its sketch.",
                 ),
                 io.String.Output(
                     "name",
                     display_name="name",
                     is_output_list=True,
-                    tooltip="exemplar-to-sketch for each pair: a file name for Save Image, a label for a sheet.",
+                    tooltip="exemplar-to-sketch for each pair: a file name for Save Image or a label for Contact "
+                    "Sheet.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -124,7 +129,7 @@ class SketchPairs(io.ComfyNode):
         drawn = [drawings[sketch] for sketch, _ in pairs]
         painted = [fit_image(photos[photo], *drawings[sketch].shape[1:3]) for sketch, photo in pairs]
         names = [f"{photo.stem}-to-{sketch.stem}" for sketch, photo in pairs]
-        text = f"{len(pairs)} pairs of {len(drawings)} sketches and {len(photos)} exemplars."
+        text = f"{len(pairs)} pairs from {len(drawings)} sketches and {len(photos)} exemplars."
         if skipped:
             text += "\nSkipped, because they cannot be read:\n" + "\n".join(skipped)
         return io.NodeOutput(drawn, painted, names, ui=host.text_on_node(cls, text))
@@ -152,8 +157,8 @@ def _readable(
     paths = _files(what, folder, extensions)
     if not paths:
         raise ValueError(
-            f"The folder of {what} '{folder}' holds no file that can be read here ({', '.join(extensions)}). Copy some "
-            "into it, or choose another folder."
+            f"The folder of {what} '{folder}' contains no readable file ({', '.join(extensions)}). Copy some into it, "
+            "or choose another folder."
         )
     progress = ProgressBar(min(limit, len(paths)))  # Cancel takes effect at its updates
     pictures: dict[Path, Tensor] = {}
@@ -167,7 +172,9 @@ def _readable(
             continue
         progress.update(1)
     if not pictures:
-        raise ValueError(f"No file of the folder of {what} '{folder}' can be read. The first: {skipped[-len(paths)]}")
+        raise ValueError(
+            f"None of the files in the folder of {what} '{folder}' can be read. The first: {skipped[-len(paths)]}"
+        )
     return pictures
 
 

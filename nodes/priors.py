@@ -31,7 +31,8 @@ class SketchPriorLoader(io.ComfyNode):
             display_name="Load Pixel Prior",
             category="sketch/loaders",
             description="Loads a diffusion model that works on pixels (guided diffusion/ADM or DDPM), or the small "
-            "built-in one, as MODEL and VAE for every sampler. Use cfg 1; positive and negative: Pixel Prior Label.",
+            "built-in one, as MODEL and VAE for any sampler. Use cfg 1, and Pixel Prior Label as positive and "
+            "negative.",
             search_aliases=[
                 "SDEdit",
                 "ADM",
@@ -55,8 +56,8 @@ class SketchPriorLoader(io.ComfyNode):
                     min=0,
                     max=512,
                     advanced=True,
-                    tooltip="Channels of one attention head of an ADM network, 0 to 512: 64 in nearly all published "
-                    "ones. 0 lets num_heads decide. A file that states its own value goes first.",
+                    tooltip="Channels per attention head of an ADM network, 0 to 512; 64 in nearly all published "
+                    "ones. 0: num_heads decides. A value stored in the file takes precedence.",
                 ),
                 io.Int.Input(
                     "num_heads",
@@ -64,14 +65,15 @@ class SketchPriorLoader(io.ComfyNode):
                     min=1,
                     max=64,
                     advanced=True,
-                    tooltip="Attention heads of an ADM network, 1 to 64; used only where num_head_channels is 0.",
+                    tooltip="Number of attention heads of an ADM network, 1 to 64; used only if num_head_channels is "
+                    "0.",
                 ),
                 io.Combo.Input(
                     "attention_order",
                     options=list(ORDERS),
                     advanced=True,
-                    tooltip="How an ADM network lays out its heads; it cannot be seen in the file. new: networks "
-                    "trained with use_new_attention_order. If pictures come out as mush, try the other one.",
+                    tooltip="How an ADM network lays out its heads, which the file does not tell. new: for networks "
+                    "trained with use_new_attention_order. If pictures come out garbled, try the other one.",
                 ),
                 io.Int.Input(
                     "image_size",
@@ -80,24 +82,25 @@ class SketchPriorLoader(io.ComfyNode):
                     max=2048,
                     step=8,
                     advanced=True,
-                    tooltip="The side it was trained at, 8 to 2048, given out as size. 0: what the file states, or "
-                    "what its number of levels is usual for. The network itself runs at any size.",
+                    tooltip="Side in pixels that the network was trained at, 8 to 2048; only sets the size output. 0: "
+                    "the value in the file, or the usual one for its number of levels. The network itself runs at any "
+                    "size.",
                 ),
                 io.Combo.Input(
                     "precision",
                     options=list(PRECISIONS),
                     advanced=True,
-                    tooltip="Type of the weights. auto: as ComfyUI chooses for this machine (float16 on most GPUs). "
-                    "float32 for exactly the published numbers.",
+                    tooltip="Data type of the weights. auto: ComfyUI's choice for this machine (float16 on most "
+                    "GPUs). float32 reproduces published numbers exactly.",
                 ),
             ],
             outputs=[
-                io.Model.Output("model", display_name="model", tooltip="For every sampler, at cfg 1; works on pixels."),
+                io.Model.Output("model", display_name="model", tooltip="For any sampler, at cfg 1; works on pixels."),
                 io.Vae.Output(
-                    "vae", display_name="vae", tooltip="Turns IMAGE into this model's LATENT and back, exactly."
+                    "vae", display_name="vae", tooltip="Converts IMAGE to this model's LATENT and back, without loss."
                 ),
                 io.Int.Output(
-                    "size", display_name="size", tooltip="Side of the pictures it was trained on, in pixels."
+                    "size", display_name="size", tooltip="Side of the pictures the network was trained on, in pixels."
                 ),
             ],
         )
@@ -136,8 +139,8 @@ class SketchPriorLabel(io.ComfyNode):
             node_id="SketchPriorLabel",
             display_name="Pixel Prior Label",
             category="sketch/loaders",
-            description="The CONDITIONING of a pixel prior, which knows no words: empty, or a class number for priors "
-            "that were trained with classes. Connect it to positive and negative.",
+            description="The CONDITIONING for a pixel prior, which has no text encoder: empty, or a class number for "
+            "priors that were trained with classes. Connect it to positive and negative.",
             search_aliases=["SDEdit", "ADM", "class label", "class id", "empty conditioning", "ImageNet class"],
             inputs=[
                 io.Int.Input(
@@ -145,8 +148,8 @@ class SketchPriorLabel(io.ComfyNode):
                     default=-1,
                     min=-1,
                     max=99999,
-                    tooltip="-1: no class, for most priors. 0 to one less than its number of classes for a prior that "
-                    "has classes; the sampler says the range if it does not fit.",
+                    tooltip="-1 to 99999. -1: no class, for most priors. For a prior with classes: 0 up to its number "
+                    "of classes minus one; the sampler reports the range if the number does not fit.",
                 )
             ],
             outputs=[
@@ -172,8 +175,8 @@ def load_prior(
 ) -> tuple[Any, int]:
     """(MODEL, side it was trained at) from a checkpoint file.
 
-    settings: hints for networks.build; what the file itself states takes precedence. The host also calls this to make
-    second copies. ValueError: not a pixel prior, or a variant that cannot be run here.
+    settings: hints for networks.build; values stored in the file take precedence. The host calls this for copies too.
+    ValueError: not a pixel prior, or an unsupported variant.
     """
     weights, stated = read_role(path, ("prior",))
     network: Any = networks.build(
@@ -181,8 +184,9 @@ def load_prior(
     )
     if network.in_channels != 3 or network.out_channels not in (3, 6):
         raise ValueError(
-            f"A pixel prior has 3 channels in and 3 or 6 out; '{os.path.basename(path)}' has {network.in_channels} in "
-            f"and {network.out_channels} out. Upsamplers and latent models do not work here."
+            f"A pixel prior has 3 input channels and 3 or 6 output channels; '{os.path.basename(path)}' has "
+            f"{network.in_channels} and {network.out_channels}. Upsamplers and latent models are unsupported; load "
+            "another file."
         )
     reload = (load_prior, (path, settings, precision), 0)
     model = host.pixel_model(network, reload=reload, disable_dynamic=disable_dynamic)

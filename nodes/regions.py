@@ -1,4 +1,4 @@
-"""Doors to words in painted regions (GradOP's semantic control), and to the attention maps they act on."""
+"""Prompt words tied to painted regions (GradOP's semantic control), and the attention maps that they act on."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ..samplers.looking import attention_maps
 
 RegionsSocket = io.Custom("SKETCH_REGIONS")
 PAPER = ("GradOP", "semantic control", "regional prompt", "cross attention control")
-MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or the text starter. SD3, Flux and the like are refused."
+MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or Starter Models. SD3, Flux and the like are unsupported."
 
 
 class SketchPaintRegion(io.ComfyNode):
@@ -32,19 +32,20 @@ class SketchPaintRegion(io.ComfyNode):
             node_id="SketchPaintRegion",
             display_name="Paint Region",
             category="sketch/regions",
-            description="Ties a phrase of the prompt to a painted mask. Chain several, then connect them to "
+            description="Ties a phrase of the prompt to a painted mask. Chain several, then connect the last to "
             "Cross-Attention Region Map.",
             search_aliases=[*PAPER, "region", "mask prompt", "paint with words", "area prompt"],
             inputs=[
                 io.Mask.Input(
                     "mask",
-                    tooltip="Where the phrase belongs, 0 to 1; soft masks stay soft. Batch 1 or the latent's, "
-                    "of any size. Another shape than the picture's is cut from its middle. All 0: no effect.",
+                    tooltip="Where the phrase belongs, 0 to 1; soft masks stay soft. One, or one per image of the "
+                    "batch, of any size; if the aspect ratio differs, it is cropped around its centre. All 0: no "
+                    "effect.",
                 ),
                 io.String.Input(
                     "phrase",
-                    tooltip="Words of the prompt, such as: lake, or: snowy mountain. Every place where the prompt has "
-                    "them counts; if it has none, they are appended to it.",
+                    tooltip="Words of the prompt, such as: lake, or: snowy mountain. Every occurrence in the prompt "
+                    "counts; if there is none, the phrase is appended to the prompt.",
                 ),
                 io.Float.Input(
                     "weight",
@@ -52,10 +53,12 @@ class SketchPaintRegion(io.ComfyNode):
                     min=0.0,
                     max=4.0,
                     step=0.05,
-                    tooltip="w of the equation, 0 to 4: multiplies the attention to the phrase. 1: as the model has "
-                    "it. 1.5 insists, 0 silences the phrase.",
+                    tooltip="Multiplies the attention to the phrase, 0 to 4 (w in the equation). 1 leaves it "
+                    "unchanged, 1.5 strengthens it, 0 switches the phrase off.",
                 ),
-                RegionsSocket.Input("regions", optional=True, tooltip="Regions made before; this one is added."),
+                RegionsSocket.Input(
+                    "regions", optional=True, tooltip="Regions from other nodes; this one is added to them."
+                ),
             ],
             outputs=[RegionsSocket.Output("regions", display_name="regions", tooltip="All regions so far.")],
         )
@@ -72,17 +75,20 @@ class SketchRegionsFromStrokes(io.ComfyNode):
             node_id="SketchRegionsFromStrokes",
             display_name="Regions from Strokes",
             category="sketch/regions",
-            description="Takes the colours of a stroke painting for regions and your legend for their words. Without a "
-            "legend it lists the painting's colours, ready to be filled in.",
+            description="Turns the colours of a stroke painting into regions, with the words from your legend. "
+            "Without a legend it lists the painting's colours, ready to fill in.",
             search_aliases=[*PAPER, "colour to mask", "color to mask", "legend", "palette", "segmentation map"],
             inputs=[
-                io.Image.Input("image", tooltip="The stroke painting, in flat colours. Batches make batches of masks."),
+                io.Image.Input(
+                    "image", tooltip="The stroke painting, in flat colours. A batch gives a batch of masks."
+                ),
                 io.String.Input(
                     "legend",
                     multiline=True,
                     default="",
-                    tooltip="One colour a line: #3b6ea5: lake, or: navy: night sky. What follows a # after the words "
-                    "is a remark. Empty, or without words: the node lists the colours it finds, to be pasted here.",
+                    tooltip="One colour per line, such as #3b6ea5: lake, or navy: night sky. A # after the words "
+                    "starts a comment. If empty, or without words, the node lists the colours it finds, for pasting "
+                    "here.",
                 ),
                 io.Float.Input(
                     "tolerance",
@@ -90,8 +96,9 @@ class SketchRegionsFromStrokes(io.ComfyNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
-                    tooltip="How far a pixel may be from its colour, 0.01 to 1 (black and white are 1 apart). It goes "
-                    "to the nearest colour of the legend; what is farther from all of them belongs to no region.",
+                    tooltip="Maximum distance of a pixel from its colour, 0.01 to 1 (black and white are 1 apart). "
+                    "Each pixel belongs to the nearest colour of the legend, or to no region if all are farther away "
+                    "than this.",
                 ),
                 io.Float.Input(
                     "soft_edge",
@@ -100,23 +107,28 @@ class SketchRegionsFromStrokes(io.ComfyNode):
                     max=64.0,
                     step=0.5,
                     advanced=True,
-                    tooltip="Blur of the regions' borders in pixels (standard deviation), 0 to 64. 0: hard borders.",
+                    tooltip="Blur of the regions' edges in pixels (standard deviation), 0 to 64. 0: hard edges.",
                 ),
-                RegionsSocket.Input("regions", optional=True, tooltip="Regions made before, which these are added to."),
+                RegionsSocket.Input(
+                    "regions", optional=True, tooltip="Regions from other nodes; these are added to them."
+                ),
             ],
             outputs=[
                 RegionsSocket.Output(
-                    "regions", display_name="regions", tooltip="One region a line of the legend; none without a legend."
+                    "regions",
+                    display_name="regions",
+                    tooltip="One region per line of the legend; none without a legend.",
                 ),
                 io.Image.Output(
                     "preview",
                     display_name="preview",
-                    tooltip="The regions in their colours with the words on them, at least 512 pixels long.",
+                    tooltip="The regions in their colours, labelled with their words; longer side at least 512 pixels.",
                 ),
                 io.String.Output(
                     "legend_text",
                     display_name="legend",
-                    tooltip="The painting's colours with their shares, as a legend that waits for its words.",
+                    tooltip="The painting's colours with their share of its area, as a legend with the words left "
+                    "blank.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -130,13 +142,13 @@ class SketchRegionsFromStrokes(io.ComfyNode):
         found = palettes.propose(image, tolerance)
         if not found and not entries:
             raise ValueError(
-                "The painting has no flat colours. Raise the tolerance, or send it through Photo to Strokes."
+                "The painting has no flat colours. Raise tolerance, or put Photo to Strokes before this node."
             )
         proposal = palettes.as_legend(found)
         if not entries:
             colours = [colour for colour, _ in found]
             words = [palettes.hexadecimal(colour) for colour in colours]
-            text = f"Write words behind these colours and paste them into the legend:\n{proposal}"
+            text = f"Paste these colours into legend and write words after them:\n{proposal}"
             made, masks = regions, palettes.masks(image, colours, tolerance)
         else:
             made, masks, text = read_strokes(image, entries, tolerance, soft_edge, regions, proposal)
@@ -152,18 +164,21 @@ class CrossAttnRegionMap(io.ComfyNode):
             node_id="CrossAttnRegionMap",
             display_name="Cross-Attention Region Map",
             category="sketch/regions",
-            description="Encodes a prompt whose words are drawn into your painted regions while the model samples. "
-            "Only this prompt is steered: others on the same model, negative ones included, stay as they are.",
+            description="Encodes a prompt and steers its words into your painted regions during sampling. Other "
+            "prompts on the same model, including the negative, are not affected.",
             search_aliases=[*PAPER, "paint with words", "eDiff-I", "attention couple", "regions", "layout"],
             inputs=[
-                io.Model.Input("model", tooltip=MODEL_TIP + " Nothing of it changes; the output knows regions."),
-                io.Clip.Input("clip", tooltip="The text encoder of the model."),
+                io.Model.Input(
+                    "model",
+                    tooltip=MODEL_TIP + " It is not changed itself; the output is a copy that supports regions.",
+                ),
+                io.Clip.Input("clip", tooltip="The model's text encoder."),
                 io.String.Input(
                     "prompt",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The whole prompt, weights like (lake:1.2) included. Phrases of regions that it lacks are "
-                    "appended; the node says so.",
+                    tooltip="The whole prompt; weights like (lake:1.2) work. Phrases of regions that it does not "
+                    "contain are appended, and the node says so.",
                 ),
                 RegionsSocket.Input("regions", tooltip="From Paint Region or Regions from Strokes."),
                 io.Float.Input(
@@ -172,14 +187,15 @@ class CrossAttnRegionMap(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="How far attention is moved into the regions, 0 (not at all) to 1 (wholly, where the "
-                    "schedule is 1).",
+                    tooltip="How much of the attention is moved into the regions, 0 (none) to 1 (all, while the "
+                    "schedule is at 1).",
                 ),
                 io.Combo.Input(
                     "schedule",
                     options=list(SCHEDULES),
-                    tooltip="How the strength runs over the walk. t/T: falls with the noise, from 1 at the model's "
-                    "noisiest level to 0. constant: the same at every step. window: the same from start to end only.",
+                    tooltip="How strength changes during sampling. t/T: falls with the noise, from 1 at the model's "
+                    "noisiest level to 0. constant: the same at every step. window: constant from start to end, 0 "
+                    "elsewhere.",
                 ),
                 io.Float.Input(
                     "start",
@@ -188,7 +204,8 @@ class CrossAttnRegionMap(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="Schedule window only: share of the model's schedule where it begins, 0 (pure noise) to 1.",
+                    tooltip="For schedule window only: fraction of the model's schedule where it starts, 0 (pure "
+                    "noise) to 1 (clean).",
                 ),
                 io.Float.Input(
                     "end",
@@ -197,18 +214,20 @@ class CrossAttnRegionMap(io.ComfyNode):
                     max=1.0,
                     step=0.01,
                     advanced=True,
-                    tooltip="Schedule window only: share of the model's schedule where it ends, 0 to 1 (clean).",
+                    tooltip="For schedule window only: fraction of the model's schedule where it ends, 0 (pure noise) "
+                    "to 1 (clean).",
                 ),
                 io.Combo.Input(
                     "method",
                     options=list(METHODS),
                     advanced=True,
                     tooltip="GradOP: moves each word's attention map into its region. paint with words: raises the "
-                    "words' scores inside it, fading by itself as the noise falls (only the schedule window counts).",
+                    "words' attention scores inside the region, which fades as the noise falls; of the schedules, "
+                    "only window applies.",
                 ),
             ],
             outputs=[
-                io.Model.Output("model", display_name="model", tooltip="The model, which now heeds regions."),
+                io.Model.Output("model", display_name="model", tooltip="The model with support for regions."),
                 io.Conditioning.Output(
                     "conditioning", display_name="conditioning", tooltip="The prompt with its regions, for positive."
                 ),
@@ -242,44 +261,57 @@ class SketchAttentionMaps(io.ComfyNode):
             node_id="SketchAttentionMaps",
             display_name="Attention Maps",
             category="sketch/regions",
-            description="Shows where a model looks for chosen words: noises a latent to a few levels, predicts once at "
-            "each, and averages the words' cross-attention maps. The masks can go back into Paint Region.",
+            description="Shows where a model attends to chosen words: noises a latent to a few levels, runs the model "
+            "once at each, and averages the words' cross-attention maps. The masks can be used in Paint Region.",
             search_aliases=[*PAPER, "DAAM", "heat map", "attention map", "word to mask", "explain"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
-                io.Clip.Input("clip", tooltip="The text encoder that made the conditioning; finds the words in it."),
-                io.Conditioning.Input("conditioning", tooltip="The prompt, as it would go into a sampler's positive."),
+                io.Clip.Input(
+                    "clip", tooltip="The text encoder that made the conditioning; used to find the words in it."
+                ),
+                io.Conditioning.Input("conditioning", tooltip="The prompt, as for a sampler's positive input."),
                 io.Latent.Input("latent", tooltip="One picture, encoded for this model or sampled by it."),
-                io.String.Input("phrases", multiline=True, tooltip="Words of the prompt, one phrase a line."),
+                io.String.Input("phrases", multiline=True, tooltip="Words of the prompt, one phrase per line."),
                 io.Int.Input(
                     "levels",
                     default=3,
                     min=1,
                     max=20,
-                    tooltip="How many noise levels are looked at, 1 to 20, spread evenly over the model's own time. "
-                    "Each costs one prediction.",
+                    tooltip="Number of noise levels to average over, 1 to 20, evenly spaced in the model's time. Each "
+                    "costs one model call.",
                 ),
-                io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Seed of the noise."),
+                io.Int.Input(
+                    "seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, tooltip="Seed of the noise, 0 to 2^64 - 1."
+                ),
                 io.String.Input(
                     "prompt",
                     multiline=True,
                     optional=True,
-                    tooltip="The text of the conditioning. Leave empty where it comes from Cross-Attention Region Map, "
-                    "which notes its words.",
+                    tooltip="The text of the conditioning. Leave it empty if the conditioning is from Cross-Attention "
+                    "Region Map, which stores its words.",
                 ),
-                io.Image.Input("image", optional=True, tooltip="The picture to draw on; else vae decodes the latent."),
-                io.Vae.Input("vae", optional=True, tooltip="Decodes the latent for the picture below the maps."),
+                io.Image.Input(
+                    "image",
+                    optional=True,
+                    tooltip="The picture to draw the maps on. If not connected, vae decodes the latent.",
+                ),
+                io.Vae.Input(
+                    "vae",
+                    optional=True,
+                    tooltip="Decodes the latent to draw the maps on. Without image and vae, they are drawn on grey.",
+                ),
             ],
             outputs=[
                 io.Image.Output(
                     "heat",
                     display_name="heat maps",
-                    tooltip="One picture a phrase, bright where it is looked for; at least 512 pixels long.",
+                    tooltip="One picture per phrase, bright where the model attends to it; longer side at least 512 "
+                    "pixels.",
                 ),
                 io.Mask.Output(
                     "masks",
                     display_name="masks",
-                    tooltip="[phrases, height, width] at the picture's size, each stretched to 0..1: for Paint Region.",
+                    tooltip="[phrases, height, width] at the picture's size, each rescaled to 0..1, for Paint Region.",
                 ),
             ],
         )
@@ -300,12 +332,12 @@ class SketchAttentionMaps(io.ComfyNode):
     ) -> io.NodeOutput:
         wanted = [line.strip() for line in phrases.splitlines() if line.strip()]
         if not wanted:
-            raise ValueError("No phrase was given. Write the words that you want to see, one phrase a line.")
+            raise ValueError("phrases is empty. Write the words that you want to see, one phrase per line.")
         ratios = [latent.get(f"downscale_ratio_{kind}") for kind in ("spacial", "temporal")]
         samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *ratios)
         if len(samples) > 1:
             raise ValueError(
-                f"The latent holds {len(samples)} pictures, and maps are made of one. Choose it with Latent From Batch."
+                f"Attention Maps takes a latent of one picture, got {len(samples)}. Choose one with Latent From Batch."
             )
         places = find_phrases(clip, conditioning, prompt, wanted)
         maps = attention_maps(model, conditioning, samples, places, levels, seed)

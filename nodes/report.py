@@ -1,4 +1,4 @@
-"""Doors to reports: labelled contact sheets, and how faithful and how real each result is."""
+"""Looking at results: labelled contact sheets, and how faithful and how realistic each result is."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from .parts.pictures import cell_input, to_image, to_pil
 
 RANKINGS = ("both", "faithfulness", "realism")
 LABELS_TIP = (
-    "One label for each list entry, as SketchT0Sweep gives them, or one for each picture. A single text counts as one "
-    "label a line. "
+    "One label per list entry, as from t0 Sweep, or one per picture. A single text is split into one label per line. "
 )
 
 
@@ -24,8 +23,8 @@ class SketchContactSheet(io.ComfyNode):
             node_id="SketchContactSheet",
             display_name="Contact Sheet",
             category="sketch/report",
-            description="All pictures on one sheet with their labels, each whole and in its own shape. Takes lists, so "
-            "everything that a t0 sweep made arrives together.",
+            description="Puts all pictures on one sheet with their labels, uncropped and at their own aspect ratio. "
+            "Takes lists, so all results of a t0 Sweep arrive together.",
             search_aliases=["SDEdit", "contact sheet", "grid", "image grid", "xy plot", "compare", "collage"],
             is_input_list=True,
             inputs=[
@@ -35,13 +34,15 @@ class SketchContactSheet(io.ComfyNode):
                     default=0,
                     min=0,
                     max=100,
-                    tooltip="Pictures in a row, 1 to 100. 0: one row for each list entry where entries are batches, "
-                    "otherwise a sheet about as wide as high.",
+                    tooltip="Pictures per row, 1 to 100. 0: one row per list entry if the entries are batches, "
+                    "otherwise a sheet about as wide as it is high.",
                 ),
-                cell_input(" Small ones are enlarged."),
-                io.String.Input("labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Empty: no labels."),
+                cell_input(" Smaller ones are enlarged."),
+                io.String.Input(
+                    "labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Not connected: no labels."
+                ),
             ],
-            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="One picture with everything on it.")],
+            outputs=[io.Image.Output("sheet", display_name="sheet", tooltip="The sheet, one picture.")],
         )
 
     @classmethod
@@ -61,35 +62,36 @@ class SketchFaithfulnessReport(io.ComfyNode):
             node_id="SketchFaithfulnessReport",
             display_name="Faithfulness Report",
             category="sketch/report",
-            description="How far each result is from its guide and, where real pictures are given, how real it looks: "
-            "numbers, a plot, and the results ranked, best first. No network is used.",
+            description="How far each result is from its guide and, if real pictures are connected, how realistic it "
+            "looks: numbers, a plot, and the results ranked, best first. No network is used.",
             search_aliases=["SDEdit", "faithfulness", "realism", "L2", "metrics", "rank images", "compare"],
             is_input_list=True,
             inputs=[
-                io.Image.Input("results", tooltip="The pictures to judge, all of one size: lists and batches."),
+                io.Image.Input("results", tooltip="The pictures to measure, all of one size: lists and batches."),
                 io.Image.Input(
                     "guide",
-                    tooltip="What they were made from: one for all, or one each. Cut and scaled to their size.",
+                    tooltip="What the results were made from: one for all, or one per result. Cropped and scaled to "
+                    "their size.",
                 ),
                 io.Combo.Input(
                     "rank_by",
                     options=list(RANKINGS),
-                    tooltip="What best means. faithfulness: nearest to the guide. realism: most like the references. "
-                    "both: the sum of the two places. Without references it is always faithfulness.",
+                    tooltip="How the results are ranked. faithfulness: closest to the guide. realism: most like the "
+                    "references. both: the sum of the two ranks. Without references, always faithfulness.",
                 ),
                 io.Image.Input(
                     "references",
                     optional=True,
-                    tooltip="Real pictures of the same kind, 4 or more, better 20. Realism is measured against them.",
+                    tooltip="Real pictures of the same kind, 4 or more, ideally 20. Realism is measured against them.",
                 ),
                 io.Mask.Input(
                     "mask",
                     optional=True,
-                    tooltip="The edited region (1 = edited): faithfulness then counts inside it only, and the report "
-                    "says how many pixels changed where the mask is 0.",
+                    tooltip="The edited region, 0 to 1 (1 = edited). Faithfulness is then measured inside it only, "
+                    "and the report counts the pixels that changed where the mask is 0.",
                 ),
                 io.String.Input(
-                    "labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Empty: numbered from 1."
+                    "labels", optional=True, force_input=True, tooltip=LABELS_TIP + "Not connected: numbered from 1."
                 ),
             ],
             outputs=[
@@ -97,10 +99,11 @@ class SketchFaithfulnessReport(io.ComfyNode):
                 io.Image.Output(
                     "plot",
                     display_name="plot",
-                    tooltip="Distances in the order given (mean of each label) and, with references, the trade-off.",
+                    tooltip="Distances in input order (mean per label) and, with references, realism against "
+                    "faithfulness.",
                 ),
-                io.String.Output("table", display_name="table", tooltip="One line for each result, as markdown."),
-                io.String.Output("numbers", display_name="numbers", tooltip="The same as JSON, in the order given."),
+                io.String.Output("table", display_name="table", tooltip="One line per result, as Markdown."),
+                io.String.Output("numbers", display_name="numbers", tooltip="The same as JSON, in input order."),
             ],
             hidden=[io.Hidden.unique_id],
         )

@@ -1,4 +1,4 @@
-"""Doors to the self-supervised sketch GAN: a sketch and a style become a picture in one pass."""
+"""The self-supervised sketch GAN: a sketch and a style become a picture in one pass."""
 
 from __future__ import annotations
 
@@ -20,37 +20,38 @@ FOLDER = "sketch_gan"
 STARTER_GAN = WEIGHTS / "gan.safetensors"
 REFINED, DRAFTS, BOTH = "refined", "drafts", "refined and drafts"
 PAPER = ("Self-Supervised Sketch-to-Image", "sketch GAN", "sketch to image")
-DRAFT_ALONE = "This file is an autoencoder alone, without a generator: refined is the draft."
+DRAFT_ALONE = "This file contains only the autoencoder, no generator, so refined is the draft."
 
 host.register_model_folder(FOLDER)
 GANSocket = io.Custom("SKETCH_GAN")
 StyleSocket = io.Custom("SKETCH_STYLE")
 
 GAN_INPUT = GANSocket.Input("gan", tooltip="From Load Sketch GAN.")
-SKETCH_TIP = "Dark lines on light paper, as Load Sketch gives them, of any size. "
+SKETCH_TIP = "Dark lines on light paper, as from Load Sketch, of any size. "
 SEED_INPUT = io.Int.Input(
     "seed",
     default=0,
     min=0,
     max=0xFFFFFFFFFFFFFFFF,
     control_after_generate=True,
-    tooltip="Of the noise that the generator paints fine detail with (and, for faces, its flips), 0 to 2^64 - 1. "
-    "In a batch each next picture takes the next seed. The draft has no noise.",
+    tooltip="Seed of the noise from which the generator paints fine detail (and, for faces, of its flips), 0 to 2^64 "
+    "- 1. Each further picture of a batch uses the next seed. The draft does not depend on it.",
 )
 SETTINGS = (
     io.Combo.Input(
         "statistics",
         options=list(STATISTICS),
         advanced=True,
-        tooltip="What the generator's batch norms go by. of the training: what the file holds. of each picture: its "
-        "own. of the batch: as published; a picture then depends on those beside it, and all are painted at once.",
+        tooltip="Which statistics the generator's batch-norm layers use. of the training: those stored in the file. "
+        "of each picture: its own. of the batch: as published; a picture then depends on the others in its batch, and "
+        "all are painted at once.",
     ),
     io.Combo.Input(
         "frame",
         options=list(FRAMES),
         advanced=True,
-        tooltip="How a sketch gets onto the network's square. stretched: as in training; the result gets its shape "
-        "back. whole: nothing is stretched, but less of the square is used.",
+        tooltip="How a sketch is fitted to the network's square input. stretched: as in training; the result gets its "
+        "original aspect ratio back. whole: not stretched but padded with paper, which uses less of the square.",
     ),
 )
 
@@ -62,16 +63,17 @@ class SketchGANLoader(io.ComfyNode):
             node_id="SketchGANLoader",
             display_name="Load Sketch GAN",
             category="sketch/loaders",
-            description="Loads a network that turns a sketch and a style picture into a picture in one pass: the small "
-            "built-in one for landscapes, or one that you or others trained, published layouts included.",
+            description="Loads a network that turns a sketch and a style picture into a picture in one pass: the "
+            "small built-in one for landscapes, or one that you or others trained, including files of the published "
+            "code.",
             search_aliases=[*PAPER, "AAAI 2021", "TOM", "autoencoder", "load GAN"],
             inputs=[
                 io.Combo.Input(
                     "gan",
                     options=[STARTER, *host.model_files(FOLDER)],
-                    tooltip="The built-in landscapes (128 pixels), or a file in models/sketch_gan (.safetensors, .sft, "
-                    ".pt, .pth, .ckpt): a GAN or its autoencoder alone, for 128, 256, 512 or 1024 pixels. Width, size "
-                    "and kind (art, shoe, face) are read from it.",
+                    tooltip="The built-in landscapes (128 pixels), or a file in models/sketch_gan (.safetensors, "
+                    ".sft, .pt, .pth, .ckpt): a GAN or only its autoencoder, for 128, 256, 512 or 1024 pixels. Width, "
+                    "size and kind (art, shoe, face) are read from the file.",
                 ),
             ],
             outputs=[
@@ -105,28 +107,29 @@ class SketchGANStyle(io.ComfyNode):
             node_id="SketchGANStyle",
             display_name="Sketch GAN Style",
             category="sketch/gan",
-            description="Reads the style of pictures: their colours and textures, without their layout. Of several "
-            "pictures it makes one style each, or one style of a collage, the published way to mix styles.",
+            description="Reads the style of pictures: their colours and textures, without their layout. Several "
+            "pictures give one style each, or one style of their collage, the published way to mix styles.",
             search_aliases=[*PAPER, "style encoder", "exemplar", "reference image", "style mixing", "collage"],
             inputs=[
                 GAN_INPUT,
                 io.Image.Input(
                     "image",
-                    tooltip="Style pictures of any size; of each the middle square is looked at. A batch gives as "
-                    "many styles, or one collage.",
+                    tooltip="Style pictures of any size; the central square of each is used. A batch gives one style "
+                    "per picture, or one for the collage.",
                 ),
                 io.Combo.Input(
                     "collage",
                     options=list(COLLAGES),
-                    tooltip="A collage stitches the batch to one picture and reads that: strips of 2 pictures or more "
-                    "(each squeezed into its strip, as published), or a 2x2 of 4.",
+                    tooltip="Joins the batch into one picture and reads its style: strips of 2 or more pictures (each "
+                    "squeezed into its strip, as published), or 2x2 of 4.",
                 ),
             ],
             outputs=[
                 StyleSocket.Output(
                     "style",
                     display_name="style",
-                    tooltip="One style for each picture, or one for the collage. For Sketch GAN Decode and Mix Styles.",
+                    tooltip="One style per picture, or one for the collage. For Sketch GAN Decode and Mix Sketch GAN "
+                    "Styles.",
                 ),
             ],
         )
@@ -144,28 +147,27 @@ class SketchGANMixStyles(io.ComfyNode):
             node_id="SketchGANMixStyles",
             display_name="Mix Sketch GAN Styles",
             category="sketch/gan",
-            description="Blends two styles, each of their three levels by its own share: between them, or the broad "
-            "colours of one with the fine texture of the other. With steps, a row of styles on the way.",
+            description="Blends two styles, with a separate share for each of their three levels: anything between "
+            "the two, or the broad colours of one with the fine texture of the other. With steps, a sequence of "
+            "styles in between.",
             search_aliases=[*PAPER, "style mixing", "interpolation", "blend styles", "morph"],
             inputs=[
-                StyleSocket.Input("style_a", tooltip="Where the mix begins: share 0. One style, or a batch."),
-                StyleSocket.Input("style_b", tooltip="Where it goes: share 1. From the same sketch GAN as style_a."),
-                _share("8", "the broadest: colours and shapes of whole areas"),
+                StyleSocket.Input("style_a", tooltip="The style at share 0. One style, or a batch."),
+                StyleSocket.Input("style_b", tooltip="The style at share 1, from the same sketch GAN as style_a."),
+                _share("8", "the coarsest (colours and shapes of whole areas)"),
                 _share("16", "the middle one"),
-                _share("32", "the finest: texture"),
+                _share("32", "the finest (texture)"),
                 io.Int.Input(
                     "steps",
                     default=1,
                     min=1,
                     max=100,
-                    tooltip="1: one mix. 2 to 100: so many styles from style_a to the full shares, as a batch; one "
-                    "sketch then becomes as many pictures.",
+                    tooltip="1: one mix. 2 to 100: a batch of this many styles, from style_a to the full shares; one "
+                    "sketch then gives as many pictures.",
                 ),
             ],
             outputs=[
-                StyleSocket.Output(
-                    "style", display_name="style", tooltip="The mix, or the batch of all steps in order."
-                ),
+                StyleSocket.Output("style", display_name="style", tooltip="The mix, or a batch of all steps in order."),
             ],
         )
 
@@ -188,13 +190,13 @@ class SketchGANDecode(io.ComfyNode):
             search_aliases=[*PAPER, "sketch to photo", "generate", "style transfer", "RefineGenerator"],
             inputs=[
                 GAN_INPUT,
-                io.Image.Input("sketch", tooltip=SKETCH_TIP + "One for all styles, or one for each."),
-                StyleSocket.Input("style", tooltip="From Sketch GAN Style. One for all sketches, or one for each."),
+                io.Image.Input("sketch", tooltip=SKETCH_TIP + "One for all styles, or one per style."),
+                StyleSocket.Input("style", tooltip="From Sketch GAN Style. One for all sketches, or one per sketch."),
                 io.Boolean.Input(
                     "refine",
                     default=True,
-                    tooltip="Off: only the draft is painted, three to ten times as fast, and refined is the draft. A "
-                    "file without a generator gives drafts alone.",
+                    tooltip="Off: paints only the draft, three to ten times as fast, and refined is the draft. A file "
+                    "without a generator gives only drafts.",
                 ),
                 SEED_INPUT,
                 *SETTINGS,
@@ -203,10 +205,10 @@ class SketchGANDecode(io.ComfyNode):
                 io.Image.Output(
                     "refined",
                     display_name="refined",
-                    tooltip="The pictures: the shape of the sketch, the longer side that of the network.",
+                    tooltip="The pictures, with the aspect ratio of the sketch; the longer side is the network's size.",
                 ),
                 io.Image.Output(
-                    "draft", display_name="draft", tooltip="The autoencoder's pictures, at most 512 pixels a side."
+                    "draft", display_name="draft", tooltip="The autoencoder's pictures, at most 512 pixels per side."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -232,29 +234,32 @@ class SketchGANMatrix(io.ComfyNode):
             node_id="SketchGANMatrix",
             display_name="Sketch GAN Matrix",
             category="sketch/gan",
-            description="Every sketch in the style of every exemplar, on one sheet: sketches on the left, exemplars on "
-            "top. All pictures share one noise, so only sketch and style differ.",
+            description="Every sketch in the style of every exemplar, on one sheet: sketches on the left, exemplars "
+            "at the top. All pictures use the same noise, so only sketch and style differ.",
             search_aliases=[*PAPER, "image matrix", "grid", "contact sheet", "xy plot", "compare styles"],
             inputs=[
                 GAN_INPUT,
-                io.Image.Input("sketches", tooltip=SKETCH_TIP + "A batch: one row each."),
-                io.Image.Input("exemplars", tooltip="Style pictures of any size. A batch: one column each."),
+                io.Image.Input("sketches", tooltip=SKETCH_TIP + "A batch gives one row per sketch."),
+                io.Image.Input(
+                    "exemplars", tooltip="Style pictures of any size. A batch gives one column per picture."
+                ),
                 io.Combo.Input(
                     "show",
                     options=[REFINED, DRAFTS, BOTH],
-                    tooltip="What stands on the sheet; both take two rows a sketch, as published. Drafts alone are "
-                    "three to ten times as fast.",
+                    tooltip="What the sheet shows; refined and drafts take two rows per sketch, as published. Drafts "
+                    "alone are three to ten times as fast.",
                 ),
                 cell_input(),
                 SEED_INPUT,
                 *SETTINGS,
             ],
             outputs=[
-                io.Image.Output("sheet", display_name="sheet", tooltip="One picture with everything on it."),
+                io.Image.Output("sheet", display_name="sheet", tooltip="The sheet, one picture."),
                 io.Image.Output(
                     "images",
                     display_name="images",
-                    tooltip="The painted pictures alone, row by row, at the network's size; drafts if only they show.",
+                    tooltip="The pictures without the sheet, row by row, at the network's size; the drafts if show is "
+                    "drafts.",
                 ),
             ],
         )
@@ -271,7 +276,7 @@ class SketchGANMatrix(io.ComfyNode):
         statistics: str,
         frame: str,
     ) -> io.NodeOutput:
-        from ..pictures import charts  # imported lazily: most sessions draw no sheet
+        from ..pictures import charts  # imported lazily: most sessions make no sheet
 
         styles = encode(gan, exemplars)
         across = len(styles)
@@ -327,7 +332,7 @@ def decode(
 
 
 def _load(gan: GAN, pictures: int) -> torch.device:
-    """Has the host load the network with room for `pictures` at once; returns the device."""
+    """Has the host load the network, with memory for this many pictures at once; returns its device."""
     needed = sketchgan.memory_needed(gan.network, pictures)
     comfy.model_management.load_models_gpu([gan.patcher], memory_required=needed)
     return gan.patcher.load_device
@@ -340,7 +345,7 @@ def _share(level: str, what: str) -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.05,
-        tooltip=f"Share of style_b in level {level}, {what}. 0: style_a alone, 1: style_b alone.",
+        tooltip=f"Share of style_b in level {level}, {what}, 0 to 1. 0: style_a alone, 1: style_b alone.",
     )
 
 

@@ -17,8 +17,8 @@ class SketchStarterModels(io.ComfyNode):
             node_id="SketchStarterModels",
             display_name="Starter Models",
             category="sketch/loaders",
-            description="A small text-conditioned diffusion model that comes with the pack: MODEL, CLIP and VAE as "
-            "Load Checkpoint gives them, so that a graph runs without a download and takes a real checkpoint later.",
+            description="A small text-conditioned diffusion model that comes with the pack. Same outputs as Load "
+            "Checkpoint, so that a graph runs without a download and can switch to a real checkpoint later.",
             search_aliases=[
                 "GradOP",
                 "checkpoint loader",
@@ -34,25 +34,27 @@ class SketchStarterModels(io.ComfyNode):
                     "which",
                     options=list(SETS),
                     tooltip="Landscapes at 128x128 px: lakes, meadows, dunes and snowfields with mountains, hills, "
-                    "conifers and cabins, by day, at sunset, dawn and night. Other words are told in the log.",
+                    "conifers and cabins, by day, at sunset, dawn and night. Words it does not know are reported in "
+                    "the log.",
                 )
             ],
             outputs=[
                 io.Model.Output(
                     "model",
                     display_name="model",
-                    tooltip="An eps model on SD1.5's noise levels with cross-attention; cfg 3 to 5, 20 steps or more.",
+                    tooltip="An eps-prediction model with SD1.5's noise levels and cross-attention. Use cfg 3 to 5 "
+                    "and 20 steps or more.",
                 ),
                 io.Clip.Output(
                     "clip",
                     display_name="clip",
-                    tooltip="For CLIP Text Encode: 35 words a window, (weights:1.3) as usual. CLIP Set Last Layer does "
-                    "nothing here.",
+                    tooltip="For CLIP Text Encode: 35 words per chunk; weights like (snow:1.3) work. CLIP Set Last "
+                    "Layer has no effect.",
                 ),
                 io.Vae.Output(
                     "vae",
                     display_name="vae",
-                    tooltip="8x8 pixels a latent pixel, 4 channels: Empty Latent Image at 128x128 fits.",
+                    tooltip="8x8 pixels per latent pixel, 4 channels. Use Empty Latent Image at 128x128.",
                 ),
             ],
         )

@@ -1,4 +1,4 @@
-"""The door to style injection: an exemplar's colours and contrast for a picture, before it is sampled."""
+"""Style injection: gives a picture the colours and contrast of an exemplar before sampling."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .parts.model_files import read_network
 NO_NETWORK = "no network"
 FILE_TIP = (
     "AdaIN's published {} ({}) in models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt), for its style "
-    "transfer. Choose encoder and decoder, or neither."
+    "transfer. Choose both encoder and decoder, or neither."
 )
 
 
@@ -37,17 +37,17 @@ class SketchAdaINStyle(io.ComfyNode):
             node_id="SketchAdaINStyle",
             display_name="Style Injection (AdaIN)",
             category="sketch/inversion",
-            description="Gives a picture the colours of another one and its contrast at each scale of detail. Needs no "
-            "network; with AdaIN's own encoder and decoder it is their style transfer.",
+            description="Gives a picture the colours of another one and its contrast at each scale of detail. Needs "
+            "no network; with AdaIN's encoder and decoder it does AdaIN style transfer.",
             search_aliases=[
                 *("AdaIN", "CORAL", "color transfer", "colour match", "style transfer", "Inversion-by-Inversion"),
             ],
             inputs=[
                 io.Image.Input(
-                    "content", tooltip="What is restyled: a sketch, or the result of a first stage. 0 to 1."
+                    "content", tooltip="The picture to restyle: a sketch, or the result of a first stage. 0 to 1."
                 ),
                 io.Image.Input(
-                    "style", tooltip="The exemplar, of any size: one, or one for each picture of content. 0 to 1."
+                    "style", tooltip="The exemplar, of any size: one, or one per picture of content. 0 to 1."
                 ),
                 io.Float.Input(
                     "alpha",
@@ -55,13 +55,13 @@ class SketchAdaINStyle(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="How much, 0 (content as it is) to 1 (all of the style).",
+                    tooltip="Strength of the style, 0 (content unchanged) to 1 (full style).",
                 ),
                 io.Boolean.Input(
                     "keep_colours",
                     default=False,
-                    tooltip="On: the exemplar is recoloured like the content first, so that only its contrast and "
-                    "grain are taken. Off: its colours, too.",
+                    tooltip="On: the exemplar is first recoloured to match content, so that only its contrast and "
+                    "grain are transferred. Off: its colours are transferred too.",
                 ),
                 io.Combo.Input(
                     "encoder",
@@ -74,7 +74,7 @@ class SketchAdaINStyle(io.ComfyNode):
                 ),
             ],
             outputs=[
-                io.Image.Output("image", display_name="image", tooltip="The restyled pictures, as large as content.")
+                io.Image.Output("image", display_name="image", tooltip="The restyled pictures, the size of content.")
             ],
         )
 
@@ -108,9 +108,11 @@ class SketchAdaINStyle(io.ComfyNode):
 
 
 def load_half(half: str, name: str) -> Coder:
-    """AdaIN's encoder or decoder from a file. ValueError: none is chosen, or the file is something else."""
+    """AdaIN's encoder or decoder from a file. ValueError: none is chosen, or the file is not that half."""
     if name == NO_NETWORK:
-        raise ValueError(f"AdaIN's {half} is missing. Choose files for encoder and decoder, or no network for both.")
+        raise ValueError(
+            f"AdaIN's {half} is missing. Choose files for both encoder and decoder, or '{NO_NETWORK}' for both."
+        )
     path = host.model_file(f"AdaIN {half}", FEATURES, name)
     found = coder(name, host.network_patcher(read_network(path, ("style",), {})[0]))
     if found.half != half:

@@ -1,4 +1,4 @@
-"""Doors to sketches for training: an extractor learns to draw in a manner (TOM), and draws whole folders of photos."""
+"""Sketches for training: a sketch extractor (TOM) learns a drawing style, and draws whole folders of photos."""
 
 from __future__ import annotations
 
@@ -53,63 +53,72 @@ class SketchTrainExtractor(io.ComfyNode):
             node_id="SketchTrainExtractor",
             display_name="Train Sketch Extractor",
             category="sketch/training",
-            description="Teaches a small network (TOM) to draw photos in the manner of your sketches. They need not "
-            "show the photos: a folder of each is enough.",
+            description="Trains a small network (TOM) to draw photos in the style of your sketches. The sketches need "
+            "not match the photos: a folder of each is enough.",
             search_aliases=[*PAPER, "TOM", "train line art", "unpaired style transfer", "AAAI 2021"],
             is_output_node=True,
             inputs=[
                 name_input("my sketch extractor", "models/sketch_extractors"),
-                folder_input("photos", "A folder of photos, better 100 or more."),
-                folder_input("sketches", "A folder of sketches in one manner, dark on light, 20 or more, of anything."),
-                features_input("Five maps of a VGG serve it: the built-in network, or a VGG16 or LPIPS file."),
-                size_input("Side of the squares it learns on, in pixels; published: 256. It draws any size later."),
+                folder_input("photos", "A folder of photos, ideally 100 or more."),
+                folder_input(
+                    "sketches", "A folder of 20 or more sketches in one style, dark on light, of any subject."
+                ),
+                features_input(
+                    "The training needs the feature maps of a VGG: the built-in network, or a VGG16 or LPIPS file."
+                ),
+                size_input(
+                    "Side in pixels of the squares it trains on. Published: 256. The trained extractor draws any size."
+                ),
                 io.Int.Input(
                     "width",
                     default=128,
                     min=8,
                     max=256,
                     step=8,
-                    tooltip="Width of the network, 8 to 256. Published: 128, 19 MB. 32 is quick on a CPU.",
+                    tooltip="Width of the network, 8 to 256, a multiple of 8. Published: 128 (19 MB). 32 is fast "
+                    "enough on a CPU.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=5000,
                     min=0,
                     max=1_000_000,
-                    tooltip="Steps in all, 0 to 1000000; published: 5000. 0: as the minutes say.",
+                    tooltip="Total number of steps, 0 to 1000000. Published: 5000. 0: limited by minutes only.",
                 ),
-                minutes_input("Learns no longer than this in all"),
+                minutes_input("Maximum total training time in minutes, 0 to 100000"),
                 io.Int.Input(
                     "batch",
                     default=4,
                     min=2,
                     max=64,
-                    tooltip="Photos at once, 2 to 64. Published: 4. More need more memory.",
+                    tooltip="Photos per step, 2 to 64. Published: 4. More need more memory.",
                 ),
                 io.Int.Input(
                     "keep",
                     default=1,
                     min=1,
                     max=10,
-                    tooltip="How many stages of the run become files, 1 to 10: each draws in its own manner, name-1, "
-                    "name-2 ... and name. For Synthesize Sketch Sets; the paper trains on ten sets.",
+                    tooltip="How many stages of the run are saved as files, 1 to 10, as name-1, name-2 ... and name; "
+                    "each draws slightly differently. For Synthesize Sketch Sets; the paper trains on ten sets.",
                 ),
                 *common_inputs(
-                    "the kept state (<name>.training) and all stages it wrote, and the first save replaces "
+                    "the saved state (<name>.training) and all stages it wrote; the first save replaces "
                     "<name>.safetensors"
                 ),
             ],
             outputs=[
                 ExtractorSocket.Output(
-                    "extractor", display_name="extractor", tooltip="For Photo to Sketch and the shape energies."
+                    "extractor",
+                    display_name="extractor",
+                    tooltip="For Photo to Sketch, Shape Energy and Shape Inversion.",
                 ),
                 ExtractorSocket.Output(
                     "stages",
                     display_name="stages",
                     is_output_list=True,
-                    tooltip="All kept stages, the finished one last. For Synthesize Sketch Sets.",
+                    tooltip="All saved stages, the finished one last. For Synthesize Sketch Sets.",
                 ),
-                *picture_outputs("Photos and how they are drawn now."),
+                *picture_outputs("Photos, and how the network draws them now."),
             ],
             hidden=[io.Hidden.unique_id],
         )
@@ -172,8 +181,8 @@ class SketchSynthesizeSets(io.ComfyNode):
             node_id="SketchSynthesizeSets",
             display_name="Synthesize Sketch Sets",
             category="sketch/training",
-            description="Draws every photo of a folder with one or more extractors and writes the sketches into "
-            "folders of the same file names, one a manner: what Train Sketch GAN learns from.",
+            description="Draws every photo of a folder with one or more extractors and saves the sketches under the "
+            "photos' file names, one folder per extractor. Train Sketch GAN learns from them.",
             search_aliases=[*PAPER, "batch line art", "folder to folder", "synthetic sketches", "dataset", "TOM"],
             is_output_node=True,
             is_input_list=True,
@@ -182,25 +191,27 @@ class SketchSynthesizeSets(io.ComfyNode):
                 io.String.Input(
                     "name",
                     default="sketch sets",
-                    tooltip="The folder inside ComfyUI's input folder that the sketches go to; each extractor gets a "
-                    "folder of its own in it.",
+                    tooltip="The folder inside ComfyUI's input folder to which the sketches are saved; each extractor "
+                    "gets its own sub-folder.",
                 ),
                 ExtractorSocket.Input(
                     "extractor",
                     optional=True,
-                    tooltip="What draws: from Load Sketch Extractor, or all stages of Train Sketch Extractor.",
+                    tooltip="What draws: an extractor from Load Sketch Extractor, or all stages from Train Sketch "
+                    "Extractor.",
                 ),
                 io.String.Input(
                     "more",
                     default="edges (no weights)",
                     multiline=True,
-                    tooltip="More of them, one a line, as Load Sketch Extractor lists them. The last set is taken for "
-                    "the cleanest: training uses it twice as often. Ten sets at most in all.",
+                    tooltip="More extractors, one per line, by their names in Load Sketch Extractor. The last set "
+                    "should be the cleanest: training uses it twice as often. At most ten sets in total.",
                 ),
                 io.Combo.Input(
                     "lines",
                     options=[INKED, GREY],
-                    tooltip="ink and paper: everything lighter than 0.7 becomes white, the rest black.",
+                    tooltip="ink and paper: everything brighter than 0.7 becomes white, the rest black. as drawn: "
+                    "greys are kept.",
                 ),
                 io.Int.Input(
                     "size",
@@ -208,20 +219,20 @@ class SketchSynthesizeSets(io.ComfyNode):
                     min=0,
                     max=4096,
                     step=8,
-                    tooltip="Shorter side in pixels that larger photos are reduced to before they are drawn, 8 to "
-                    "4096. 0: none is. The size that the GAN is trained at is enough.",
+                    tooltip="Shorter side in pixels to which larger photos are reduced before they are drawn, 8 to "
+                    "4096. 0: not reduced. The size at which the GAN is trained is enough.",
                 ),
                 io.Boolean.Input(
                     "again",
                     default=False,
-                    tooltip="Off: what is there already stays, however it was drawn, so a stopped run goes on. On: all "
-                    "is drawn again, as after a change of lines, size or an extractor.",
+                    tooltip="Off: existing sketches are kept, however they were drawn, so an interrupted run resumes. "
+                    "On: all are drawn again; use it after changing lines, size or an extractor.",
                 ),
             ],
             outputs=[
                 io.String.Output("folder", display_name="folder", tooltip="For the sets input of Train Sketch GAN."),
                 io.Image.Output(
-                    "preview", display_name="preview", tooltip="Five photos, each with its sketch of every set."
+                    "preview", display_name="preview", tooltip="Five photos, each with its sketch from every set."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -253,7 +264,10 @@ class SketchSynthesizeSets(io.ComfyNode):
         named = photo_folders.by_name(source, prefix_of("exemplars", photos[0]))
         drawers = [*(extractor or []), *(load_extractor(line) for line in _lines(more[0]))]
         if not 1 <= len(drawers) <= 10:
-            raise ValueError(f"One to ten extractors make sketch sets; {len(drawers)} came. Connect one, or name some.")
+            raise ValueError(
+                f"Sketch sets need 1 to 10 extractors, got {len(drawers)}. Connect one to extractor, or "
+                "name some in more."
+            )
         home = Path(folder_paths.get_input_directory()) / plain_name(name[0])
         folders = [home / f"{i} {tidy(drawer.name)}" for i, drawer in enumerate(drawers, 1)]
         there = 0 if again[0] else sum((f / f"{stem}.png").is_file() for f in folders for stem in named)
@@ -264,7 +278,7 @@ class SketchSynthesizeSets(io.ComfyNode):
 
         own = {"size": size[0], "inked": lines[0] == INKED, "again": again[0]}
         pixels = 2 * (size[0] or 2048) ** 2  # of a photo twice as long as it is wide
-        skipped: list[str] = []  # the same photos with every extractor
+        skipped: list[str] = []  # the same photos for every extractor
         for number, (drawer, folder) in enumerate(zip(drawers, folders, strict=True)):
             device = room_to_draw(drawer, pixels, comfy.model_management.get_torch_device())
             with gradients():
@@ -273,19 +287,19 @@ class SketchSynthesizeSets(io.ComfyNode):
                 )
         drawn = [path for stem, path in named.items() if all((f / f"{stem}.png").is_file() for f in folders)]
         if not drawn:
-            raise ValueError(f"No photo of {source} could be drawn. The first: {skipped[0]}")
+            raise ValueError(f"None of the photos in {source} could be drawn. The first: {skipped[0]}")
         sheet = to_image(sets.sheet_of(drawn[:5], folders))
         text = f"{len(drawn)} photos, {len(folders)} sketch sets in input/{name[0]}."
         if there:
             text += (
-                f"\n{there} of {len(named) * len(folders)} sketches were there already and stayed as they were. Choose "
-                "again to draw them anew."
+                f"\n{there} of {len(named) * len(folders)} sketches existed already and were kept. Turn on again to "
+                "redraw them."
             )
         others = [folder.name for folder in photo_folders.set_folders(home) if folder not in folders]
         if others:
             text += (
-                f"\nA training takes these sets of the same folder too, though not of this run: {', '.join(others)}. "
-                "Delete them, or choose another name."
+                "\nTraining would also use these sets in the same folder, which are not from this run: "
+                f"{', '.join(others)}. Delete them, or choose another name."
             )
         text += left_out(skipped)
         return io.NodeOutput(plain_name(name[0]), sheet, ui=host.text_on_node(cls, text))

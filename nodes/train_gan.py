@@ -1,4 +1,4 @@
-"""Door to training the sketch GAN on one's own photos."""
+"""Training the sketch GAN on a folder of photos."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def rate_input(name: str, of: str, short: str) -> io.Float.Input:
         max=10.0,
         step=0.1,
         advanced=True,
-        tooltip=f"A factor on the {of}'s learning rate, 0.1 to 10. Published: 1. For runs of an hour or less {short}.",
+        tooltip=f"Multiplies the {of}'s learning rate, 0.1 to 10. Published: 1. For runs up to an hour try {short}.",
     )
 
 
@@ -58,58 +58,67 @@ class SketchTrainGAN(io.ComfyNode):
             display_name="Train Sketch GAN",
             category="sketch/training",
             description="Trains a network that paints sketches in a style, on your own photos and sketches of them: "
-            "first an autoencoder, then a generator. Cancel keeps everything; queue again to go on.",
+            "first an autoencoder, then a generator. Cancelling loses nothing; queue again to continue.",
             search_aliases=[*PAPER, "train", "fine-tune", "self-supervised", "autoencoder", "AAAI 2021"],
             is_output_node=True,
             inputs=[
                 name_input("my sketch gan", "models/sketch_gan"),
-                folder_input("photos", "A folder of photos, better 500 or more. Squashed to squares, as published."),
+                folder_input(
+                    "photos", "A folder of photos, ideally 500 or more. They are stretched to squares, as published."
+                ),
                 folder_input(
                     "sketches",
-                    "A folder whose sub-folders are the sketch sets, one to ten, by name, the cleanest last: each with "
-                    "a sketch of every photo under the photo's name. Without sub-folders it is the only set.",
+                    "A folder with 1 to 10 sub-folders, the sketch sets, sorted by name with the cleanest last. Each "
+                    "contains a sketch of every photo under the photo's file name. A folder without sub-folders is a "
+                    "single set.",
                 ),
-                features_input("What pictures are compared by: the built-in network, or an LPIPS or VGG16 file."),
+                features_input(
+                    "The network by which pictures are compared: the built-in one, or an LPIPS or VGG16 file."
+                ),
                 io.Combo.Input(
                     "kind",
                     options=list(KINDS),
-                    tooltip="art: anything. face: a lighter generator for portraits. shoe: for few photos of single "
-                    "things; the style then comes through the draft alone.",
+                    tooltip="art: for anything. face: a lighter generator for portraits. shoe: for small sets of "
+                    "photos of single objects; the style then acts only through the draft.",
                 ),
-                size_input("Side of its pictures in pixels. Published: 512 and 1024; 128 and 256 are quicker by far."),
+                size_input("Side of its pictures in pixels. Published: 512 and 1024; 128 and 256 train much faster."),
                 io.Int.Input(
                     "width",
                     default=32,
                     min=8,
                     max=128,
                     step=8,
-                    tooltip="Width of the networks (nfc), 8 to 128, a multiple of 8. Published: 64. 16 to 32 for 128 "
-                    "and 256 pixels.",
+                    tooltip="Width of the networks (nfc in the published code), 8 to 128, a multiple of 8. Published: "
+                    "64. Use 16 to 32 for 128 and 256 pixels.",
                 ),
                 io.Int.Input(
                     "draft_steps",
                     default=20_000,
                     min=0,
                     max=10_000_000,
-                    tooltip="Steps of the autoencoder in all. Published: 100000 with a batch of 32. 0: as the minutes "
-                    "say. Once the generator has begun, the autoencoder stays as it is.",
+                    tooltip="Total number of autoencoder steps, 0 to 10000000. Published: 100000 with a batch of 32. "
+                    "0: limited by minutes only. Once the generator has started training, the autoencoder no longer "
+                    "changes.",
                 ),
                 io.Int.Input(
                     "gan_steps",
                     default=20_000,
                     min=0,
                     max=10_000_000,
-                    tooltip="Steps of the generator in all. Published: 200000 with a batch of 16. 0: as the minutes "
-                    "say, and without minutes none: an autoencoder alone, which paints drafts.",
+                    tooltip="Total number of generator steps, 0 to 10000000. Published: 200000 with a batch of 16. 0: "
+                    "limited by minutes only; if minutes is 0 too, only the autoencoder is trained, which paints "
+                    "drafts.",
                 ),
-                minutes_input("Learns no longer than this in all, two fifths of it the autoencoder"),
+                minutes_input(
+                    "Maximum total training time in minutes, 0 to 100000, two fifths of it for the autoencoder"
+                ),
                 io.Int.Input(
                     "batch",
                     default=8,
                     min=2,
                     max=128,
-                    tooltip="Photos at once, 2 to 128; 8 or more learn better. Published: 32, then 16. If memory runs "
-                    "out, halve it and double accumulate.",
+                    tooltip="Photos per batch, 2 to 128; 8 or more train better. Published: 32 for the autoencoder, "
+                    "16 for the generator. If memory runs out, halve it and double accumulate.",
                 ),
                 io.Int.Input(
                     "accumulate",
@@ -117,7 +126,8 @@ class SketchTrainGAN(io.ComfyNode):
                     min=1,
                     max=64,
                     advanced=True,
-                    tooltip="Batches that make one step, 1 to 64: as a larger batch, in less memory and more time.",
+                    tooltip="Batches accumulated per step, 1 to 64: the effect of a larger batch with less memory but "
+                    "more time.",
                 ),
                 io.Int.Input(
                     "pictures_in_a_set",
@@ -125,8 +135,8 @@ class SketchTrainGAN(io.ComfyNode):
                     min=2,
                     max=100_000,
                     advanced=True,
-                    tooltip="So many photos the style encoder learns to tell apart at a time, 2 to 100000. Published: "
-                    "500. At most as many as there are.",
+                    tooltip="Number of photos the style encoder learns to tell apart at a time, 2 to 100000, at most "
+                    "the number available. Published: 500.",
                 ),
                 io.Float.Input(
                     "information",
@@ -135,15 +145,15 @@ class SketchTrainGAN(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="Weight of the mutual-information term, which keeps style out of the content encoder, 0 to "
-                    "1. The release has none (0); this is our formulation of the paper's idea.",
+                    tooltip="Weight of the mutual-information term, which keeps style out of the content encoder, 0 "
+                    "to 1. The released code has none (0); the term is our formulation of the paper's idea.",
                 ),
-                *common_inputs("the kept state (<name>.training), and the first save replaces <name>.safetensors"),
+                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
                 io.String.Input(
                     "sets",
                     optional=True,
                     force_input=True,
-                    tooltip="The folder from Synthesize Sketch Sets; it goes before sketches.",
+                    tooltip="The folder from Synthesize Sketch Sets. If connected, sketches is ignored.",
                 ),
                 rate_input("rate", "autoencoder", "5"),
                 rate_input("gan_rate", "generator", "2 to 3"),
@@ -154,14 +164,14 @@ class SketchTrainGAN(io.ComfyNode):
                     max=1.0,
                     step=0.05,
                     advanced=True,
-                    tooltip="Share of each stage at whose end the learning rates fall to nothing, 0 to 1. Published: "
-                    "0; 0.3 makes a short run's pictures cleaner.",
+                    tooltip="Fraction at the end of each stage over which the learning rate decays to zero, 0 to 1. "
+                    "Published: 0. 0.3 gives cleaner pictures in a short run.",
                 ),
             ],
             outputs=[
                 GANSocket.Output("gan", display_name="gan", tooltip="For Sketch GAN Style and Sketch GAN Decode."),
                 *picture_outputs(
-                    "Sketches, photos, drafts, refined pictures, and refined pictures in the next photo's style."
+                    "Sketches, photos, drafts, refined pictures, and refined pictures in the style of the next photo."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -171,7 +181,7 @@ class SketchTrainGAN(io.ComfyNode):
     def validate_inputs(
         cls, name: str | None, photos: str | None, sketches: str | None, sets: str | None = ""
     ) -> bool | str:
-        return valid(name, photos, sketches if sets == "" else sets)  # sets: None where it is linked
+        return valid(name, photos, sketches if sets == "" else sets)  # sets: None if linked
 
     @classmethod
     def fingerprint_inputs(cls, photos: str | None, sketches: str | None, sets: str | None = "", **_: Any) -> str:
@@ -204,8 +214,8 @@ class SketchTrainGAN(io.ComfyNode):
         )
         if pictures.count < settings.batch:
             raise ValueError(
-                f"A batch of {settings.batch} needs as many photos with sketches; there are {pictures.count}. "
-                "Add photos, or lower the batch."
+                f"A batch of {settings.batch} needs as many photos with sketches, got {pictures.count}. Add photos, "
+                "or lower batch."
             )
         notes = {"features": features.name, "pictures": pictures.count, "sketch_sets": pictures.sets}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):

@@ -1,4 +1,4 @@
-"""Doors to two more walks: ILVR, which Inversion-by-Inversion builds on, and its own accelerated one."""
+"""Two more samplers: ILVR, on which Inversion-by-Inversion builds, and its own accelerated one."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from comfy_api.latest import io
 from ..samplers import ilvr, jump
 
 WINDOW_TIP = (
-    "in shares of the model's own schedule, 0 (pure noise) to 1 (clean). On the starter prior a walk from t0 0.4 runs "
-    "from 0.6 to 1. "
+    "as a fraction of the model's schedule, 0 (pure noise) to 1 (clean). On the starter prior, sampling from t0 0.4 "
+    "covers 0.6 to 1. "
 )
 
 
@@ -22,25 +22,25 @@ class SketchILVRSampler(io.ComfyNode):
             node_id="SketchILVRSampler",
             display_name="ILVR Sampler",
             category="sketch/inversion",
-            description="After every step the coarse colours of a reference replace the sample's own, and the model "
-            "paints the details. For any model; the layout comes from the latent that the walk begins with.",
+            description="After every step, the coarse colours of a reference replace the sample's, and the model "
+            "paints the details. Works with any model; shapes come from the latent that sampling starts from.",
             search_aliases=[
                 *("ILVR", "low pass", "low frequency", "colour layout", "reference image", "Inversion-by-Inversion"),
             ],
             inputs=[
                 io.Latent.Input(
                     "reference",
-                    tooltip="The picture whose coarse colours are imposed: clean, VAE-encoded for the same model. "
-                    "Batch 1, or as many as the latent. Another shape is cut from its middle and resized.",
+                    tooltip="The picture whose coarse colours are imposed, clean and VAE-encoded for the same model. "
+                    "One, or as many as the latent. If its shape differs, it is cropped around its centre and resized.",
                 ),
                 io.Int.Input(
                     "grid",
                     default=8,
                     min=1,
                     max=512,
-                    tooltip="Cells along the shorter side, 1 to 512 and no more than the latent has: how fine a layout "
-                    "is imposed. 4 to 8 keeps colours and leaves shapes free, 32 nearly copies. (The paper's N is the "
-                    "side divided by this.)",
+                    tooltip="Number of cells along the shorter side, 1 to 512 and at most the latent's size: how fine "
+                    "a layout is imposed. 4 to 8 imposes colours and leaves shapes free; 32 nearly copies the "
+                    "reference. The paper's N is the side divided by this.",
                 ),
                 io.Float.Input(
                     "start",
@@ -48,7 +48,7 @@ class SketchILVRSampler(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Where the replacement begins, " + WINDOW_TIP,
+                    tooltip="Where the replacement starts, " + WINDOW_TIP,
                 ),
                 io.Float.Input(
                     "end",
@@ -56,7 +56,7 @@ class SketchILVRSampler(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
-                    tooltip="Where it ends, " + WINDOW_TIP + "Ending at 0.8 to 0.9 lets the model settle the colours.",
+                    tooltip="Where it ends, " + WINDOW_TIP + "Ending at 0.8 to 0.9 lets the model blend the colours.",
                 ),
                 io.Float.Input(
                     "weight",
@@ -64,20 +64,20 @@ class SketchILVRSampler(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
-                    tooltip="0 to 1: the colours of the reference (1) against those of the latent that the walk begins "
-                    "with (0). In between, a mixture of both.",
+                    tooltip="Mix of the coarse colours, 0 to 1. 1: those of the reference. 0: those of the latent "
+                    "that sampling starts from.",
                 ),
                 io.Combo.Input(
                     "level",
                     options=list(ilvr.LEVELS),
                     advanced=True,
                     tooltip="Noise level of the reference. matched: that of the sample. published: one step noisier, "
-                    "as the released codes have it, which leaves a little noise in the result.",
+                    "as in the released code, which leaves a little noise in the result.",
                 ),
             ],
             outputs=[
                 io.Sampler.Output(
-                    "sampler", display_name="sampler", tooltip="For SamplerCustom or the Repeat Sampler. Steps as ddpm."
+                    "sampler", display_name="sampler", tooltip="For SamplerCustom or Repeat Sampler. Steps like ddpm."
                 )
             ],
         )
@@ -87,7 +87,9 @@ class SketchILVRSampler(io.ComfyNode):
         cls, reference: dict[str, Any], grid: int, start: float, end: float, weight: float, level: str
     ) -> io.NodeOutput:
         if start >= end:
-            raise ValueError(f"The window runs from {start:g} to {end:g}, so nothing is replaced. Set start below end.")
+            raise ValueError(
+                f"start ({start:g}) is not below end ({end:g}), so nothing would be replaced. Set start below end."
+            )
         options = {"grid": grid, "start": start, "end": end, "weight": weight, "level": level}
         return io.NodeOutput(KSAMPLER(ilvr.sample_ilvr, {"reference": reference["samples"], **options}))
 
@@ -97,10 +99,10 @@ class SketchJumpSampler(io.ComfyNode):
     def define_schema(cls) -> io.Schema:
         return io.Schema(
             node_id="SketchJumpSampler",
-            display_name="Jump Sampler (accelerated walk)",
+            display_name="Jump Sampler (accelerated)",
             category="sketch/inversion",
-            description="The accelerated walk of Inversion-by-Inversion: steps guided by the MODEL's energies at the "
-            "start and in a few short groups, long unguided jumps of DPM-Solver++ between. Made for walks of many "
+            description="The accelerated sampler of Inversion-by-Inversion: steps guided by the MODEL's energies at "
+            "the start and in a few short groups, with long unguided DPM-Solver++ jumps in between. Made for many "
             "steps: 400 native levels take 102 model calls.",
             search_aliases=[
                 *("DPM-Solver", "accelerated", "fast sampling", "guidance interval", "Inversion-by-Inversion", "jump"),
@@ -113,15 +115,15 @@ class SketchJumpSampler(io.ComfyNode):
                     max=1.0,
                     step=0.0025,
                     round=0.0001,
-                    tooltip="Share of the walk, 0 to 1, that is guided step by step at its start. Published: 0.1225 "
-                    "where only the shape pulls, 0.2475 where colours pull, too. 1 guides every step, as ddpm does.",
+                    tooltip="Fraction of the steps at the start that are all guided, 0 to 1. Published: 0.1225 for "
+                    "the shape energy alone, 0.2475 with colours too. 1 guides every step, like ddpm.",
                 ),
                 io.Int.Input(
                     "groups",
                     default=3,
                     min=0,
                     max=50,
-                    tooltip="Short guided groups further down, 0 to 50, at equal distances. Published: 3.",
+                    tooltip="Number of short guided groups after that, evenly spaced, 0 to 50. Published: 3.",
                 ),
                 io.Float.Input(
                     "group_share",
@@ -130,7 +132,7 @@ class SketchJumpSampler(io.ComfyNode):
                     max=0.5,
                     step=0.0025,
                     round=0.0001,
-                    tooltip="Length of each group as a share of the walk, 0 (no groups) to 0.5; always at least one "
+                    tooltip="Length of each group as a fraction of the steps, 0 (no groups) to 0.5; at least one "
                     "step. Published: 0.01, 4 of 400 steps.",
                 ),
                 io.Int.Input(
@@ -138,22 +140,24 @@ class SketchJumpSampler(io.ComfyNode):
                     default=10,
                     min=1,
                     max=100,
-                    tooltip="Model calls of one jump, 1 to 100, never more than the steps it skips. Published: 10. For "
-                    "walks of 40 steps try 3 or 4.",
+                    tooltip="Model calls per jump, 1 to 100, never more than the steps it skips. Published: 10. For "
+                    "40 steps try 3 or 4.",
                 ),
                 io.Combo.Input(
                     "end",
                     options=list(jump.ENDS),
                     advanced=True,
-                    tooltip="clean: the last jump ends with the model's guess at the clean picture. noise left in: it "
-                    "stops one level before 0, as the released code does, about 1% noise on native levels.",
+                    tooltip="clean: the last jump ends with the model's prediction of the clean picture. noise left "
+                    "in: it stops one level before 0, as in the released code, which leaves about 1% noise on native "
+                    "levels.",
                 ),
             ],
             outputs=[
                 io.Sampler.Output(
                     "sampler",
                     display_name="sampler",
-                    tooltip="For SamplerCustom or the Repeat Sampler, with SIGMAS that end at 0. Guided steps as ddpm.",
+                    tooltip="For SamplerCustom or Repeat Sampler, with SIGMAS that end at 0. Guided steps are those "
+                    "of ddpm.",
                 )
             ],
         )

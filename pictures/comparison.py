@@ -56,7 +56,7 @@ def compare(
     for what, pictures in (("results", results), ("references", references)):
         if len(pictures) < 2:
             raise ValueError(
-                f"Got {len(pictures)} {what}, but a set to compare needs at least 2 pictures, better hundreds. Connect "
+                f"A set to compare needs 2 pictures or more, ideally hundreds; got {len(pictures)} {what}. Connect "
                 "more, or choose another folder."
             )
     alone = why_unpaired(results, references) if paired else "none was asked for"
@@ -108,8 +108,8 @@ def _vectors(
         bad = (~found.isfinite().all(1)).nonzero()
         if len(bad):
             raise ValueError(
-                f"Of the {what}, picture {int(bad[0]) + 1} holds values that are not finite (nan or infinite). Take "
-                "it out, or check what made it."
+                f"Picture {int(bad[0]) + 1} of the {what} contains NaN or infinite values. Remove it, or fix what "
+                "made it."
             )
         return found
 

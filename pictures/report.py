@@ -44,7 +44,7 @@ def report(
     """
     sizes = sorted({f"{batch.shape[2]}x{batch.shape[1]}" for batch in results})
     if len(sizes) > 1:
-        raise ValueError(f"The results must all be of one size, got {' and '.join(sizes)}. Resize them first.")
+        raise ValueError(f"The results must all have the same size, got {' and '.join(sizes)}. Resize them first.")
     pictures = torch.cat([batch[..., :3] for batch in results]).float()
     size = pictures.shape[1], pictures.shape[2]
     fitted = [fit_image(batch[..., :3], *size).float() for batch in guide]

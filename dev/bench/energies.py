@@ -182,7 +182,7 @@ def ratios(case: Case, over: Case, found: dict[Case, Found]) -> list[float]:
 def table(found: dict[Case, Found]) -> list[str]:
     """Markdown rows: seconds, ratio over the plain step, rounds, memory."""
     plain = next(case for case in found if case.name == PLAIN)
-    lines = ["| energy | decoder | step, s | over plain | single | rounds | memory, MiB |"]
+    lines = ["| energy | decoder | step, s | times plain | range | rounds | memory, MiB |"]
     lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
     for case, one in found.items():
         over = ratios(case, plain, found)
@@ -245,8 +245,8 @@ def prior_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     found = run_steps(walking, cases, torch.zeros(1, 3, 64, 64), 2.03, label)
     lines = [
         "A step is one call of the MODEL by a sampler, on the starter prior at 64 px, batch 1, cfg 1. Networks that "
-        "cannot be shipped have random weights of the published sizes. Memory: at most in use beside what was before, "
-        "in the first step of each kind, which also opens its networks.",
+        "cannot be shipped have random weights of the published sizes. Memory: peak above the level before, in the "
+        "first step of each kind, which also loads its networks.",
         "",
         *table(found),
     ]
@@ -288,12 +288,12 @@ def latent_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     dtypes = f"{model.model.get_dtype()} UNet, {seen[VAE].vae_dtype} decoders".replace("torch.", "")
     lines = [
         f"A UNet of SD1.5's shape (860 M parameters), an SD VAE and a TAESD, all with random weights, {options.side} "
-        f"px, batch 1, cfg 1 ({dtypes}). With a negative prompt the plain step takes twice as long and the energies "
-        "take the same. Left at auto, colours take the linear map.",
+        f"px, batch 1, cfg 1 ({dtypes}). With a negative prompt the plain step takes twice as long, the energies the "
+        "same time. With decoder auto, colours use the linear map.",
         "",
         *table(found),
         "",
-        f"Two chained energies with the VAE over one of them: **{chained:.3f}** (aim: less than {MOST_CHAINED}).",
+        f"Two chained energies with the VAE, relative to one: **{chained:.3f}** (target: below {MOST_CHAINED}).",
     ]
     return lines, chained < MOST_CHAINED
 
@@ -342,24 +342,27 @@ def walk_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     say(f"  published walk over accelerated walk: {ratio:.2f}")
     lines = [
         f"One shape-enhancing stage on the starter prior (shape 0.5, edges, t0 0.4, {counted['published']} levels, "
-        f"batch 1) over {count} sketches and seeds: every level guided, and SketchJumpSampler with its defaults. "
-        "Contours: as in EVIDENCE.md, 0.5 is chance.",
+        f"batch 1) for {count} sketches and seeds: every level guided, compared with Jump Sampler at its defaults. "
+        "Contours: as in EVIDENCE.md; 0.5 is chance.",
         "",
-        "| walk | model calls | seconds | contours |",
+        "| sampler | model calls | seconds | contours |",
         "| --- | --- | --- | --- |",
     ]
     for way in ways:
         agreement = contour_agreement(torch.cat(pictures[way]).cpu(), sketches)
         cells = [way, str(counted[way]), f"{statistics.median(found[way]):.2f}", f"{agreement.mean():.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
-    lines += ["", f"Published over accelerated: **{ratio:.2f}** ({min(over):.2f} to {max(over):.2f}; aim: at least 3)."]
+    lines += [
+        "",
+        f"Published relative to accelerated: **{ratio:.2f}** ({min(over):.2f} to {max(over):.2f}; target: at least 3).",
+    ]
     return lines, ratio >= LEAST_WALK
 
 
 PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], tuple[list[str], bool]]]] = {
     "prior": ("Energies on a pixel prior", prior_part),
     "latent": ("Energies on SD1.5's shape", latent_part),
-    "walk": ("The accelerated walk", walk_part),
+    "walk": ("The accelerated sampler", walk_part),
 }
 
 

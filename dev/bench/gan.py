@@ -105,16 +105,16 @@ def decode_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     doors = inprocess.room("nodes.sketchgan")
     side, width = (128, 8) if options.small else (512, 64)
     random = random_gan(width, side)
-    cases = [(f"art, width {width}, {side} px", random, True), (f"its draft alone, {side} px", random, False)]
+    cases = [(f"art, width {width}, {side} px", random, True), (f"its draft only, {side} px", random, False)]
     if doors.STARTER_GAN.is_file():
         starter = doors.load_gan(doors.STARTER)
         cases.append((f"the starter's, width {starter.network.width}, {starter.network.size} px", starter, True))
     lines = [
-        f"Sketch GAN Decode of one sketch of the network's own size, over the same weights in torch's own layers, "
-        f"called with noise drawn anew; {options.rounds} interleaved rounds, medians. Random weights but for the "
-        "starter's. Memory: at most in use beside what was before, in the first call.",
+        "Sketch GAN Decode for one sketch at the network's size, compared with the same weights in plain torch "
+        f"layers and freshly drawn noise; medians of {options.rounds} interleaved rounds. Weights are random except "
+        "the starter's. Memory: peak above the level before, in the first call.",
         "",
-        "| network | node, s | bare, s | node over bare | single | memory, node, MiB | bare, MiB |",
+        "| network | node, s | bare, s | node / bare | range | memory, node, MiB | bare, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- |",
     ]
     reached = []
@@ -126,7 +126,7 @@ def decode_part(options: argparse.Namespace) -> tuple[list[str], bool]:
         cells += [f"**{statistics.median(over):.3f}**", f"{min(over):.3f} to {max(over):.3f}", mib(node), mib(bare)]
         lines.append(f"| {' | '.join(cells)} |")
         say("  " + ", ".join(cells))
-    return [*lines, "", f"Aim: the first at most {MOST}."], reached[0]
+    return [*lines, "", f"Target: at most {MOST} in the first row."], reached[0]
 
 
 # --- training ---------------------------------------------------------------------------------------------------------
@@ -222,10 +222,10 @@ def _first_order(network: Any) -> None:
 BASE, SINGLE, BARE, HALF, PIECES, READ = "as it is", "no thread", "no channels_last", "bf16", "pieces", "no cache"
 ONCE = "once"  # a step that is not measured: it also takes what a process needs once
 SPEED_UPS = {  # what is measured with and without it
-    "batches made ahead by a thread": (BASE, SINGLE),
+    "batches prefetched on a thread": (BASE, SINGLE),
     "channels_last": (BASE, BARE),
     "bfloat16": (HALF, BASE),
-    "two pieces of half the batch (accumulation)": (PIECES, BASE),
+    "two half batches (accumulation)": (PIECES, BASE),
     "resized files kept in memory": (BASE, READ),
 }
 
@@ -246,11 +246,11 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     lines = [
         f"Steps at {side} px, art, width {width}, discriminator {judge}, batch {options.batch}, float32, the built-in "
         f"feature network; {SCENES} photos of {PHOTO} px as JPEG, sketches of {SKETCH} px as PNG; "
-        f"{options.training_rounds} interleaved rounds of one step, medians. Of a user's settings one is changed at a "
-        "time; the other rows take away what is always there. Memory: at most in use beside what was before, in the "
-        "first step, which also makes Adam's averages.",
+        f"{options.training_rounds} interleaved rounds of one step, medians. Of the settings that users can choose, "
+        "one is changed at a time; the other rows switch off something that is always on. Memory: peak above the "
+        "level before, in the first step, which also creates Adam's moments.",
         "",
-        "| stage | what | steps a second, with | without | with over without | single | memory, with, MiB | without |",
+        "| stage | feature | steps per second, with | without | with / without | range | memory, with, MiB | without |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     batches: list[str] = []
@@ -282,8 +282,8 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
                 lines.append(f"| {' | '.join([*cells, *map(mib, sides)])} |")
                 say("  " + ", ".join([*cells[1:], *map(mib, sides)]))
             spent = [_seconds(making[way], options.training_rounds) for way in (BASE, READ)]
-            batches.append(f"{stage} {spent[0]:.3f} s, with files read anew {spent[1]:.3f} s")
-    return [*lines, "", f"Making a step's batches alone takes: {'; '.join(batches)}."], True
+            batches.append(f"{stage} {spent[0]:.3f} s ({spent[1]:.3f} s without the file cache)")
+    return [*lines, "", f"Time to make the batches of one step: {'; '.join(batches)}."], True
 
 
 def _seconds(make: Callable[[int], Any], rounds: int) -> float:

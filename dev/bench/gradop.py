@@ -22,7 +22,7 @@ from runtime import inprocess
 from runtime.provision import say
 
 MIXED = "linear, then VAE"
-HEADING, STARTER = "GradOP+ over plain sampling", "GradOP+ over plain sampling on the starter"
+HEADING, STARTER = "GradOP+ on SD1.5's shape", "GradOP+ on the starter"
 MOST = {TAESD: 1.3, LINEAR: 1.3}
 DECODERS = {LINEAR: "linear", TAESD: "fast vae", VAE: "vae"}
 STEPS, MOVES = 50, 36  # of a published walk
@@ -90,12 +90,12 @@ def section(
                 found[name].append(walk)
     dtypes = f"{model.model.get_dtype()} UNet, {seen[VAE].vae_dtype} decoders".replace("torch.", "")
     lines = [
-        f"Random weights of SD1.5's shape, {options.side} px, batch 1, euler, cfg 7.5 ({dtypes}). Short walks through "
-        f"the SAMPLER, {options.rounds} interleaved rounds after a warm-up ({options.vae_rounds} through the VAE). A "
-        f"whole walk: {STEPS} steps and {MOVES} gradient steps, the decoder's opening included, over {STEPS} steps of "
-        "the same round. Memory: most in use beside what was there before.",
+        f"Random weights of SD1.5's shape, {options.side} px, batch 1, euler, cfg 7.5 ({dtypes}). Short runs of the "
+        f"SAMPLER, {options.rounds} interleaved rounds after a warm-up ({options.vae_rounds} through the VAE). A "
+        f"whole run is {STEPS} steps and {MOVES} gradient steps, including loading the decoder, compared with {STEPS} "
+        "plain steps of the same round. Memory: peak above the level before.",
         "",
-        "| decoder | a step, s | a gradient step, s | whole walk over plain | single | memory, MiB |",
+        "| decoder | step, s | gradient step, s | whole run, times plain | range | memory, MiB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     ratios = {name: [walk.over() for walk in walks] for name, walks in found.items()}
@@ -110,7 +110,7 @@ def section(
         cells = [name, *spent[:2], f"**{ratio:.2f}**", f"{min(over):.2f} to {max(over):.2f}", used]
         lines.append(f"| {' | '.join(cells)} |")
         say(f"  {name}: {ratio:.2f} times the plain walk")
-    lines += ["", f"Aim: at most {MOST[TAESD]} with a TAESD and with the linear map."]
+    lines += ["", f"Target: at most {MOST[TAESD]} with TAESD and with the linear map."]
     return lines, fine
 
 
@@ -159,18 +159,19 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
     loss = {name: statistics.mean(found) for name, found in losses.items()}
     share = loss["linear"] / loss["vae"]
     lines = [
-        f"Whole walks with their VAE decode, {SIDE} px, batch 1, {FEW} steps of euler, cfg {CFG}, 3 rounds of 12 "
-        f"gradient steps on the predicted image; {rounds} interleaved rounds, each another painting and prompt. "
-        "Painting loss: mean squared difference of the finished picture, blurred, from the painting.",
+        f"Whole runs including the VAE decode, {SIDE} px, batch 1, {FEW} steps of euler, cfg {CFG}, 3 rounds of 12 "
+        f"gradient steps on the predicted image; {rounds} interleaved rounds, each with another painting and prompt. "
+        "Painting loss: mean squared difference between the blurred result and the painting.",
         "",
-        "| decoder | walk, s | over plain | painting loss |",
+        "| decoder | run, s | times plain | painting loss |",
         "| --- | --- | --- | --- |",
         *(
             f"| {name} | {statistics.median(seconds[name]):.2f} | **{over[name]:.2f}** | {loss[name]:.5f} |"
             for name in seconds
         ),
         "",
-        f"Aim: linear at most {MOST[LINEAR]} times plain, its loss at most {LOSS_MOST} times the VAE's: {share:.2f}.",
+        f"Target: linear takes at most {MOST[LINEAR]} times plain, and its loss is at most {LOSS_MOST} times the "
+        f"VAE's (measured: {share:.2f}).",
     ]
     say(f"  starter: linear {over['linear']:.2f}, vae {over['vae']:.2f}, loss of linear over vae {share:.2f}")
     return lines, over["linear"] <= MOST[LINEAR] and share <= LOSS_MOST

@@ -91,16 +91,16 @@ def measure(model: Any, width: int, side: int, rounds: int, cfg: float) -> tuple
 def section(model: Any, width: int, side: int, rounds: int) -> tuple[list[str], bool]:
     """The lines of the report, and whether the aim was reached."""
     lines = [
-        f"A step at {side} px, batch 1, 77 tokens, three regions with five tokens between them, over a step with the "
-        f"same prompt without regions; {rounds} interleaved rounds, medians "
-        f"({str(model.model.get_dtype()).replace('torch.', '')}). Memory: at most in use beside what was before, in "
-        "the first step of each kind.",
+        f"A step at {side} px, batch 1, 77 tokens, three regions with five tokens in total, compared with a step for "
+        f"the same prompt without regions; {rounds} interleaved rounds, medians "
+        f"({str(model.model.get_dtype()).replace('torch.', '')}). Memory: peak above the level before, in the first "
+        "step of each kind.",
         "",
-        "| prompts | method | step, s | over plain | single | memory, MiB |",
+        "| prompts | method | step, s | times plain | range | memory, MiB |",
         "| --- | --- | --- | --- | --- | --- |",
     ]
     reached = True
-    for cfg, what in ((7.0, "positive and negative"), (1.0, "positive alone")):
+    for cfg, what in ((7.0, "positive and negative"), (1.0, "positive only")):
         found, memory = measure(model, width, side, rounds, cfg)
         for name, seconds in found.items():
             over = [a / b for a, b in zip(seconds, found[PLAIN], strict=True)]
@@ -111,7 +111,7 @@ def section(model: Any, width: int, side: int, rounds: int) -> tuple[list[str], 
             cells += [f"{min(over):.2f} to {max(over):.2f}", used]
             lines.append(f"| {' | '.join(cells)} |")
             say("  " + ", ".join(cells[:4]))
-    return [*lines, "", f"Aim: GradOP with a negative prompt at most {MOST}."], reached
+    return [*lines, "", f"Target: at most {MOST} for GradOP with a negative prompt."], reached
 
 
 def main() -> int:

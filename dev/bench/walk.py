@@ -129,13 +129,13 @@ def write_report(options: argparse.Namespace) -> Callable[[], bool]:
     def work() -> bool:
         bench = Bench()
         lines = ["# Bench", "", f"Made by `python3 dev/run.py bench`. Machine: {machine.describe()}.", ""]
-        lines += ["## Our walk over the stock KSampler", ""]
+        lines += ["## SDEdit compared with the stock KSampler", ""]
         lines += [
-            f"Starter prior, 64 px, {STEPS} steps of ddpm, {pairs} interleaved pairs after one warm-up each. Ours: "
-            "NoiseToT0, SketchSDESampler, SketchRepeatSampler (1), SamplerCustom. Stock: KSampler. The ratio is the "
-            f"median of the pairs' ratios; the aim is at most {MOST}.",
+            f"Starter prior, 64 px, {STEPS} steps of ddpm, {pairs} interleaved pairs of runs after one warm-up each. "
+            "Ours: Noise to t0, SDE Sampler, Repeat Sampler (1), SamplerCustom. Stock: KSampler. The ratio is the "
+            f"median of the pairs' ratios; target: at most {MOST}.",
             "",
-            "| batch | network calls, each | ours, s | stock, s | ratio | single pairs |",
+            "| batch | network calls per run | ours, s | stock, s | ratio | range |",
             "| --- | --- | --- | --- | --- | --- |",
         ]
         fine = True
@@ -163,12 +163,12 @@ def write_report(options: argparse.Namespace) -> Callable[[], bool]:
             "",
             "## Importing the pack",
             "",
-            f"Median of 5 fresh processes, by ComfyUI's own loader: **{statistics.median(seconds):.3f} s** (aim: at "
-            f"most {MOST_IMPORT} s; single: {', '.join(f'{one:.3f}' for one in seconds)}).",
+            f"Median of 5 fresh processes, with ComfyUI's own loader: **{statistics.median(seconds):.3f} s** (target: "
+            f"at most {MOST_IMPORT} s; all five: {', '.join(f'{one:.3f}' for one in seconds)}).",
             "",
             "## Peak memory",
             "",
-            f"One walk of {max(BATCHES)} pictures in a fresh process, MiB.",
+            f"One run with a batch of {max(BATCHES)} in a fresh process, in MiB.",
             "",
             "| | after loading | peak |",
             "| --- | --- | --- |",

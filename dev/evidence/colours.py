@@ -105,17 +105,17 @@ def colours(page: Page, count: int, fresh: bool) -> None:
         "all": [True] * len(listed),
         "white": [case.colour == "white" for case in listed],
         "blue": [case.colour == "blue" for case in listed],
-        "two of the land": [case.where in ("beside", "behind") for case in listed],
-        "two of the sky": [case.where == "above" for case in listed],
+        "both on land": [case.where in ("beside", "behind") for case in listed],
+        "both in the sky": [case.where == "above" for case in listed],
         "sky over land": [case.where == "whole" for case in listed],
     }
     page.numbers |= {name: score.mean().item() for name, score in scores.items()}
     page.text(
-        "## Colours that may be several things",
-        f"{len(listed)} paintings ({len(kinds)} kinds, each with up to {SEEDS} seeds) in which two regions have one "
-        "colour: the hour's white, for snow, clouds and moonlit sand, or its blue, for a lake, the sky and snow in the "
-        "shade. The regions lie beside or behind one another on the land, beside one another in the sky, or are all of "
-        "sky and land; each prompt names both. Painted and judged as above.",
+        "## Ambiguous colours",
+        f"{len(listed)} paintings ({len(kinds)} kinds, each with up to {SEEDS} seeds) in which two regions have the "
+        "same colour: the white of that hour, for snow, clouds and moonlit sand, or its blue, for a lake, the sky "
+        "and snow in the shade. The regions lie side by side or one behind the other on the land, side by side in "
+        "the sky, or are the whole sky and the whole land; each prompt names both. Painted and measured as above.",
     )
     page.table(
         ["", *groups],

@@ -41,7 +41,7 @@ class Row(NamedTuple):
     milliseconds: float = math.nan
 
 
-HEADS = ("contours", "palette distance", "distance to renders", "milliseconds an image")
+HEADS = ("contours", "palette distance", "distance to renders", "milliseconds per image")
 
 
 class Gan:
@@ -127,14 +127,14 @@ def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     page.text(
         "## Sketch GAN: a sketch and a style in one pass",
         weights_line(gan.gan.network),
-        f"The {count} pairs of Inversion-by-Inversion above, which is here the whole method with the settings there. "
-        f"The sketch GAN sees sketch and exemplar at its own {gan.size} px, the others at {SIDE}; all results are "
-        f"measured at {SIDE} px (what reducing alone does to a picture: last rows). Contours: how well slopes of "
-        "brightness tell the sketch's lines from its paper (0.5 is chance); higher is better. Palette distance: to the "
-        "exemplar. Distance to renders as above. Batch statistics: over "
-        f"{min(PAINTED, count)} pictures painted at once. "
-        f"Milliseconds: sketch and exemplar to picture, one at a time, medians of {min(TIMED, count)} interleaved "
-        f"rounds, {torch.get_num_threads()} threads for all, on {machine.describe()}.",
+        f"The {count} pairs of the Inversion-by-Inversion section above; Inversion-by-Inversion here is the whole "
+        f"method with the settings given there. The sketch GAN sees sketch and exemplar at its own {gan.size} px, the "
+        f"others at {SIDE}; all results are measured at {SIDE} px (the last rows show the effect of downscaling "
+        "alone). Contours: how well brightness gradients tell the sketch's lines from its paper (0.5 is chance); "
+        "higher is better. Palette distance: to the exemplar. Distance to renders as above. Batch statistics: over "
+        f"{min(PAINTED, count)} pictures painted at once. Milliseconds: from sketch and exemplar to picture, one at a "
+        f"time, medians of {min(TIMED, count)} interleaved rounds with {torch.get_num_threads()} threads, on "
+        f"{machine.describe()}.",
     )
     page.table(["", *HEADS], [[name, *_cells(row)] for name, row in {**rows, **bounds}.items()])
     page.text(*(_sentence(rows, i, head) for i, head in enumerate(HEADS)), _statistics(rows), _time(rows))
@@ -164,9 +164,9 @@ def _sentence(rows: dict[str, Row], i: int, head: str) -> str:
 
 def _statistics(rows: dict[str, Row]) -> str:
     better = [head for i, head in enumerate(HEADS[:3]) if _better(rows[BATCH], rows[WHOLE], i)]
-    return f"Batch statistics, as published, are better than running ones in {', '.join(better) or 'no column'}."
+    return f"Batch statistics, as published, are better than running statistics in {', '.join(better) or 'no column'}."
 
 
 def _time(rows: dict[str, Row]) -> str:
     times = [f"{rows[name].milliseconds / rows[WHOLE].milliseconds:.1f} times for {name}" for name in OTHERS]
-    return f"Time of one picture over that of the whole GAN: {', '.join(times)}."
+    return f"Time per picture relative to the whole GAN: {', '.join(times)}."

@@ -251,13 +251,12 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "## GradOP: a painting and a prompt",
         f"{count} stroke paintings of held-out scenes with their captions, {SIDE} px, on the text-conditioned starter "
         f"({minutes} minutes of training on one core): {STEPS} steps of `euler`, cfg {CFG}. GradOP+ with 12 gradient "
-        "steps a round and strength 0.8, GradOP with 50; decoder auto. The painter is the published Gaussian in "
-        f"proportion, {FINE:g} px, or the node's own, which is never finer than 7/8 of a latent pixel: 7 px here, as "
-        "published at 512 px. Faithfulness: rms between the painting and the result painted over, by a Gaussian of "
-        f"{FINE:g} px and by the stroke simulation (median filter and six colours, on every fourth picture), of which "
-        f"no energy is made. Realism: distance (as above) to {len(alone)} "
-        "pictures of the same "
-        "words alone, and to the paintings' photos. Lower is better everywhere.",
+        "steps per round and strength 0.8, GradOP with 50; decoder auto. The painter is the published Gaussian "
+        f"scaled in proportion, {FINE:g} px, or the node's default, which is never finer than 7/8 of a latent pixel: "
+        "7 px here, the size published for 512 px. Faithfulness: rms between the painting and the simplified result, "
+        f"simplified by a Gaussian of {FINE:g} px and by the stroke simulation (median filter and six colours, on "
+        f"every fourth picture), which is not used as a loss. Realism: distance (as above) to {len(alone)} pictures "
+        "of the same words alone, and to the paintings' photos. Lower is better everywhere.",
     )
     lines: list[list] = []
     for family, found in rows.items():

@@ -179,12 +179,12 @@ def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     page.numbers |= {name: row._asdict() for name, row in rows.items()}
     page.text(
         "## Inversion-by-Inversion: a sketch and an exemplar",
-        f"{count} held-out sketches, each with the photo of another scene as exemplar, the template's settings: t0 "
-        f"{T0}, {STEPS} steps a walk, the second stage's walk {REPEATS} times, shape {SHAPE} on the starter's "
-        f"extractor, colours {COLOUR} on a {GRID}x{GRID} grid. The baselines walk once, from the same t0. "
-        "Contours: area under the ROC curve of brightness slopes telling the sketch's lines from its paper (0.5 is "
-        "chance). Colours: distance of palettes, and of 4x4 low-passes, to the exemplar. Distance to renders as above. "
-        "Higher is better in the first column only.",
+        f"{count} held-out sketches, each with the photo of another scene as exemplar, with the template's settings: "
+        f"t0 {T0}, {STEPS} steps per run, the second stage run {REPEATS} times, shape weight {SHAPE} with the "
+        f"starter's extractor, colour weight {COLOUR} on a {GRID}x{GRID} grid. The baselines run once, from the same "
+        "t0. Contours: area under the ROC curve for telling the sketch's lines from its paper by the brightness "
+        "gradient of the result (0.5 is chance). Colours: distance of the palette, and of the 4x4 low-pass, to those "
+        "of the exemplar. Distance to renders as above. Higher is better in the first column only.",
     )
     page.table(["", *HEADS], [[name, *row] for name, row in {**rows, **bounds}.items()])
     whole = rows.pop("whole")

@@ -189,13 +189,13 @@ def regions(page: Page, count: int, fresh: bool) -> None:
     page.numbers |= {name: score.mean().item() for name, score in scores.items()} | {"segmenter": right}
     page.text(
         "## Words in painted regions",
-        f"{count} paintings of a flat sky over one flat colour, halfway between those of two kinds of ground (lake, "
-        "meadow, dunes, snowfield; every pair in both orders, side by side and one behind the other, at five hours), "
-        f"each with a prompt that names both. GradOP+ ({ROUNDS} rounds, {STEPS} steps) paints them with the words "
-        f"alone, and with the words tied to their regions (strength {STRENGTH:g}, schedule {SCHEDULE}, weight "
-        f"{WEIGHT:g}; the nodes' defaults are t/T and 1). Label accuracy: the share of a region's pixels that a "
-        f"segmenter calls by its word; it is right on {right:.0%} of the pixels of held-out renders that went through "
-        "the VAE. No picture that the model was trained on has two kinds of ground.",
+        f"{count} paintings of a flat sky over land in one flat colour, halfway between the colours of two kinds of "
+        "ground (lake, meadow, dunes, snowfield; every pair in both orders, side by side and one behind the other, "
+        f"at five hours), each with a prompt that names both. GradOP+ ({ROUNDS} rounds, {STEPS} steps) paints them "
+        f"with the words alone, and with the words tied to their regions (strength {STRENGTH:g}, schedule {SCHEDULE}, "
+        f"weight {WEIGHT:g}; the nodes' defaults are t/T and 1). Label accuracy: the fraction of a region's pixels "
+        f"that a segmenter labels with its word; the segmenter is right on {right:.0%} of the pixels of held-out "
+        "renders after a round trip through the VAE. No training picture of the model has two kinds of ground.",
     )
     page.table(
         ["", "all", "side by side", "one behind the other", "worse of the two regions"],

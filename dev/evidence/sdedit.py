@@ -149,13 +149,14 @@ def prior_quality(lab: Lab, store: Store, plan: Plan, page: Page) -> Any:
     page.numbers["distance ratio"] = ratio
 
     page.text(
-        f"## The prior: {ratio:.2f} times the distance of renders to renders",
-        f"{n:,} pictures from noise ({STEPS} steps, `{SET_SAMPLER}`, Karras levels from t0 {SET_START} down), against "
-        f"{plan.sets} disjoint sets of {n:,} held-out renders: mean over the sets, divided by the mean over the "
-        f"{len(pairs)} pairs of render sets (single pairings give {min(single):.2f} to {max(single):.2f}).",
+        f"## The prior: {ratio:.2f} times the distance between renders",
+        f"{n:,} pictures sampled from noise ({STEPS} steps, `{SET_SAMPLER}`, Karras levels from t0 {SET_START} down), "
+        f"compared with {plan.sets} disjoint sets of {n:,} held-out renders: the mean distance over the sets, divided "
+        f"by the mean over the {len(pairs)} pairs of render sets (individual ratios range from {min(single):.2f} to "
+        f"{max(single):.2f}).",
         "The distance is the sliced Wasserstein distance of 7x7 patches on a Laplacian pyramid (Karras et al. 2018), "
-        "standardised by the renders, with a level for the whole layout: `pictures/measures.py`. Unit: standard "
-        "deviations of the renders.",
+        "standardised by the renders, with an extra level for the overall layout (`pictures/measures.py`). Unit: "
+        "standard deviations of the renders.",
     )
     rows = {"samples to renders": ours, "renders to renders": theirs}
     page.table(
@@ -166,7 +167,7 @@ def prior_quality(lab: Lab, store: Store, plan: Plan, page: Page) -> Any:
         ],
     )
     if plan.calibrate:
-        page.text("What the same number makes of known faults, each applied to all renders of one set:")
+        page.text("The same measure for known faults, each applied to all renders of one set:")
         fresh = sets[1]
         faults = [(name, measures.patch_distance(fault(fresh), sets[0]).mean) for name, fault in FAULTS.items()]
         page.table(["fault", "times renders to renders"], [[k, v / theirs.mean().item()] for k, v in faults])
@@ -189,10 +190,10 @@ def t0_sweep(lab: Lab, store: Store, plan: Plan, page: Page, known: Scenes, refe
     page.text(
         "## t0: from faithful to realistic",
         f"{n} stroke paintings of held-out renders (median filter and six colours, as published), `{WALK_SAMPLER}`, "
-        f"{STEPS} steps on the NoiseToT0 grid. L2 is the length of the difference to the strokes over all "
-        f"{SIZE}x{SIZE}x3 values in [0,1], as in the paper (4 times as large at 256x256 for the same rms). Distance to "
-        f"renders: as above, to {len(references):,} renders of other scenes. Realism: median score of the single "
-        "pictures, 1 = as a render scores.",
+        f"{STEPS} steps on the grid of Noise to t0. L2 is the norm of the difference from the strokes over all "
+        f"{SIZE}x{SIZE}x3 values in [0,1], as in the paper (for the same rms it is 4 times as large at 256x256). "
+        f"Distance to renders: as above, to {len(references):,} renders of other scenes. Realism: median score of the "
+        "individual pictures; 1 is the score of a render.",
     )
     page.verdict(list(rows.values()), "t0")
     lines = [["strokes", *untouched], *[[f"t0 {t0}", *row] for t0, row in rows.items()], ["their photos", *photos]]
@@ -230,7 +231,7 @@ def repeats(lab: Lab, store: Store, plan: Plan, page: Page, known: Scenes, refer
     rows = {k: judge(pictures, known.strokes, references) for k, pictures in results.items()}
     photos = judge(known.photos, known.strokes, references)
     page.numbers["K"] = {str(k): row._asdict() for k, row in rows.items()}
-    page.text("## K: repeats", f"The same strokes at t0 {T0_OF_K}, walked K times by SketchRepeatSampler.")
+    page.text("## K: repeats", f"The same strokes at t0 {T0_OF_K}, sampled K times with Repeat Sampler.")
     page.verdict(list(rows.values()), "K")
     page.table(["", *HEADS], [[f"K = {k}", *row] for k, row in rows.items()])
     page.curves(
@@ -263,12 +264,13 @@ def published_steps(lab: Lab, store: Store, plan: Plan, page: Page, known: Scene
         results[name] = store.get(f"steps {steps}", n, make)
     page.text(
         "## Every native level",
-        f"{n} of the strokes at t0 {T0_OF_K} with every level of the model's own 1000 below it, as published, beside "
-        f"{STEPS} steps. Too few pictures for a distance of sets; the single numbers are means.",
+        f"{n} of the stroke paintings at t0 {T0_OF_K} with all of the model's 1000 levels below it, as published, "
+        f"compared with {STEPS} steps. These are too few pictures for a distance between sets; the numbers are means "
+        "over pictures.",
     )
     measures = inprocess.room("pictures.measures")
     page.table(
-        ["", "L2 to strokes", "realism", "seconds a picture"],
+        ["", "L2 to strokes", "realism", "seconds per picture"],
         [
             [
                 name,
@@ -292,7 +294,7 @@ def editing(lab: Lab, store: Store, plan: Plan, page: Page, known: Scenes) -> No
     runs = {
         f"`{WALK_SAMPLER}`, kept by the host": (WALK_SAMPLER, 1),
         f"`{WALK_SAMPLER}`, K = 3": (WALK_SAMPLER, 3),
-        "SketchSDESampler, kept as published": (published, 1),
+        "SDE Sampler, kept as published": (published, 1),
     }
     rows, results = [], {}
     for number, (name, (sampler, count)) in enumerate(runs.items()):
@@ -308,11 +310,11 @@ def editing(lab: Lab, store: Store, plan: Plan, page: Page, known: Scenes) -> No
         rows.append([name, f"{int(kept.sum()):,}", f"{int((different & kept).sum()):,}", inside])
         page.numbers.setdefault("kept pixels changed", {})[name] = int((different & kept).sum())
     page.text(
-        "## Editing: what is not masked stays",
-        f"{n} photos whose sky is painted over with another scene's strokes, the sky as mask (1 = edit), t0 0.5, "
-        f"{STEPS} steps. Kept pixels are compared with the photo as 8-bit values, all three channels.",
+        "## Editing: pixels outside the mask stay",
+        f"{n} photos whose sky is painted over with another scene's strokes, with the sky as mask (1 = edit), t0 0.5, "
+        f"{STEPS} steps. Kept pixels are compared with the photo as 8-bit values, in all three channels.",
     )
-    page.table(["", "kept pixels", "of them changed", "change inside the mask (rms)"], rows)
+    page.table(["", "kept pixels", "of which changed", "change inside the mask (rms)"], rows)
     shown = min(8, n)
     first = next(iter(results.values()))
     page.sheet(
@@ -367,14 +369,14 @@ def _noisy(pictures: Any, levels: float) -> Any:
 
 
 FAULTS: dict[str, Callable[[Any], Any]] = {
-    "nothing (another set of renders)": lambda p: p,
+    "none (another set of renders)": lambda p: p,
     "blurred, sigma 0.5 px": lambda p: _blurred(p, 0.5),
     "blurred, sigma 1 px": lambda p: _blurred(p, 1.0),
     "noise of 4 grey levels": lambda p: _noisy(p, 4),
     "noise of 8 grey levels": lambda p: _noisy(p, 8),
     "red channel up by 16 of 255": lambda p: p + p.new_tensor([16 / 255, 0, 0]),
     "contrast 0.9": lambda p: (p - 0.5) * 0.9 + 0.5,
-    "moved by half a picture, wrapped": lambda p: p.roll((SIZE // 2, SIZE // 2), (1, 2)),
+    "shifted by half a picture, wrapped around": lambda p: p.roll((SIZE // 2, SIZE // 2), (1, 2)),
     "upside down": lambda p: p.flip(1),
     "only 100 different pictures": lambda p: p[:100].repeat(-(-len(p) // 100), 1, 1, 1)[: len(p)],
 }

@@ -90,9 +90,9 @@ BLUEPRINTS = {
         },
         [("IMAGE", "decode", "IMAGE"), ("LATENT", WALKS[1], "output")],
         {"repeat": {"amount": 1}, **{shape: {"weight": 0.5} for shape in SHAPES}},
-        "A line sketch and an exemplar photo become a picture, in the two stages of Inversion-by-Inversion, on any "
-        "image model: first the sketch's shape, then the exemplar's colours on it. With a text model connect its "
-        "prompts to positive and negative, with a pixel prior a Pixel Prior Label.",
+        "Turns a line sketch and an exemplar photo into a picture, in the two stages of Inversion-by-Inversion, on "
+        "any image model: first the sketch's shape, then the exemplar's colours. For a text-to-image model connect "
+        "its prompts to positive and negative, for a pixel prior a Pixel Prior Label.",
         ["Inversion-by-Inversion", "sketch to image", "line art to photo", "exemplar", "training-free guidance"],
     )
 }

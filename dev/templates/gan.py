@@ -30,13 +30,11 @@ def larger(column: int) -> dict[str, Any]:
 
 def sketch_and_style() -> Graph:
     text = (
-        "## Sketch and style: a picture in one pass\n\n"
-        "The *self-supervised sketch GAN*: the sketch says where things are, the style picture what they are made of. "
-        "No prompt, no steps; the same seed gives the same picture.\n\n"
-        "- Choose other samples for *sketch* and *style*, or upload your own.\n"
-        "- *draft* is what the autoencoder paints; **refine** adds the generator's detail.\n"
-        "- Another **seed** changes fine detail only.\n"
-        "- Your own network: train one on your photos, or put a file into models/sketch_gan and choose it in *Load "
+        "## Sketch and style: a picture in one pass\n\nThe *self-supervised sketch GAN*: the sketch sets the shapes, "
+        "the style picture the colours and textures. No prompt and no sampling steps; the same seed gives the same "
+        "picture.\n\n- Choose other samples for *sketch* and *style*, or upload your own.\n- *draft* is what the "
+        "autoencoder paints; **refine** adds the generator's detail.\n- Another **seed** changes fine detail only.\n- "
+        "Your own network: train one on your photos, or put a file into models/sketch_gan and choose it in *Load "
         "Sketch GAN*."
     )
     nodes = {
@@ -65,12 +63,10 @@ def sketch_and_style() -> Graph:
 
 def style_mixing() -> Graph:
     text = (
-        "## Styles between two pictures\n\n"
-        "*Mix Sketch GAN Styles* goes from one style to another in eight **steps**, and the same sketch is painted in "
-        "each. Below, a collage of both pictures is read as one style, which is the published way to mix.\n\n"
-        "- **level_8** is the broad part of a style, **level_32** its fine texture. Shares of 1, 0, 0 take only the "
-        "broad part of the second picture.\n"
-        "- **steps** 1 gives a single mix."
+        "## Styles between two pictures\n\n*Mix Sketch GAN Styles* goes from one style to another in eight **steps**, "
+        "and the same sketch is painted in each of them. Below that, a collage of both pictures is read as one style, "
+        "the published way to mix styles.\n\n- **level_8** is the broad part of a style, **level_32** its fine "
+        "texture. Shares of 1, 0, 0 take only the broad part of the second picture.\n- **steps** 1 gives a single mix."
     )
     nodes = {
         "note": note(text, height=320),
@@ -111,11 +107,9 @@ def style_mixing() -> Graph:
 
 def matrix() -> Graph:
     text = (
-        "## Every sketch in every style\n\n"
-        "Sketches on the left, style pictures on top. All pictures share one noise: what differs between two of them "
-        "comes from sketch and style alone.\n\n"
-        "- **show**: drafts beside the refined pictures, as the paper's figures have it.\n"
-        "- Batches of any number: *Batch Images* takes more."
+        "## Every sketch in every style\n\nSketches on the left, style pictures at the top. All pictures use the same "
+        "noise, so they differ only in sketch and style.\n\n- **show**: adds the drafts to the refined pictures, as "
+        "in the paper's figures.\n- Batches may have any length: add more images in *Batch Images*."
     )
     nodes = {
         "note": note(text),
@@ -140,12 +134,11 @@ def matrix() -> Graph:
 
 def style_transfer() -> Graph:
     text = (
-        "## A photo in the style of another\n\n"
-        "The photo is drawn in lines first, then painted anew in the style of the other: its colours are forgotten on "
-        "the way, its shapes stay.\n\n"
-        "- Here the built-in extractor draws. As published it is a *TOM*, trained beside the GAN: choose its file in "
-        "*Load Sketch Extractor*, and 0.7 as **threshold** in *Photo to Sketch*.\n"
-        "- Draw into the sketch before it is painted: save it, change it, load it again."
+        "## A photo in the style of another\n\nThe photo is first turned into a line drawing, then painted in the "
+        "style of the other photo: its colours are lost, its shapes stay.\n\n- Here the built-in extractor draws. The "
+        "published one is a *TOM*, trained with the GAN: choose its file in *Load Sketch Extractor*, and set "
+        "**threshold** to 0.7 in *Photo to Sketch*.\n- You can edit the sketch before it is painted: save it, change "
+        "it, and load it again."
     )
     nodes = {
         "note": note(text, height=320),
@@ -177,15 +170,13 @@ def style_transfer() -> Graph:
 
 def train_your_own() -> Graph:
     text = (
-        "## Train a network on your own photos\n\n"
-        "As it stands it learns the four sample photos by heart, in a minute or two: enough to see the parts at work. "
-        "At the end it paints one of them from its lines. For a network of your own:\n\n"
-        "- Put 500 photos or more into a folder inside ComfyUI's *input* folder, and choose it as **photos** in both "
-        "nodes, under another **name**.\n"
-        "- Set **draft_steps** and **gan_steps** to thousands (20000 each, on a GPU), **size** to 256 or 512, "
-        "**width** to 32 or 64, **batch** to 8, and both rates to 1.\n"
-        "- Cancel, or even a crash, loses little: press Run again and it goes on. When it is done, Run paints.\n"
-        "- **Load Sketch GAN** finds the network under its name from then on."
+        "## Train a network on your own photos\n\nAs set up, this memorises the four sample photos in a minute or "
+        "two, which is enough to see how it works. At the end it paints one of them from its line drawing. For your "
+        "own network:\n\n- Put 500 photos or more into a folder inside ComfyUI's *input* folder, choose it as "
+        "**photos** in both nodes, and use another **name**.\n- Set **draft_steps** and **gan_steps** to thousands "
+        "(20000 each, on a GPU), **size** to 256 or 512, **width** to 32 or 64, **batch** to 8, and both rates to "
+        "1.\n- Cancelling, or even a crash, loses little: press Run again to continue. Once training is done, Run "
+        "only paints.\n- **Load Sketch GAN** then lists the network under its name."
     )
     nodes = {
         "note": note(text, height=460),

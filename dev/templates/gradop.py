@@ -38,7 +38,7 @@ def starter() -> Base:
 
 def sd15() -> Base:
     loader = node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"])
-    words = "Write the prompt as for any picture; the negative prompt keeps the look of a painting away."
+    words = "Write the prompt as for any picture; the negative prompt avoids the look of a painting."
     return Base("checkpoint", loader, ("MODEL", "CLIP", "VAE"), 512, 7.0, words)
 
 
@@ -97,14 +97,12 @@ def larger(base: Base, column: int) -> dict[str, Any]:
 
 def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     text = (
-        "## GradOP+ next to SDEdit\n\n"
-        "The same strokes, the same words, the same seed. **SDEdit** trades: close to the strokes and flat, or real "
-        "and somewhere else. **GradOP+** paints the prompt's own picture and, early on, corrects it a few times so "
-        "that it would look like your strokes if somebody painted it over.\n\n"
-        "- **rounds** (2 to 5) is how closely the painting is followed.\n"
-        "- **strength** is when: lower is later and closer to the strokes.\n"
-        "- GradOP+ starts from an *empty* latent and a full schedule.\n"
-        "- **seed of all** counts on with each Run: three other pictures, of one noise."
+        "## GradOP+ next to SDEdit\n\nThe same strokes, prompt and seed. **SDEdit** is a trade-off: close to the "
+        "strokes but flat, or realistic but far from them. **GradOP+** paints what the prompt describes and, early "
+        "on, corrects it a few times so that a blurred version of it matches your strokes.\n\n- **rounds** (2 to 5) "
+        "sets how closely the painting is followed.\n- **strength** sets when: lower values begin later and stay "
+        "closer to the strokes.\n- GradOP+ starts from an *empty* latent and a full schedule.\n- **seed of all** "
+        "increases with each Run, which gives three new pictures from the same noise."
     )
     start = {"meaning": "this model's own time", "steps": 25, "seed": 1, **FIXED}
     nodes = {
@@ -148,12 +146,10 @@ def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
 
 def paint_here(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     text = (
-        "## Paint here, write, press Run\n\n"
-        "Broad flat colours in the **Painter**, the scene in words in the **prompt**: GradOP+ makes the prompt's own "
-        "picture follow your colours and places.\n\n"
-        f"- {base.words}\n"
-        "- Press Run again for other pictures of the same strokes.\n"
-        "- To start from an empty page, disconnect the image from the Painter."
+        "## Paint here, write, press Run\n\nPaint broad flat colours in the **Painter** and describe the scene in "
+        f"the **prompt**: GradOP+ makes the picture follow your colours and layout.\n\n- {base.words}\n- Press Run "
+        "again for other pictures of the same strokes.\n- To start from an empty page, disconnect the image from the "
+        "Painter."
     )
     small = base.side < 512
     nodes = {
@@ -183,14 +179,13 @@ def paint_here(base: Base, prompt: str, without: str, prefix: str) -> Graph:
 
 def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
     text = (
-        "## Words in painted regions\n\n"
-        "The two kinds of land have nearly one colour: no sampler can tell them apart. **Regions from Strokes** reads "
-        "the painting by its colours, and the **legend** gives each of them words of the prompt; **Cross-Attention "
-        "Region Map** draws these words into their regions.\n\n"
-        "- The sheet: the painting, the words alone, the legend as written, and with its words exchanged.\n"
-        "- For colours of your own, empty the legend and run: the node lists what it finds.\n"
-        "- **schedule** constant insists, t/T (as published) fades with the noise; **Paint Region** takes masks "
-        "instead of colours, and a weight."
+        "## Words in painted regions\n\nThe two kinds of land have almost the same colour, so no sampler can tell "
+        "them apart. **Regions from Strokes** splits the painting by colour, and the **legend** gives each colour "
+        "words of the prompt; **Cross-Attention Region Map** steers these words into their regions.\n\n- The sheet "
+        "shows the painting, the prompt alone, the legend as written, and the legend with its words swapped.\n- For "
+        "other colours, clear the legend and run: the node lists the colours it finds.\n- **schedule** constant keeps "
+        "the full strength, t/T (as published) fades with the noise. **Paint Region** uses masks instead of colours, "
+        "with a weight."
     )
     legends = {"legend": LEGEND, "exchanged": LEGEND.replace("a lake", "?").replace("a meadow", "a lake")}
     nodes: dict[str, Any] = {

@@ -41,15 +41,13 @@ def two_stages(**settings: Any) -> list[Graph]:
 
 def sketch_and_exemplar() -> Graph:
     text = (
-        "## A line sketch and an exemplar become a photo\n\n"
-        "*Inversion-by-Inversion*, without any training. **Stage 1** turns the sketch into an uncoloured photo of its "
-        "shape; **stage 2** noises that again and gives it the exemplar's colours, too.\n\n"
-        "- Choose other samples for *sketch* and *exemplar*, or upload your own.\n"
-        "- **weight** of the shape: more follows the lines harder. **repeats** of stage 2: more walks follow them "
-        "closer without tearing the picture. **colour_weight** and **grid**: how strongly, and how exactly in place, "
-        "the exemplar's colours come in.\n"
-        "- **t0** of stage 2: lower keeps more of stage 1.\n"
-        "- In your own models the same two nodes do it: see the SD1.5 twin of this graph."
+        "## A line sketch and an exemplar become a photo\n\n*Inversion-by-Inversion*, without any training. **Stage "
+        "1** turns the sketch into an uncoloured photo of its shape; **stage 2** noises it again and gives it the "
+        "exemplar's colours.\n\n- Choose other samples for *sketch* and *exemplar*, or upload your own.\n- **weight** "
+        "of the shape: higher values follow the lines more strictly. **repeats** of stage 2: more runs follow them "
+        "more closely without damaging the picture. **colour_weight** and **grid**: how strongly, and how precisely "
+        "in place, the exemplar's colours are applied.\n- **t0** of stage 2: lower keeps more of stage 1.\n- For your "
+        "own models use the same two nodes: see the SD1.5 version of this graph."
     )
     parts = {
         "nodes": {
@@ -96,11 +94,10 @@ def afhq(title: str, beast: str, prefix: str, weights: tuple, repeats: tuple, **
     """Three stages from t0 .4 on the published checkpoints; the exemplar's look in the second only."""
     calls = 400 * sum(repeats)
     text = (
-        f"## Inversion-by-Inversion as published: {title}\n\n"
-        "The paper's setting on its own checkpoints: AFHQ dogs at 256 pixels, a sketch of a dog, a photo of a "
-        f"{beast}. Three stages; the second also looks at the exemplar.\n\n"
-        f"- **steps** 0 walks every native level, as published: {calls} model calls. 40 is a quick look.\n"
-        "- A *Jump Sampler* in the sampler sockets is the published accelerated walk."
+        f"## Inversion-by-Inversion as published: {title}\n\nThe paper's setting on its own checkpoints: AFHQ dogs at "
+        f"256 pixels, a sketch of a dog, a photo of a {beast}. Three stages; the second also uses the exemplar.\n\n- "
+        f"**steps** 0 uses every native level, as published: {calls} model calls. Use 40 for a quick look.\n- A *Jump "
+        "Sampler* connected to the sampler inputs is the published accelerated sampler."
     )
     parts = {
         "nodes": {
@@ -165,12 +162,11 @@ def twin_wild2dog() -> Graph:
 
 def folders_in_pairs() -> Graph:
     text = (
-        "## Folders of sketches and exemplars, in pairs\n\n"
-        "Every sketch of a folder meets an exemplar of another; the whole graph runs once for each pair and puts its "
-        "stages on one sheet: sketch, exemplar, start and end of stage 1, start and end of stage 2.\n\n"
-        "- Choose your own folders in *Sketch and Exemplar Pairs*; they stand in ComfyUI's input folder.\n"
-        "- **pairing**: one by one, or every sketch with every exemplar.\n"
-        "- *Save Image* saves each result as exemplar-to-sketch."
+        "## Folders of sketches and exemplars, in pairs\n\nPairs a folder of sketches with a folder of exemplars. The "
+        "whole graph runs once per pair and puts all stages on one sheet: sketch, exemplar, start and end of stage 1, "
+        "start and end of stage 2.\n\n- Choose your own folders in *Sketch and Exemplar Pairs*; they must be in "
+        "ComfyUI's input folder.\n- **pairing**: one by one, or every sketch with every exemplar.\n- *Save Image* "
+        "saves each result as exemplar-to-sketch."
     )
     nodes = {
         "note": note(text, height=340),
@@ -221,12 +217,10 @@ def folders_in_pairs() -> Graph:
 
 def energies_on_a_ksampler() -> Graph:
     text = (
-        "## Energies on a stock KSampler\n\n"
-        "The pulls of Inversion-by-Inversion are patches on a MODEL: any sampler, scheduler and prompt works under "
-        "them. Here they steer a plain text-to-image style graph from pure noise.\n\n"
-        "- Bypass one of the two energies to see what it does.\n"
-        "- **end** 0.9 lets the last steps paint their own detail.\n"
-        "- Any sampler may be chosen in the KSampler."
+        "## Energies on a stock KSampler\n\nThe energies of Inversion-by-Inversion are MODEL patches, so they work "
+        "with any sampler, scheduler and prompt. Here they steer a plain text-to-image graph from pure noise.\n\n- "
+        "Bypass one of the two energies to see what it does.\n- **end** 0.9 leaves the last steps free to paint "
+        "detail.\n- You can choose any sampler in the KSampler."
     )
     nodes = {
         "note": note(text),
@@ -265,10 +259,10 @@ def energies_on_a_ksampler() -> Graph:
 
 def energies_sd15() -> Graph:
     text = (
-        "## A sketch and an exemplar on SD1.5\n\n"
-        "The same pulls on a checkpoint of yours. The shape energy looks through the VAE at every step; a TAESD in its "
-        "*vae* socket does the same several times faster and in a fraction of the memory. The colours need no VAE.\n\n"
-        "- Start with weight 0.5 and colour_weight 5; the prompt says what it is."
+        "## A sketch and an exemplar on SD1.5\n\nThe same energies on your own checkpoint. The shape energy decodes "
+        "with the VAE at every step; a TAESD connected to *vae* is several times faster and needs a fraction of the "
+        "memory. The colours need no VAE.\n\n- Start with weight 0.5 and colour_weight 5; the prompt says what the "
+        "sketch shows."
     )
     nodes = {
         "note": note(text),

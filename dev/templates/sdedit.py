@@ -7,12 +7,10 @@ from templates.parts import CHURCH, SD15, STARTER, Graph, drawing, join, node, n
 
 def strokes_to_photo() -> Graph:
     text = (
-        "## SDEdit: strokes to photo\n\n"
-        "Your strokes are dissolved into noise up to **t0**, and the model paints its way back from there.\n\n"
-        "- **t0** is the one knob: 0.3 stays close to the strokes, 0.6 invents more.\n"
-        "- Pick another *sample* in the Sketch Loader, or upload a painting of your own: sky on top, land below.\n"
-        "- *start* shows what the model sees when it begins.\n"
-        "- Everything here is built in. For your own models open the SD1.5 twin of this graph."
+        "## SDEdit: strokes to photo\n\nNoise is added to your strokes up to **t0**, and the model denoises them from "
+        "there.\n\n- **t0** is the main setting: 0.3 stays close to the strokes, 0.6 invents more.\n- Choose another "
+        "sample in *Load Sketch*, or upload your own painting: sky on top, land below.\n- *start* shows what the "
+        "model starts from.\n- Everything here is built in. For your own models open the SD1.5 version of this graph."
     )
     parts = {
         "nodes": {
@@ -39,11 +37,10 @@ def strokes_to_photo() -> Graph:
 
 def paint_here() -> Graph:
     text = (
-        "## Paint here, press Run\n\n"
-        "Paint over the picture in the **Painter** with a broad brush and flat colours: details are for the model.\n\n"
-        "- Start from an empty page: disconnect the image going into the Painter and choose its background colour.\n"
-        "- Press Run again for four other readings of the same strokes.\n"
-        "- Raise **t0** if the result looks painted, lower it if it forgets your strokes."
+        "## Paint here, press Run\n\nPaint over the picture in the **Painter** with a broad brush and flat colours, "
+        "and leave the details to the model.\n\n- Start from an empty page: disconnect the image going into the "
+        "Painter and choose its background colour.\n- Press Run again for four other versions of the same strokes.\n- "
+        "Raise **t0** if the result looks painted, lower it if it ignores your strokes."
     )
     parts = {
         "nodes": {
@@ -67,12 +64,11 @@ def paint_here() -> Graph:
 
 def edit_with_mask() -> Graph:
     text = (
-        "## Edit a photo with strokes and a mask\n\n"
-        "Strokes are laid over a photo; only where they are (and a little around) the model paints anew. "
-        "Every pixel outside the mask stays exactly as it was.\n\n"
-        "- Strokes are a picture with a transparent ground: the Sketch Loader's **mask** is where there is paint.\n"
-        "- **Grow Mask** decides how much room the model gets around the strokes.\n"
-        "- t0 0.25 to 0.45 melts strokes into the photo."
+        "## Edit a photo with strokes and a mask\n\nStrokes are painted over a photo, and the model repaints only "
+        "where they are (and a little around them). Every pixel outside the mask stays exactly as it was.\n\n- The "
+        "strokes are a picture with a transparent background: the **mask** of *Load Sketch* is where there is "
+        "paint.\n- **Grow Mask** sets how much space the model gets around the strokes.\n- t0 0.25 to 0.45 blends the "
+        "strokes into the photo."
     )
     parts = {
         "nodes": {
@@ -106,11 +102,10 @@ def edit_with_mask() -> Graph:
 
 def cut_and_paste() -> Graph:
     text = (
-        "## Cut and paste\n\n"
-        "A piece of one picture is pasted into another; SDEdit at a **low t0** makes the seams and the light agree.\n\n"
-        "- x and y of *Image Composite Masked* move the piece.\n"
-        "- t0 0.1 to 0.3: low keeps the piece as it is, high lets the model redraw it.\n"
-        "- Two repeats (SDEdit's K) blend more than one at the same t0."
+        "## Cut and paste\n\nA piece of one picture is pasted into another. SDEdit at a **low t0** blends the seams "
+        "and the light.\n\n- x and y of *Image Composite Masked* move the piece.\n- t0 0.1 to 0.3: low values keep "
+        "the piece as it is, high values let the model redraw it.\n- Two repeats (SDEdit's K) blend more than one at "
+        "the same t0."
     )
     parts = {
         "nodes": {
@@ -144,10 +139,9 @@ def cut_and_paste() -> Graph:
 
 def sweep() -> Graph:
     text = (
-        "## t0 sweep\n\n"
-        "One painting, one seed, t0 from low to high on one sheet: find the t0 that is real enough and still yours.\n\n"
-        "- **first**, **last** and **count** choose the columns.\n"
-        "- Use the t0 you like in *SDEdit - strokes to photo*."
+        "## t0 sweep\n\nOne painting, one seed, t0 from low to high on one sheet: find the t0 that looks realistic "
+        "enough and still follows your painting.\n\n- **first**, **last** and **count** choose the columns.\n- Use "
+        "the t0 you like in *SDEdit - strokes to photo*."
     )
     nodes = {
         "note": note(text, height=240),
@@ -185,11 +179,10 @@ def sweep() -> Graph:
 
 def twin_sd15() -> Graph:
     text = (
-        "## SDEdit on SD1.5\n\n"
-        "The same graph on a checkpoint of yours: any SD1.5 or SDXL model goes into *Load Checkpoint*.\n\n"
-        "- Latent models want a higher **t0**, 0.5 to 0.7; on SD1.5 everything from 0.73 is pure noise.\n"
-        "- The prompt says what the strokes are; cfg as you are used to.\n"
-        "- For SDXL set the drawing's size to 1024."
+        "## SDEdit on SD1.5\n\nThe same graph on your own checkpoint: choose any SD1.5 or SDXL model in *Load "
+        "Checkpoint*.\n\n- Latent models need a higher **t0**, 0.5 to 0.7; on SD1.5, every t0 from 0.73 up is pure "
+        "noise.\n- The prompt says what the strokes show; use your usual cfg.\n- For SDXL set the drawing's size to "
+        "1024."
     )
     nodes = {
         "note": note(text),
@@ -231,12 +224,10 @@ def twin_sd15() -> Graph:
 
 def twin_church() -> Graph:
     text = (
-        "## SDEdit on the published church prior\n\n"
-        "The paper's own setting: the LSUN church model at 256 pixels, strokes of a building, t0 0.5, every native "
-        "step "
-        "(steps 0, 500 of them) or 30 for a quick look.\n\n"
-        "Download the checkpoint (see models_manifest.json in the pack's folder) and "
-        "put it into *models/sketch_priors* under the name the loader shows."
+        "## SDEdit on the published church prior\n\nThe paper's own setting: the LSUN church model at 256 pixels, "
+        "strokes of a building, t0 0.5, every native level (steps 0, which means 500 of them), or 30 steps for a "
+        "quick look.\n\nDownload the checkpoint (see models_manifest.json in the pack's folder) and put it into "
+        "*models/sketch_priors* under the name the loader shows."
     )
     graph = strokes_to_photo()
     nodes = graph["nodes"]

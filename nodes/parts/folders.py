@@ -17,27 +17,27 @@ PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the sa
 
 
 def input_folder(name: str) -> Path:
-    """The folder behind the widget's text. ValueError: not there, or outside ComfyUI's input folder."""
+    """The folder of this name. ValueError: it does not exist, or is outside ComfyUI's input folder."""
     if name == BUILT_IN:
         return SAMPLES
     root = os.path.abspath(folder_paths.get_input_directory())
     path = os.path.abspath(os.path.join(root, name))
     if os.path.commonpath([root, path]) != root:
-        raise ValueError(f"'{name}' lies outside ComfyUI's input folder. Copy the pictures into a folder inside it.")
+        raise ValueError(f"'{name}' is outside ComfyUI's input folder. Copy the pictures into a folder inside it.")
     if not os.path.isdir(path):
         raise ValueError(
-            f"There is no folder '{name}' in ComfyUI's input folder ({root}). Make one, or choose another."
+            f"There is no folder '{name}' in ComfyUI's input folder ({root}). Create it, or choose another."
         )
     return Path(path)
 
 
 def prefix_of(role: str, name: str) -> str:
-    """The prefix of the files that serve as `role`; none in the user's own folders."""
+    """The file-name prefix of the samples that serve as `role`; empty for a user's folder, where every file does."""
     return PREFIXES[role] if name == BUILT_IN else ""
 
 
 def are_there(*names: str | None) -> bool | str:
-    """True, or what is wrong with the first of these folders that cannot be read. None: a link, known when it runs."""
+    """True, or the error for the first of these folders that cannot be read. None: linked, known only at run time."""
     try:
         for name in names:
             if name is not None:
@@ -48,7 +48,7 @@ def are_there(*names: str | None) -> bool | str:
 
 
 def state_of(paths: Iterable[Path]) -> str:
-    """Changes when one of these files does, so that the host runs the node again."""
+    """A digest that changes when one of these files does, so that the host runs the node again."""
     digest = hashlib.sha256()
     for path in paths:
         state = path.stat()
@@ -57,7 +57,6 @@ def state_of(paths: Iterable[Path]) -> str:
 
 
 def model_state(folder: str, *names: str | None) -> str:
-    """Changes when the file behind one of these options of a loader changes, see state_of. Built-in and missing ones do
-    not count. None: a link."""
+    """state_of the files behind these options of a loader. Built-in and missing ones do not count. None: linked."""
     paths = (folder_paths.get_full_path(folder, name) for name in names if name is not None)
     return state_of(Path(path) for path in paths if path is not None)

@@ -1,4 +1,4 @@
-"""Model files: which file a loader's option stands for, what kind it is, and the network in it."""
+"""Model files: the path behind a loader's option, the kind of file, and the network in it."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ SETTINGS = (
     "norm_groups",
     "use_new_attention_order",
     "image_size",
-)  # what keys and shapes cannot tell
+)  # settings that keys and shapes do not reveal
 
-# Files that are often put here by mistake: part of a key name, what the file then is, and what to do with it.
+# Files that people load here by mistake: part of a key name, what the file then is, and what to do with it.
 VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
 RELATIVES = (
     ("vision_model.encoder.", "a CLIP vision model", VISION),
     ("visual.transformer.", "a CLIP vision model", VISION),
     (
         "lin0.model",
-        "the channel weights of LPIPS without its network",
-        "Save lpips.LPIPS(net='vgg').state_dict() whole.",
+        "only the channel weights of LPIPS, without its network",
+        "Save all of lpips.LPIPS(net='vgg').state_dict().",
     ),
     ("lora_", "a LoRA", "Apply it with Load LoRA to the model it was made for."),
-    ("model.diffusion_model.", "a checkpoint of the Stable Diffusion kind", "Load it with Load Checkpoint instead."),
+    ("model.diffusion_model.", "a Stable Diffusion checkpoint", "Load it with Load Checkpoint instead."),
     ("transformer_blocks", "a latent diffusion model", "Load it with Load Diffusion Model instead."),
     ("decoder.conv_out.", "a VAE", "Load it with Load VAE instead."),
 )
 
-# What a file of each role is called, and where it belongs.
+# By role of a layout: what such a file is called, and where it belongs.
 ROLES = {
     "prior": ("a pixel prior", "Put it into models/sketch_priors and load it with Load Pixel Prior."),
     "extractor": ("a sketch extractor", "Put it into models/sketch_extractors and load it with Load Sketch Extractor."),
     "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
-    "style": ("half of an AdaIN style network", "Choose it in AdaIN Style."),
+    "style": ("half of an AdaIN style network", "Choose it in Style Injection (AdaIN)."),
     "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
 }
 
@@ -56,14 +56,14 @@ def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Pa
     if name != starter:
         return host.model_file(role, folder, name)
     if not weights.is_file():
-        raise ValueError(f"The built-in weights are missing ({weights}): the pack is incomplete, install it again.")
+        raise ValueError(f"The built-in weights are missing ({weights}). The pack is incomplete; install it again.")
     return str(weights)
 
 
 def is_there(role: str, folder: str, name: str | None, starter: str, weights: Path) -> bool | str:
-    """True, or the message for a missing file; the host would only say that it is not in its list.
+    """True, or the message for a missing file; the host would only say that the value is not in its list.
 
-    name: None if another node supplies it. The rest: see starter_or_file.
+    name: None if the input is linked. The rest: see starter_or_file.
     """
     try:
         if name is not None:
@@ -78,8 +78,8 @@ def read_network(
 ) -> tuple[torch.nn.Module, dict[str, Any]]:
     """The network in a file, of one of these roles, and what the file states about itself.
 
-    copied: the weights are copied out of the file. Otherwise the file stays mapped, and on Windows a training cannot
-    replace it.
+    copied: copies the weights. Otherwise the file stays memory-mapped, and on Windows no training could replace it.
+
     ValueError: it holds something else, or a variant that cannot be run here.
     """
     weights, stated = read_role(path, roles)
@@ -96,8 +96,8 @@ def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dic
     name = os.path.basename(path)
     if _is_program(path):
         raise ValueError(
-            f"'{name}' is a TorchScript program, not plain weights; OpenAI released CLIP like that. Use the same "
-            "network as .safetensors (models_manifest.json in the pack's folder has an address)."
+            f"'{name}' is a TorchScript program, not plain weights; OpenAI released CLIP in this form. Use the same "
+            "network as .safetensors (see models_manifest.json in the pack's folder for a download address)."
         )
     found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
@@ -107,7 +107,7 @@ def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dic
 
 
 def _is_program(path: str) -> bool:
-    """True for what torch.jit.save writes: a zip archive with code in it."""
+    """True for files written by torch.jit.save: a zip archive with code in it."""
     if not zipfile.is_zipfile(path):
         return False
     with zipfile.ZipFile(path) as archive:
@@ -133,7 +133,7 @@ def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...
 def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
     """Every group of named tensors in a file, averaged ones first, and the file's metadata.
 
-    A sketch GAN's networks belong together, so they are one group, with the key names of sketchgan.flat.
+    A sketch GAN's networks belong together, so they form one group, with the names that sketchgan.flat gives them.
     """
     from ...networks.sketchgan import whole as sketchgan  # imported lazily: most files are not sketch GANs
 
@@ -142,8 +142,8 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
         together = sketchgan.flat(content)
     except KeyError as missing:
         raise ValueError(
-            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. "
-            "The file may be damaged."
+            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. The "
+            "file may be damaged."
         ) from missing
     if any(all(key in together for key in keys) for keys in sketchgan.FILES.values()):
         return [together], metadata
@@ -152,9 +152,9 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
 
 
 def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
-    """Every group of named tensors in what a file holds, averaged (EMA) weights first.
+    """Every group of named tensors in a loaded file, averaged (EMA) weights first.
 
-    Training programs nest them: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as in DDIM.
+    Training programs nest them: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
     """
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}

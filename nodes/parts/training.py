@@ -1,4 +1,4 @@
-"""What the training nodes share: their common inputs, where files go, and how a run is watched."""
+"""What the training nodes share: common inputs, file locations, and progress reports."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..extractors import FeaturesSocket
 from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
 from .pictures import to_image
 
-if TYPE_CHECKING:  # imported where they are used: most sessions train nothing
+if TYPE_CHECKING:  # imported lazily: most sessions train nothing
     from ...training.loop import Goal, Moment
     from ...training.sketchgan.runs import Options, Trained
 
@@ -31,7 +31,7 @@ GO_ON, ANEW = "go on where it stopped", "start anew"
 PRECISIONS = ("float32", "bfloat16")
 SIZES = ("128", "256", "512", "1024")
 DRAFT_SHARE = 0.4  # of a time budget, for the autoencoder
-TOLD = 20  # pictures that were left out
+TOLD = 20  # how many skipped pictures the text on the node lists
 SAY_EVERY, SHOW_EVERY = 2.0, 15.0  # seconds between two texts and between two previews
 
 
@@ -41,7 +41,7 @@ def discriminator_width(width: int) -> int:
 
 
 class Teller:
-    """Told how far a node is: hears Cancel, moves the bar, and sends a text now and then."""
+    """Reports a node's progress: raises on Cancel, moves the progress bar, and sends a text from time to time."""
 
     def __init__(self, node_id: str | None, total: int) -> None:
         self.node_id, self.bar = node_id, ProgressBar(total)
@@ -56,9 +56,9 @@ class Teller:
 
 
 class Watch:
-    """Told after every step of a training: what a Teller does, with curves and pictures now and then.
+    """Called after every training step: reports progress, with curves and pictures from time to time.
 
-    spans: the share of the bar at which each lesson begins and ends.
+    spans: the fractions of the progress bar at which each lesson starts and ends.
     """
 
     def __init__(self, node_id: str | None, spans: dict[str, tuple[float, float]]) -> None:
@@ -97,7 +97,7 @@ def summary(courses: dict[str, Any], file: Path) -> str:
 
 
 def left_out(reasons: Sequence[str]) -> str:
-    """What a node's text ends with: the pictures that were not taken, the first TOLD of them; nothing if all were."""
+    """The end of a node's text: the pictures that were skipped, at most TOLD of them; empty if none were."""
     if not reasons:
         return ""
     more = [f"and {len(reasons) - TOLD} more"] if len(reasons) > TOLD else []
@@ -105,11 +105,11 @@ def left_out(reasons: Sequence[str]) -> str:
 
 
 def goal_of(steps: int, minutes: float) -> Goal:
-    """ValueError: nothing to do."""
+    """ValueError: both limits are 0."""
     from ...training.loop import Goal
 
     if not steps and not minutes:
-        raise ValueError("Both the steps and the minutes are 0, so there is nothing to learn. Set one of them.")
+        raise ValueError("Steps and minutes are both 0, so nothing would be trained. Set one of them.")
     return Goal(steps, minutes)
 
 
@@ -156,21 +156,21 @@ def shown(trained: Trained) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def model_and_state(folder: str, name: str) -> tuple[Path, Path]:
-    """The model file of this name, and the folder beside it that the training is kept in."""
+    """The model file of this name, and the folder next to it for the training state."""
     home = Path(folder_paths.get_folder_paths(folder)[0])
     return home / f"{plain_name(name)}.safetensors", home / f"{plain_name(name)}.training"
 
 
 def plain_name(name: str) -> str:
-    """ValueError: a name that is none for a file or a folder."""
+    """The name, stripped. ValueError: it cannot be the name of a file or folder."""
     name = name.strip()
     if not name or name.startswith(".") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
-        raise ValueError(f'{name!r} cannot be the name of a file. Leave out \\ / : * ? " < > | and dots in front.')
+        raise ValueError(f'{name!r} cannot be a file name. Remove \\ / : * ? " < > | and leading dots.')
     return name
 
 
 def tidy(name: str) -> str:
-    """The name of an extractor as that of a folder."""
+    """An extractor's name, made fit for a folder."""
     return re.sub(r"[^\w .()-]+", "_", os.path.splitext(os.path.basename(name))[0]).strip(" .") or "extractor"
 
 
@@ -179,7 +179,7 @@ def first(value: Any) -> Any:
 
 
 def valid(name: str | None, *folders: str | None) -> bool | str:
-    """True, or what is wrong with the widgets; None: a link, known only when it runs."""
+    """True, or the error in the widgets. None: linked, known only at run time."""
     try:
         if name is not None:
             plain_name(name)
@@ -189,7 +189,7 @@ def valid(name: str | None, *folders: str | None) -> bool | str:
 
 
 def state_below(*folders: str | None) -> str:
-    """Changes when a file in or below these folders does, see state_of. None: a link."""
+    """state_of all files in or below these folders. None: linked."""
     known = [input_folder(folder) for folder in folders if folder is not None]
     return state_of(path for folder in known for path in sorted(folder.rglob("*")))
 
@@ -198,8 +198,8 @@ def name_input(default: str, place: str) -> io.String.Input:
     return io.String.Input(
         "name",
         default=default,
-        tooltip=f"The result is saved as this in {place}, ready for its loader. The same name goes on with the same "
-        "training.",
+        tooltip=f"The result is saved under this name in {place}, ready for its loader. The same name continues the "
+        "same training.",
     )
 
 
@@ -226,27 +226,28 @@ def minutes_input(tip: str) -> io.Float.Input:
         min=0.0,
         max=100_000.0,
         step=1.0,
-        tooltip=f"{tip}, or until the steps are done, whichever is first. 0: the steps alone decide.",
+        tooltip=f"{tip}. The run ends at this or at the step limit, whichever comes first. 0: no time limit.",
     )
 
 
 def common_inputs(deleted: str) -> list[io.Input]:
-    """deleted: what `start anew` takes away, in words."""
+    """deleted: what `start anew` deletes, in words."""
     return [
         io.Combo.Input(
             "precision",
             options=list(PRECISIONS),
             advanced=True,
-            tooltip="bfloat16: convolutions in half precision, quicker and smaller on newer GPUs, slower on most CPUs.",
+            tooltip="bfloat16: convolutions in half precision, faster and with less memory on newer GPUs, slower on "
+            "most CPUs.",
         ),
         io.Int.Input(
             "seed",
             default=0,
             min=0,
             max=2**31 - 1,
-            control_after_generate=False,  # another seed is another training: the editor would begin one at each Run
-            tooltip="Of the first weights and of everything random, 0 to 2147483647. The same seed and photos give the "
-            "same network on the same machine.",
+            control_after_generate=False,  # another seed is another training: the editor would start one at each Run
+            tooltip="Seed of the initial weights and of all randomness, 0 to 2147483647. The same seed and photos "
+            "give the same network on the same machine.",
         ),
         io.Float.Input(
             "save_minutes",
@@ -255,20 +256,22 @@ def common_inputs(deleted: str) -> list[io.Input]:
             max=1440.0,
             step=1.0,
             advanced=True,
-            tooltip="Minutes between two saves, 0 to 1440: what a crash can cost. Cancel saves by itself. 0: after "
-            "every step.",
+            tooltip="Minutes between saves, 0 to 1440: the most that a crash can lose. Cancelling always saves. 0: "
+            "saves after every step.",
         ),
         io.Combo.Input(
             "begin",
             options=[GO_ON, ANEW],
-            tooltip="go on: from the kept state of this name, if there is one. start anew: deletes "
-            f"{deleted}. Set it back to go on with the next run.",
+            tooltip="go on: continues from the saved state of this name, if there is one. start anew: deletes "
+            f"{deleted}. Set it back before the next run, which would delete them again.",
         ),
     ]
 
 
 def picture_outputs(tip: str) -> list[io.Output]:
     return [
-        io.Image.Output("plot", display_name="plot", tooltip="The losses over the steps, of every run of this name."),
+        io.Image.Output(
+            "plot", display_name="plot", tooltip="The losses over the steps, for all runs under this name."
+        ),
         io.Image.Output("preview", display_name="preview", tooltip=tip),
     ]

@@ -172,13 +172,13 @@ def test_a_conditioning_that_is_switched_off_says_so(doors, model, clip, host_no
 
 
 def test_bad_input(doors, model, clip):
-    with pytest.raises(ValueError, match="one phrase a line"):
+    with pytest.raises(ValueError, match="one phrase per line"):
         maps(doors, model, clip, " \n")
     with pytest.raises(ValueError, match="does not contain: cow"):
         maps(doors, model, clip, "lake\ncow")
     with pytest.raises(ValueError, match="77 tokens, but its prompt has 0"):
         maps(doors, model, clip, prompt="")
-    with pytest.raises(ValueError, match="2 pictures"):
+    with pytest.raises(ValueError, match="one picture, got 2"):
         maps(doors, model, clip, latent=tiny.latent(batch=2))
     several = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in (PROMPT, "very " * 90)]
     with pytest.raises(ValueError, match="several prompts"):

@@ -104,7 +104,7 @@ def test_built_ins_are_listed_only_where_they_are(experts, folders, weights, mon
         (experts.SketchExtractorLoader, experts.SketchFeatureLoader), ("extractor", "features"), paths, strict=True
     ):
         assert loader.validate_inputs(**{name: "starter (built in)"}) == (
-            f"The built-in weights are missing ({path}): the pack is incomplete, install it again."
+            f"The built-in weights are missing ({path}). The pack is incomplete; install it again."
         )
     save_file(weights("infodraw_nb1"), paths[0])
     save_file(vgg(), paths[1], {"image_size": "128"})
@@ -250,7 +250,7 @@ def test_a_clip_vision_of_varying_size_is_refused(experts):
 
 def test_nothing_connected(experts):
     assert experts.SketchFeatureLoader.validate_inputs(features=experts.CONNECTED) is True
-    with pytest.raises(ValueError, match="nothing is connected: connect Load CLIP Vision, or choose a file"):
+    with pytest.raises(ValueError, match=r"nothing is connected\. Connect Load CLIP Vision, or choose a file"):
         load_features(experts, experts.CONNECTED)
 
 
@@ -295,8 +295,8 @@ FAULTS = {
     "LPIPS without a network": (
         "sketch_features",
         lambda w: {"lin0.model.1.weight": torch.zeros(1, 64, 1, 1)},
-        "'p.pt' is the channel weights of LPIPS without its network, not a feature network. Save "
-        "lpips.LPIPS(net='vgg').state_dict() whole.",
+        "'p.pt' is only the channel weights of LPIPS, without its network, not a feature network. Save all of "
+        "lpips.LPIPS(net='vgg').state_dict().",
     ),
     "something else": (
         "sketch_features",
@@ -312,7 +312,7 @@ FAULTS = {
     "sketch to sketch": (
         "sketch_extractors",
         lambda w: {**w("infodraw_nb1"), "model0.1.weight": torch.zeros(64, 1, 7, 7)},
-        "A sketch extractor draws from 3 colour channels; 'p.pt' wants 1.",
+        "A sketch extractor takes 3 colour channels; 'p.pt' takes 1. Load another file.",
     ),
     "one tensor missing": (
         "sketch_extractors",

@@ -45,7 +45,7 @@ def test_in_order(doors, folders):
     assert [tuple(s.shape) for s in sketches] == [(1, 32, 48, 3), (1, 32, 32, 3), (1, 32, 48, 3)]
     assert [e.shape for e in exemplars] == [s.shape for s in sketches]
     assert [int(e.mean((0, 1, 2)).argmax()) for e in exemplars] == [2, 1, 0]
-    assert text == "3 pairs of 2 sketches and 3 exemplars."
+    assert text == "3 pairs from 2 sketches and 3 exemplars."
 
 
 def test_all_combinations_and_limit(doors, folders):
@@ -64,7 +64,7 @@ def test_samples_serve_at_once(doors, folders):
     """With an empty input folder, and beside folders of one's own."""
     built_in = doors.define_schema().inputs[0].options[0]
     sketches, exemplars, names, text = pair(doors, ALL, size=64, sketches=built_in, exemplars=built_in)
-    assert text == "8 pairs of 2 sketches and 4 exemplars."
+    assert text == "8 pairs from 2 sketches and 4 exemplars."
     assert all(name.startswith("photo - ") and "-to-line drawing - " in name for name in names)
     assert all(sketch.median() > 0.9 for sketch in sketches), "lines on white paper"
     assert all(exemplar.std() > 0.05 for exemplar in exemplars)
@@ -81,12 +81,12 @@ def test_unreadable_files_are_skipped_and_told(doors, folders):
     assert "Skipped" in text
     for name in ("a.png", "b.png"):
         (folders / "sketches" / name).unlink()
-    with pytest.raises(ValueError, match="No file of the folder of sketches"):
+    with pytest.raises(ValueError, match="None of the files in the folder of sketches"):
         pair(doors)
 
 
 def test_folders_that_do_not_serve(doors, folders):
-    with pytest.raises(ValueError, match="holds no file"):
+    with pytest.raises(ValueError, match="contains no readable file"):
         pair(doors, sketches="empty")
     with pytest.raises(ValueError, match="no folder 'gone'"):
         pair(doors, exemplars="gone")

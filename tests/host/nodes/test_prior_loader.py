@@ -123,7 +123,7 @@ def test_second_copies_come_from_the_file(priors, folder, golden):
 def test_built_in_weights_missing(priors, monkeypatch, tmp_path):
     monkeypatch.setattr(priors, "STARTER_FILE", tmp_path / "prior.safetensors")
     sentence = (
-        f"The built-in weights are missing ({tmp_path / 'prior.safetensors'}): the pack is incomplete, install it"
+        f"The built-in weights are missing ({tmp_path / 'prior.safetensors'}). The pack is incomplete; install it"
     )
     sentence += " again."
     assert priors.SketchPriorLoader.validate_inputs(prior=priors.STARTER) == sentence
@@ -238,7 +238,7 @@ FAULTS = {
     "code in an old pickle": CODE.format("p.pth"),
     "number": "'p.pt' is not a pixel prior of a known kind (there are no named tensors in it). "
     f"Supported are: {SUPPORTED}.",
-    "SD checkpoint": "'p.safetensors' is a checkpoint of the Stable Diffusion kind, not a pixel prior. "
+    "SD checkpoint": "'p.safetensors' is a Stable Diffusion checkpoint, not a pixel prior. "
     "Load it with Load Checkpoint instead.",
     "LoRA": "'p.safetensors' is a LoRA, not a pixel prior. Apply it with Load LoRA to the model it was made for.",
     "latent UNet": "'p.safetensors' is a latent diffusion model, not a pixel prior. "
@@ -248,8 +248,8 @@ FAULTS = {
     f"Supported are: {SUPPORTED}.",
     "one tensor missing": "These weights look like ADM (guided diffusion) but do not fit it: tensors 1 missing (such "
     "as middle_block.1.qkv.bias). The file may be damaged or a variant that is not supported.",
-    "upsampler": "A pixel prior has 3 channels in and 3 or 6 out; 'p.safetensors' has 6 in and 6 out. "
-    "Upsamplers and latent models do not work here.",
+    "upsampler": "A pixel prior has 3 input channels and 3 or 6 output channels; 'p.safetensors' has 6 and 6. "
+    "Upsamplers and latent models are unsupported; load another file.",
 }
 
 

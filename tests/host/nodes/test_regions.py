@@ -346,7 +346,7 @@ def test_a_colour_that_is_not_there(doors):
     node = doors.SketchRegionsFromStrokes
     made = node.execute(strokes(), "blue: lake\nred: sun", 0.1, 0.0)
     assert [one.phrase for one in made.args[0]] == ["lake"]
-    assert "sun: no such colour" in str(made.ui.as_dict())
+    assert "sun: colour not found" in str(made.ui.as_dict())
     with pytest.raises(ValueError, match="#008000"):
         node.execute(strokes(), "red: sun", 0.1, 0.0)
 

@@ -77,7 +77,7 @@ def test_labels_as_lines_of_one_text(report):
 
 
 def test_wrong_number_of_labels_is_refused_with_both_numbers(report):
-    with pytest.raises(ValueError, match="3 labels for 2 list entries with 4 pictures"):
+    with pytest.raises(ValueError, match="Got 3 labels for 2 list entries with 4 pictures"):
         sheet(report, [pictures(2), pictures(2)], ["a", "b", "c"])
 
 
@@ -156,7 +156,7 @@ def test_guides_of_another_size_are_cut_and_scaled(report):
 def test_refusals(report):
     with pytest.raises(ValueError, match="guide has a batch of 2 and the results one of 3"):
         judge(report, [pictures(3)], [pictures(2)])
-    with pytest.raises(ValueError, match="one size, got 40x48 and 64x64"):
+    with pytest.raises(ValueError, match="same size, got 40x48 and 64x64"):
         judge(report, [pictures(1), pictures(1, height=64, width=64)], [pictures(1)])
     with pytest.raises(ValueError, match="at least 4 reference pictures"):
         judge(report, [pictures(1)], [pictures(1)], references=[pictures(2)])

@@ -104,7 +104,7 @@ def test_text_says_what_is_left(doors, models):
     say = text(models["sd15"], with_mask(guide("sd15"), "half"), 0.9)
     assert "0.73 is pure noise" in say
     assert "noisiest level is 14.61" in say
-    assert "mask is not in noised" in say
+    assert "noised and look outputs have no mask" in say
 
 
 def test_noised_carries_no_mask_and_the_input_stays(doors, models):

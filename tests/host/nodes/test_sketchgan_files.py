@@ -73,7 +73,7 @@ def test_the_built_in_one(doors, files, published_gan, monkeypatch, tmp_path):
     path = tmp_path / "gan.safetensors"
     monkeypatch.setattr(doors, "STARTER_GAN", path)
     assert doors.SketchGANLoader.validate_inputs("starter (built in)") == (
-        f"The built-in weights are missing ({path}): the pack is incomplete, install it again."
+        f"The built-in weights are missing ({path}). The pack is incomplete; install it again."
     )
     folded = files.for_use(files.flat(published_gan()))
     save_file({k: v.half() if v.is_floating_point() else v for k, v in folded.items()}, path)
@@ -106,8 +106,8 @@ FAULTS = {
     ),
     "averages without a generator": (
         lambda make: {key: value for key, value in make().items() if key != "ig"},
-        "'p.pth' looks like a sketch GAN, but its generator lacks the tensor 'from_noise_32.1.weight'. The file may be "
-        "damaged.",
+        "'p.pth' looks like a sketch GAN, but its generator lacks the tensor 'from_noise_32.1.weight'. The file may "
+        "be damaged.",
     ),
     "averages of another network": (
         lambda make: {**make(), "ig_ema": make()["ig_ema"][:-1]},
@@ -217,14 +217,15 @@ def test_a_tom_without_its_vgg(experts, room):
     torch.save(
         {k: v for k, v in wide.items() if k.startswith("features.")}, model_folder("sketch_features") / "wide.pth"
     )
-    with pytest.raises(
-        ValueError, match=r"'t\.pth' is a TOM without the feature network.*Load Sketch Features\) to features"
-    ):
+    with pytest.raises(ValueError, match=r"'t\.pth' is a TOM sketch extractor saved without its VGG.*\) to features"):
         experts.load_extractor("t.pth")
     with pytest.raises(
-        ValueError, match=r"looks at the 32 channels of a VGG's third stage; 'wide\.pth' has 64 of them"
+        ValueError,
+        match=r"expects a VGG of 5 stages with 32 channels in the third; 'wide\.pth' has .* 64 channels there",
     ):
         experts.load_extractor("t.pth", experts.load_features("wide.pth"))
     other = room("pictures.features").Domain("dse.pth", None)
-    with pytest.raises(ValueError, match=r"looks through a VGG, which 'dse\.pth' is not\. Load VGG16 for features"):
+    with pytest.raises(
+        ValueError, match=r"needs a VGG, and 'dse\.pth' is not one\. Load VGG16 in Load Sketch Features"
+    ):
         experts.load_extractor("t.pth", other)

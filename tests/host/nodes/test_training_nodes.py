@@ -237,8 +237,8 @@ def test_bad_settings_are_told_before_anything_starts(room, features, folders):
     draw_sets(room)
     for own, words in (
         ({"batch": 1}, "batch size must be 2 or more"),
-        ({"batch": 6}, "A batch of 6 needs as many photos"),
-        ({"draft_steps": 0}, "nothing to learn"),
+        ({"batch": 6}, "A batch of 6 needs at least 6 photos"),
+        ({"draft_steps": 0}, "nothing would be trained"),
         ({"name": "../x"}, "cannot be the name of a file"),
         ({"photos": "nowhere"}, "There is no folder 'nowhere'"),
         ({"width": 12}, "multiple of 8"),
@@ -248,7 +248,7 @@ def test_bad_settings_are_told_before_anything_starts(room, features, folders):
     assert not list(folders.glob("sketch_gan/*"))
     with pytest.raises(ValueError, match="batch size must be 2 or more"):
         train_extractor(room, features, batch=1)
-    with pytest.raises(ValueError, match="One to ten extractors"):
+    with pytest.raises(ValueError, match="need 1 to 10 extractors"):
         draw_sets(room, more="")
 
 
@@ -276,13 +276,13 @@ def test_sets_that_were_there_are_told(room, folders, monkeypatch):
     draw_sets(room, more=f"{edges}\n{edges}")
     assert told[-1] == "5 photos, 2 sketch sets in input/sketch sets."
     draw_sets(room, lines="as drawn, with greys")
-    assert "5 of 5 sketches were there already and stayed as they were" in told[-1]
-    assert f"not of this run: 2 {edges}. Delete them" in told[-1]
+    assert "5 of 5 sketches existed already and were kept" in told[-1]
+    assert f"not from this run: 2 {edges}. Delete them" in told[-1]
     (folders / "input" / "sketch sets" / f"1 {edges}" / "photos 3.png").unlink()
     draw_sets(room)
-    assert "4 of 5 sketches were there" in told[-1]
+    assert "4 of 5 sketches existed already" in told[-1]
     draw_sets(room, again=True)
-    assert "there already" not in told[-1]
+    assert "existed already" not in told[-1]
 
 
 def test_a_run_repeats_no_training(room):
@@ -296,7 +296,7 @@ def test_a_run_repeats_no_training(room):
         assert required["seed"][1]["control_after_generate"] is False
         tip = required["begin"][1]["tooltip"]
         assert gone in tip
-        assert "Set it back to go on" in tip
+        assert "Set it back before the next run" in tip
 
 
 def test_loaders_see_a_file_that_was_replaced(room, folders):
@@ -338,7 +338,9 @@ def test_features_that_compare_no_pictures_are_refused(room, features, folders):
 
     draw_sets(room)
     for train in (train_gan, train_extractor):
-        with pytest.raises(ValueError, match=r"LPIPS compares maps of several layers, and 'tiny' \(inception\)"):
+        with pytest.raises(
+            ValueError, match=r"LPIPS compares the feature maps of several layers, which 'tiny' \(inception\)"
+        ):
             train(room, replace(features, kind="inception"))
         with pytest.raises(ValueError, match="Set feeding to 'as trained'"):
             train(room, replace(features, published=True))

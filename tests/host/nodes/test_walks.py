@@ -394,7 +394,7 @@ def test_ilvr_window(doors, models, room):
     assert torch.equal(outside, plain), "t0 .4 begins at .6 of the schedule"
     inside = run(model, "pixel", replacing(doors, reference, end=0.65), sigmas, latent)
     assert not torch.equal(inside, plain)
-    with pytest.raises(ValueError, match="nothing is replaced"):
+    with pytest.raises(ValueError, match="nothing would be replaced"):
         replacing(doors, reference, start=0.5, end=0.5)
 
 

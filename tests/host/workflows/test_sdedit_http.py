@@ -82,7 +82,7 @@ def test_edit_a_picture(server, prior, guide):
     name, original = guide
     outputs = server.run(graph(prior, name))
     assert "5 steps" in outputs["t0"]["text"][0]
-    assert "mask is not in noised" in outputs["t0"]["text"][0]
+    assert "noised and look outputs have no mask" in outputs["t0"]["text"][0]
     (result,) = pictures(server, outputs)
     left, right = (0, 0, 16, 32), (16, 0, 32, 32)
     assert ImageChops.difference(result.crop(left), original.crop(left)).getbbox() is None, "kept pixels changed"
