@@ -13,8 +13,8 @@ from comfy_api.latest import io, ui
 
 from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
 from ..pictures.painters import simulate_strokes
+from .parts.folders import SAMPLES
 
-SAMPLES = Path(__file__).parent.parent / "starter" / "samples"
 SAMPLE = "sample: "
 _PREVIEW = 512
 

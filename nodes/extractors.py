@@ -17,6 +17,7 @@ from ..pictures.extractors import EDGES, Extractor, extractor
 from ..pictures.features import TAPS, Domain, Features, clip_vision_features, features
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
+from .parts.sockets import ExtractorSocket, FeaturesSocket
 
 EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
 CONNECTED = "the connected clip_vision"
@@ -26,8 +27,6 @@ PAPER = ("Inversion-by-Inversion", "InvBy")
 
 host.register_model_folder(EXTRACTORS)
 host.register_model_folder(FEATURES)
-ExtractorSocket = io.Custom("SKETCH_EXTRACTOR")
-FeaturesSocket = io.Custom("SKETCH_FEATURES")
 
 
 class SketchExtractorLoader(io.ComfyNode):

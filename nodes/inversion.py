@@ -18,7 +18,7 @@ from ..pictures.extractors import EDGES
 from ..pictures.features import Domain, Features, clip_vision_features
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
-from .extractors import ExtractorSocket, FeaturesSocket
+from .parts.sockets import ExtractorSocket, FeaturesSocket
 from .sdedit import STEPS_TIP, T0_TIP
 
 PAPER = ["Inversion-by-Inversion", "sketch to image", "training-free guidance", "energy guidance"]

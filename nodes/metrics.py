@@ -13,9 +13,10 @@ from torch import Tensor
 
 from .. import host
 from ..pictures.drawings import files_in, raster
-from .extractors import FeaturesSocket, comparing, load_features, usable
+from .extractors import comparing, load_features, usable
 from .parts.folders import ITSELF, are_there, input_folder, state_of
 from .parts.model_files import STARTER
+from .parts.sockets import FeaturesSocket
 
 if TYPE_CHECKING:
     from ..pictures import sets as image_sets

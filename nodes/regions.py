@@ -19,8 +19,8 @@ from ..pictures import overlays as region_pictures
 from ..pictures import palettes
 from ..pictures.fit import fit_image
 from ..samplers.looking import attention_maps
+from .parts.sockets import RegionsSocket
 
-RegionsSocket = io.Custom("SKETCH_REGIONS")
 PAPER = ("GradOP", "semantic control", "regional prompt", "cross attention control")
 MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or Starter Models. SD3, Flux and the like are unsupported."
 

@@ -15,6 +15,7 @@ from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 from .parts.pictures import cell_input, to_image, to_pil
+from .parts.sockets import GANSocket, StyleSocket
 
 FOLDER = "sketch_gan"
 STARTER_GAN = WEIGHTS / "gan.safetensors"
@@ -23,8 +24,6 @@ PAPER = ("Self-Supervised Sketch-to-Image", "sketch GAN", "sketch to image")
 DRAFT_ALONE = "This file contains only the autoencoder, no generator, so refined is the draft."
 
 host.register_model_folder(FOLDER)
-GANSocket = io.Custom("SKETCH_GAN")
-StyleSocket = io.Custom("SKETCH_STYLE")
 
 GAN_INPUT = GANSocket.Input("gan", tooltip="From Load Sketch GAN.")
 SKETCH_TIP = "Dark lines on light paper, as from Load Sketch, of any size. "

@@ -14,9 +14,10 @@ from .. import host
 from ..networks.frozen import gradients
 from ..pictures.extractors import Extractor
 from ..pictures.features import Features
-from .extractors import EXTRACTORS, ExtractorSocket, comparing, load_extractor, room_to_draw
+from .extractors import EXTRACTORS, comparing, load_extractor, room_to_draw
 from .parts.folders import input_folder, model_state, prefix_of
 from .parts.pictures import to_image
+from .parts.sockets import ExtractorSocket
 from .parts.training import (
     ANEW,
     PRECISIONS,
@@ -161,12 +162,12 @@ class SketchTrainExtractor(io.ComfyNode):
             photo_folders.alone(input_folder(folder), prefix_of(role, folder))
             for role, folder in (("exemplars", photos), ("sketches", sketches))
         ]
-        stores = (photo_folders.Store(pictures, int(size)) for pictures in found)
+        seen, wanted = (photo_folders.Store(pictures, int(size)) for pictures in found)
         if begin == ANEW:
             runs.forget_stages(model_path, state_dir)
         own = {"width": width, "batch": batch, "seed": seed, "bfloat16": precision == PRECISIONS[1]}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
-            lesson = ExtractorLesson(*stores, comparing(features), **own, device=device)
+            lesson = ExtractorLesson(seen, wanted, comparing(features), **own, device=device)
             paths, trained = runs.train_extractor(lesson, model_path, state_dir, goal, keep=keep, options=options)
         stages = [load_extractor(path.name) for path in paths]
         told = [summary(trained.courses, model_path), *filter(None, [runs.lacking(paths, keep)])]

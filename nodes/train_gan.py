@@ -11,6 +11,7 @@ from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
 from .parts.folders import input_folder, prefix_of
+from .parts.sockets import GANSocket
 from .parts.training import (
     PRECISIONS,
     common_inputs,
@@ -30,7 +31,7 @@ from .parts.training import (
     summary,
     valid,
 )
-from .sketchgan import FOLDER, PAPER, GANSocket, load_gan
+from .sketchgan import FOLDER, PAPER, load_gan
 
 if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
     from ..training.sketchgan.lessons import Settings

@@ -114,12 +114,40 @@ def section(
     return lines, fine
 
 
+def told(seconds: dict[str, list[float]], losses: dict[str, list[float]], rounds: int) -> tuple[list[str], bool]:
+    """The starter's section, and whether the targets are met."""
+    from evidence.gradop import CFG, SIDE
+    from evidence.gradop import STEPS as FEW
+
+    over = {
+        name: statistics.median(a / b for a, b in zip(s, seconds["plain"], strict=True)) for name, s in seconds.items()
+    }
+    loss = {name: statistics.mean(found) for name, found in losses.items()}
+    share = loss["linear"] / loss["vae"]
+    lines = [
+        f"Whole runs including the VAE decode, {SIDE} px, batch 1, {FEW} steps of euler, cfg {CFG}, 3 rounds of 12 "
+        f"gradient steps on the predicted image; {rounds} interleaved rounds, each with another painting and prompt. "
+        "Painting loss: mean squared difference between the blurred result and the painting.",
+        "",
+        "| decoder | run, s | times plain | painting loss |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {name} | {statistics.median(seconds[name]):.2f} | **{over[name]:.2f}** | {loss[name]:.5f} |"
+            for name in seconds
+        ),
+        "",
+        f"Target: linear takes at most {MOST[LINEAR]} times plain, and its loss is at most {LOSS_MOST} times the "
+        f"VAE's (measured: {share:.2f}).",
+    ]
+    say(f"  starter: linear {over['linear']:.2f}, vae {over['vae']:.2f}, loss of linear over vae {share:.2f}")
+    return lines, over["linear"] <= MOST[LINEAR] and share <= LOSS_MOST
+
+
 def starter_section(rounds: int) -> tuple[list[str], bool]:
     """Whole walks on the starter: plain, through the linear map and through the VAE; and their final painting loss."""
     import torch
 
-    from evidence.gradop import CFG, SIDE, TextLab
-    from evidence.gradop import STEPS as FEW
+    from evidence.gradop import SIDE, TextLab
 
     lab = TextLab()
     world = inprocess.room("starter.world").World(SIDE)
@@ -153,28 +181,7 @@ def starter_section(rounds: int) -> tuple[list[str], bool]:
                 seconds[name].append(took)
                 painted = blur(pictures[0].movedim(-1, 1), cell=8.0).movedim(1, -1)  # as the node's own painter sees it
                 losses[name].append((painted - painting).square().mean().item())
-    over = {
-        name: statistics.median(a / b for a, b in zip(s, seconds["plain"], strict=True)) for name, s in seconds.items()
-    }
-    loss = {name: statistics.mean(found) for name, found in losses.items()}
-    share = loss["linear"] / loss["vae"]
-    lines = [
-        f"Whole runs including the VAE decode, {SIDE} px, batch 1, {FEW} steps of euler, cfg {CFG}, 3 rounds of 12 "
-        f"gradient steps on the predicted image; {rounds} interleaved rounds, each with another painting and prompt. "
-        "Painting loss: mean squared difference between the blurred result and the painting.",
-        "",
-        "| decoder | run, s | times plain | painting loss |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {name} | {statistics.median(seconds[name]):.2f} | **{over[name]:.2f}** | {loss[name]:.5f} |"
-            for name in seconds
-        ),
-        "",
-        f"Target: linear takes at most {MOST[LINEAR]} times plain, and its loss is at most {LOSS_MOST} times the "
-        f"VAE's (measured: {share:.2f}).",
-    ]
-    say(f"  starter: linear {over['linear']:.2f}, vae {over['vae']:.2f}, loss of linear over vae {share:.2f}")
-    return lines, over["linear"] <= MOST[LINEAR] and share <= LOSS_MOST
+    return told(seconds, losses, rounds)
 
 
 def main() -> int:

@@ -201,11 +201,66 @@ def chart(rows: dict[str, dict[str, Result]]) -> Any:
     )
 
 
+def tell(page: Page, rows: dict[str, dict[str, Result]], bounds: dict[str, Result], count: int, alone: int) -> None:
+    """The table of all ways, and how many of each family lie above SDEdit's curve. alone: pictures of words alone."""
+    from safetensors import safe_open
+
+    with safe_open(str(inprocess.PACK / "starter/weights/text.safetensors"), "pt") as file:
+        minutes = file.metadata().get("minutes")
+    page.text(
+        "## GradOP: a painting and a prompt",
+        f"{count} stroke paintings of held-out scenes with their captions, {SIDE} px, on the text-conditioned starter "
+        f"({minutes} minutes of training on one core): {STEPS} steps of `euler`, cfg {CFG}. GradOP+ with 12 gradient "
+        "steps per round and strength 0.8, GradOP with 50; decoder auto. The painter is the published Gaussian "
+        f"scaled in proportion, {FINE:g} px, or the node's default, which is never finer than 7/8 of a latent pixel: "
+        "7 px here, the size published for 512 px. Faithfulness: rms between the painting and the simplified result, "
+        f"simplified by a Gaussian of {FINE:g} px and by the stroke simulation (median filter and six colours, on "
+        f"every fourth picture), which is not used as a loss. Realism: distance (as above) to {alone} pictures "
+        "of the same words alone, and to the paintings' photos. Lower is better everywhere.",
+    )
+    lines: list[list] = []
+    for family, found in rows.items():
+        for name, row in found.items():
+            gain = above(row, list(rows["SDEdit"].values())) if family != "SDEdit" else None
+            lines.append([f"{family}, {name}", *row, "" if gain is None else f"{gain:+.3f}"])
+    page.table(["", *HEADS, "above SDEdit's curve by"], lines + [[name, *row, ""] for name, row in bounds.items()])
+    gains = {
+        family: [above(row, list(rows["SDEdit"].values())) for row in found.values()]
+        for family, found in rows.items()
+        if family != "SDEdit"
+    }
+    page.text(
+        *(
+            f"{family}: above SDEdit's curve in {sum(g is not None and g > 0 for g in found)} of {len(found)} rows"
+            + (f", {sum(g is None for g in found)} outside its range." if None in found else ".")
+            for family, found in gains.items()
+        )
+    )
+
+
+def show(page: Page, paintings: Any, alone: Any, results: Any, captions: list[str], shown: int) -> None:
+    """The first paintings and what some of the ways make of them."""
+    listed = {
+        "words alone": alone,
+        "SDEdit 0.35": results["SDEdit"]["strength 0.35"],
+        "SDEdit 0.5": results["SDEdit"]["strength 0.5"],
+        "SDEdit 0.8": results["SDEdit"]["strength 0.8"],
+        "GradOP 0.7": results["GradOP"]["strength 0.7"],
+        "GradOP+ released, 3": results["GradOP+ as released"]["rounds 3"],
+        "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
+        "the same, 0.7, 5": results[LATE]["strength 0.7, rounds 5"],
+        "own painter, 5": results[OWN]["rounds 5"],
+        "and rate 0.2, 3": results[FASTER]["rounds 3"],
+    }
+    pictures = [*paintings[:shown], *[p for found in listed.values() for p in found[:shown]]]
+    page.sheet("gradop_examples", pictures, columns=shown, rows=["painting", *listed])
+    page.text("The prompts, from left to right:", *(f"{i + 1}. {c}" for i, c in enumerate(captions[:shown])))
+
+
 def pairs(page: Page, count: int, fresh: bool) -> None:
     """The table and the chart over `count` pairs of a painting and a prompt."""
     import numpy as np
     import torch
-    from safetensors import safe_open
 
     settings = (count, SIDE, STEPS, CFG, ALONE, 1)
     store = Store("evidence_gradop", settings, DECIDES)
@@ -245,51 +300,6 @@ def pairs(page: Page, count: int, fresh: bool) -> None:
         "(the paintings' own photos)": judge(photos),
     }
     page.numbers |= {family: {name: row._asdict() for name, row in found.items()} for family, found in rows.items()}
-    with safe_open(str(inprocess.PACK / "starter/weights/text.safetensors"), "pt") as file:
-        minutes = file.metadata().get("minutes")
-    page.text(
-        "## GradOP: a painting and a prompt",
-        f"{count} stroke paintings of held-out scenes with their captions, {SIDE} px, on the text-conditioned starter "
-        f"({minutes} minutes of training on one core): {STEPS} steps of `euler`, cfg {CFG}. GradOP+ with 12 gradient "
-        "steps per round and strength 0.8, GradOP with 50; decoder auto. The painter is the published Gaussian "
-        f"scaled in proportion, {FINE:g} px, or the node's default, which is never finer than 7/8 of a latent pixel: "
-        "7 px here, the size published for 512 px. Faithfulness: rms between the painting and the simplified result, "
-        f"simplified by a Gaussian of {FINE:g} px and by the stroke simulation (median filter and six colours, on "
-        f"every fourth picture), which is not used as a loss. Realism: distance (as above) to {len(alone)} pictures "
-        "of the same words alone, and to the paintings' photos. Lower is better everywhere.",
-    )
-    lines: list[list] = []
-    for family, found in rows.items():
-        for name, row in found.items():
-            gain = above(row, list(rows["SDEdit"].values())) if family != "SDEdit" else None
-            lines.append([f"{family}, {name}", *row, "" if gain is None else f"{gain:+.3f}"])
-    page.table(["", *HEADS, "above SDEdit's curve by"], lines + [[name, *row, ""] for name, row in bounds.items()])
-    gains = {
-        family: [above(row, list(rows["SDEdit"].values())) for row in found.values()]
-        for family, found in rows.items()
-        if family != "SDEdit"
-    }
-    page.text(
-        *(
-            f"{family}: above SDEdit's curve in {sum(g is not None and g > 0 for g in found)} of {len(found)} rows"
-            + (f", {sum(g is None for g in found)} outside its range." if None in found else ".")
-            for family, found in gains.items()
-        )
-    )
+    tell(page, rows, bounds, count, len(alone))
     page.chart("gradop", chart(rows))
-    shown = min(8, count)
-    listed = {
-        "words alone": alone,
-        "SDEdit 0.35": results["SDEdit"]["strength 0.35"],
-        "SDEdit 0.5": results["SDEdit"]["strength 0.5"],
-        "SDEdit 0.8": results["SDEdit"]["strength 0.8"],
-        "GradOP 0.7": results["GradOP"]["strength 0.7"],
-        "GradOP+ released, 3": results["GradOP+ as released"]["rounds 3"],
-        "GradOP+ predicted, 3": results["GradOP+ on the predicted image"]["rounds 3"],
-        "the same, 0.7, 5": results[LATE]["strength 0.7, rounds 5"],
-        "own painter, 5": results[OWN]["rounds 5"],
-        "and rate 0.2, 3": results[FASTER]["rounds 3"],
-    }
-    pictures = [*paintings[:shown], *[p for found in listed.values() for p in found[:shown]]]
-    page.sheet("gradop_examples", pictures, columns=shown, rows=["painting", *listed])
-    page.text("The prompts, from left to right:", *(f"{i + 1}. {c}" for i, c in enumerate(ways.captions[:shown])))
+    show(page, paintings, alone, results, ways.captions, min(8, count))

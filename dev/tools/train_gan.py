@@ -114,7 +114,7 @@ def watched(choice: argparse.Namespace, images_per_step: int) -> Any:
 # --- the commands -----------------------------------------------------------------------------------------------------
 
 
-def gan(argv: list[str]) -> None:
+def gan_options() -> argparse.ArgumentParser:
     parser = options(
         "gan",
         "Trains a sketch GAN: first its autoencoder, then its generator. Without --photos on renders "
@@ -157,6 +157,11 @@ def gan(argv: list[str]) -> None:
     parser.add_argument(
         "--export", type=Path, help="where the finished weights are copied, such as starter/weights/gan.safetensors"
     )
+    return parser
+
+
+def gan(argv: list[str]) -> None:
+    parser = gan_options()
     choice = parser.parse_args(argv)
     room("training.command").begin(choice)
     if choice.photos is None:

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import folder_paths
 
-from ..drawing import SAMPLES
+from ... import host
 
+SAMPLES = host.PACK / "starter" / "samples"
 ITSELF = "."  # the input folder itself
 BUILT_IN = "samples (built in)"
 PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the samples for each purpose

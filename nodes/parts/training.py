@@ -19,9 +19,9 @@ from comfy_api.latest import io
 
 from ... import host
 from ...networks.frozen import gradients
-from ..extractors import FeaturesSocket
 from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
 from .pictures import to_image
+from .sockets import FeaturesSocket
 
 if TYPE_CHECKING:  # imported lazily: most sessions train nothing
     from ...training.loop import Goal, Moment

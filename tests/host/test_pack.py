@@ -255,6 +255,16 @@ def test_arrows_only_run_down():
     assert faults == []
 
 
+def test_what_nodes_share_knows_no_node():
+    """nodes/parts is below the nodes: no module of it imports one of them."""
+    faults = []
+    for path in sorted((PACK / "nodes" / "parts").glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 2:
+                faults.append(f"{path.name}:{node.lineno} imports ..{node.module or ''}")
+    assert faults == []
+
+
 def test_nothing_is_kept_between_runs():
     """No `global`, no module-level container that waits to be filled, no gradients switched off by hand."""
     faults = []

@@ -61,11 +61,9 @@ def gan_step(
 
     In one piece the generator runs once, as published; in several twice, so that one piece's graph is held at a time.
     """
-    shoe = generator.kind == "shoe"
     for network in (generator, discriminator):
         network.train()
     half = autocast(generator, dtype)
-    found: Losses = {}
     for batch, _ in pieces:
         losses.check_batch(len(batch.picture))
     with half():
@@ -75,6 +73,7 @@ def gan_step(
         (draft, styles), draws = ready[i], pieces[i][1]
         return generator(draft, styles, draws.noise, draws.flips)
 
+    found: Losses = {}
     kept: list[Tensor] = []
     optimisers[1].zero_grad()
     for i, (batch, _) in enumerate(pieces):
@@ -95,13 +94,8 @@ def gan_step(
         with half():
             image = kept[i] if kept else made(i)
             parts = {"adversarial": losses.adversarial(discriminator(image)) / len(pieces)}
-            if shoe:
-                assert draws.order is not None, "a derangement is wanted"
-                near = losses.absolute(image, batch.picture) + losses.reconstruction(image, batch.picture)
-                draft, styles = ae.drafts(batch.sketch, batch.picture[draws.order.to(batch.picture.device)])
-                other = generator(draft, styles, draws.more_noise)
-                parts["pixels"] = 10 * near / len(pieces)
-                parts["grey"] = 10 * losses.grey_reconstruction(other, batch.picture) / len(pieces)
+            if generator.kind == "shoe":
+                parts |= {name: loss / len(pieces) for name, loss in _shoe_losses(ae, generator, batch, draws, image)}
             else:
                 parts[SUMS] = 10 * losses.perceptual_sum(percept, image, batch.picture)
             loss = torch.stack(list(parts.values())).sum()
@@ -111,3 +105,14 @@ def gan_step(
     if averaged is not None:
         follow(averaged, generator.parameters())
     return found, losses.full(image.detach())
+
+
+def _shoe_losses(
+    ae: Autoencoder, generator: Refiner, batch: PairBatch, draws: GANDraws, image: Tensor
+) -> list[tuple[str, Tensor]]:
+    """Published for shoes instead of the perceptual term: pixels, and brightness kept under another's style."""
+    assert draws.order is not None, "a derangement is needed"
+    near = losses.absolute(image, batch.picture) + losses.reconstruction(image, batch.picture)
+    draft, styles = ae.drafts(batch.sketch, batch.picture[draws.order.to(batch.picture.device)])
+    other = generator(draft, styles, draws.more_noise)
+    return [("pixels", 10 * near), ("grey", 10 * losses.grey_reconstruction(other, batch.picture))]
