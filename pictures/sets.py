@@ -68,7 +68,7 @@ class Folder:
     def digest(self) -> str:
         found = hashlib.sha256()
         for path in self.files:
-            found.update(hashlib.sha256(path.readbytes_of()).digest())
+            found.update(hashlib.sha256(path.read_bytes()).digest())
         return found.hexdigest()
 
 
