@@ -1,7 +1,7 @@
-"""`python3 dev/run.py test`: ruff, format, pyright, and the tests in two processes at once.
+"""`python3 dev/run.py test`: ruff, format, pyright, and the tests in three parts, two of them at a time.
 
-Each process has its own temporary folders and, where it starts a ComfyUI, its own port. Its output and a JUnit file
-with the seconds of every test stay in .reports/.
+Each part is a pytest with its own temporary folders and, where it starts a ComfyUI server, its own port. Its output and
+a JUnit file with the seconds of every test stay in .reports/.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import time
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,8 +20,14 @@ from runtime.provision import Place, provide, provide_browser, say, tool_env
 
 PACK = Path(__file__).resolve().parents[2]
 REPORTS = PACK / ".reports"
-# The split: two processes that take about as long as each other. The first one never imports ComfyUI.
-PROCESSES = {"unit": ("tests/unit",), "host": ("tests/host", "tests/browser")}
+# The split, the longest part first: what runs ComfyUI in its own process, what needs none of it, and what mostly waits
+# for a ComfyUI server and a browser. Two at a time, as most machines for tests have two cores.
+PARTS = {
+    "host": ("tests/host", "--ignore=tests/host/workflows"),
+    "unit": ("tests/unit",),
+    "live": ("tests/host/workflows", "tests/browser"),
+}
+AT_A_TIME = 2
 THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 TOLD_EVERY = 60.0  # seconds between two lines on how far the tests are
 
@@ -66,71 +73,100 @@ def check(place: Place, environment: dict[str, str]) -> bool:
 
 
 def test_all(place: Place, environment: dict[str, str]) -> int:
-    """The checks beside both test processes; then both summaries, and the sum as the last line."""
+    """The checks beside the parts of the tests; then the parts' summaries, and the sum as the last line."""
     REPORTS.mkdir(exist_ok=True)
-    # One thread each: processes that share two cores would otherwise wait for each other's threads.
-    environment = {**dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 2) // 2))), **environment}
-    began = time.perf_counter()
-    running = {name: start(name, paths, place, environment) for name, paths in PROCESSES.items()}
+    # A share of the cores each: with more threads the parts would wait for each other's.
+    environment = {**dict.fromkeys(THREADS, str(max(1, (os.cpu_count() or 1) // AT_A_TIME))), **environment}
+    parts = [Part(name, words, place, environment) for name, words in PARTS.items()]
     try:
-        unclean = check(place, environment)
-        say(f"tests run in {len(running)} processes: {' and '.join(running)}")
-        spent = wait(running, began)
+        with ThreadPoolExecutor(1) as beside:
+            checked = beside.submit(check, place, environment)
+            run_all(parts)
+        unclean = checked.result()
     except BaseException:
-        for process in running.values():
-            process.terminate()
-            process.wait()
+        for part in parts:
+            part.stop()
         raise
     total = Counts()
-    for name, process in running.items():
-        counts = counted(REPORTS / f"{name}.xml")
-        if counts is None or (process.returncode and not counts.failed):  # ended before, or beside, its tests
-            counts = Counts(*(counts or Counts()))._replace(failed=1)
-        say(f"\n===== {name}: {' '.join(PROCESSES[name])}, {spent[name] / 60:.1f} minutes, exit {process.returncode}")
-        say(output_of(name).rstrip())
-        total = Counts(*(a + b for a, b in zip(total, counts, strict=True)))
+    for part in parts:
+        say(f"\n===== {part.name}: {' '.join(part.words)}, {part.seconds / 60:.1f} minutes, exit {part.returncode}")
+        say(part.output().rstrip())
+        total = Counts(*(a + b for a, b in zip(total, part.counts(), strict=True)))
     if unclean:
-        say("\nnot clean: see the checks above the tests")
+        say("\nnot clean: see what ruff or pyright said above")
     say(f"\n{total.passed} passed, {total.failed} failed, {total.skipped} skipped")
-    return int(unclean or total.failed > 0 or any(process.returncode for process in running.values()))
+    return int(unclean or total.failed > 0)
 
 
-def start(name: str, paths: Sequence[str], place: Place, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A pytest of its own, writing to .reports/NAME.txt and NAME.xml."""
-    report = REPORTS / f"{name}.xml"
-    report.unlink(missing_ok=True)
-    options = ["-q", "--durations=10", f"--junitxml={report}", "-p", "no:cacheprovider"]
-    command = [str(place.python), "-m", "pytest", *options, *paths]
-    with (REPORTS / f"{name}.txt").open("wb") as out:
-        return subprocess.Popen(
-            command, cwd=PACK, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
-        )
-
-
-def wait(running: dict[str, subprocess.Popen[bytes]], began: float) -> dict[str, float]:
-    """Until all have ended, with a line now and then. Returns the seconds that each took since `began`."""
-    spent: dict[str, float] = {}
-    said = time.perf_counter()
-    while len(spent) < len(running):
+def run_all(parts: list[Part]) -> None:
+    """Run the parts, the next one as soon as one ends, with a line now and then."""
+    said = began = time.perf_counter()
+    while any(part.seconds == 0 for part in parts):
+        running = [part for part in parts if part.is_running()]
+        for part in [part for part in parts if part.process is None][: AT_A_TIME - len(running)]:
+            part.start()
         time.sleep(0.5)
-        now = time.perf_counter()
-        for name, process in running.items():
-            if name not in spent and process.poll() is not None:
-                spent[name] = now - began
-        if now - said >= TOLD_EVERY:
-            said = now
-            say(f"  {(now - began) / 60:.0f} min: {', '.join(f'{name} {progress(name, spent)}' for name in running)}")
-    return spent
+        if time.perf_counter() - said >= TOLD_EVERY:
+            said = time.perf_counter()
+            say(f"  {(said - began) / 60:.0f} min: {', '.join(f'{part.name} {part.progress()}' for part in parts)}")
 
 
-def progress(name: str, ended: dict[str, float]) -> str:
-    """How far a process is, from the percentages that pytest prints at the ends of its lines."""
-    found = re.findall(r"\[ *(\d+%)\]$", output_of(name), re.MULTILINE)
-    return "ended" if name in ended else found[-1] if found else "begins"
+class Part:
+    """One pytest, writing to .reports/NAME.txt and NAME.xml. seconds: how long it took, 0 until it has ended."""
 
+    def __init__(self, name: str, words: Sequence[str], place: Place, environment: dict[str, str]) -> None:
+        self.name, self.words, self.place, self.environment = name, words, place, environment
+        self.process: subprocess.Popen[bytes] | None = None
+        self.began = self.seconds = 0.0
+        self.report, self.text = REPORTS / f"{name}.xml", REPORTS / f"{name}.txt"
+        self.report.unlink(missing_ok=True)
+        self.text.unlink(missing_ok=True)
 
-def output_of(name: str) -> str:
-    return (REPORTS / f"{name}.txt").read_text(encoding="utf-8", errors="replace")
+    def start(self) -> None:
+        options = ["-q", "--durations=10", f"--junitxml={self.report}", "-p", "no:cacheprovider"]
+        command = [str(self.place.python), "-m", "pytest", *options, *self.words]
+        self.began = time.perf_counter()
+        with self.text.open("wb") as out:
+            self.process = subprocess.Popen(
+                command, cwd=PACK, env=self.environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+            )
+
+    def is_running(self) -> bool:
+        if self.process is None or self.seconds:
+            return False
+        if self.process.poll() is None:
+            return True
+        self.seconds = time.perf_counter() - self.began
+        return False
+
+    def stop(self) -> None:
+        """After Ctrl+C, which it got too: let it end its ComfyUI and its browser before it is ended."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.terminate()
+            self.process.wait()
+
+    @property
+    def returncode(self) -> int | None:
+        return self.process.returncode if self.process else None
+
+    def output(self) -> str:
+        return self.text.read_text(encoding="utf-8", errors="replace") if self.text.exists() else ""
+
+    def progress(self) -> str:
+        """How far it is, from the percentages that pytest prints at the ends of its lines."""
+        if self.process is None or self.seconds:
+            return "ended" if self.seconds else "waits"
+        found = re.findall(r"\[ *(\d+%)\]$", self.output(), re.MULTILINE)
+        return found[-1] if found else "0%"
+
+    def counts(self) -> Counts:
+        """How its tests ended. A pytest that failed for another reason than a test counts as one failure."""
+        found = counted(self.report) or Counts()
+        return found._replace(failed=1) if self.returncode and not found.failed else found
 
 
 def counted(report: Path) -> Counts | None:
