@@ -100,10 +100,10 @@ def test_text_says_what_is_left(doors, models):
     assert "sigma 2.03" in say
     assert "44%" in say
     assert "25 steps" in say
-    assert "1.00 is pure noise" in say
+    assert "1.00 up is pure noise" in say
     say = text(models["sd15"], with_mask(guide("sd15"), "half"), 0.9)
-    assert "0.73 is pure noise" in say
-    assert "noisiest level is 14.61" in say
+    assert "0.73 up is pure noise" in say
+    assert "highest noise level is 14.61" in say
     assert "noised and look outputs have no mask" in say
 
 

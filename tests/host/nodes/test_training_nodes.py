@@ -239,7 +239,7 @@ def test_bad_settings_are_told_before_anything_starts(room, features, folders):
         ({"batch": 1}, "batch size must be 2 or more"),
         ({"batch": 6}, "A batch of 6 needs at least 6 photos"),
         ({"draft_steps": 0}, "nothing would be trained"),
-        ({"name": "../x"}, "cannot be the name of a file"),
+        ({"name": "../x"}, "cannot be a file name"),
         ({"photos": "nowhere"}, "There is no folder 'nowhere'"),
         ({"width": 12}, "multiple of 8"),
     ):
@@ -352,7 +352,7 @@ def test_validation_and_fingerprints(room, folders):
     node = room("nodes.train_gan").SketchTrainGAN
     assert node.validate_inputs("a", "photos", "drawings") is True
     assert node.validate_inputs(None, None, None) is True, "links are known when they run"
-    assert "cannot be the name" in node.validate_inputs("a/b", "photos", "drawings")
+    assert "cannot be a file name" in node.validate_inputs("a/b", "photos", "drawings")
     assert "no folder 'gone'" in node.validate_inputs("a", "gone", "drawings")
     sets = room("nodes.train_extractor").SketchSynthesizeSets
     assert sets.validate_inputs(["photos"], ["sketch sets"]) is True
