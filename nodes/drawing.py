@@ -96,7 +96,7 @@ class SketchLoader(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
         if file is None:  # comes from a link: known only when it runs
             return True
         try:
@@ -106,7 +106,7 @@ class SketchLoader(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, **_) -> str:
+    def fingerprint_inputs(cls, file: str | None = None, **_) -> str:
         if file is None:
             return ""
         digest = hashlib.sha256()
