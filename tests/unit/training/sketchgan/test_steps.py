@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -321,7 +322,8 @@ def test_tom_steps(room, ae_steps, extractor_steps, tom):
     optimisers = tuple(ae_steps.adam(net.parameters(), 0.99) for net in (generator, judge))
     for i in range(3):
         photo, sketch = (known.grown(tensors[f"{name}{i}"], 128) for name in ("content", "sketch"))
-        found, drawn = extractor_steps.tom_step(generator, judge, optimisers, photo, sketch, lambda x: tom.taps(vgg, x, 128))
+        look = partial(tom.taps, vgg, size=128)
+        found, drawn = extractor_steps.tom_step(generator, judge, optimisers, photo, sketch, look)
         content, *textures = (value for _, value in scalars["mse_calls"][4 * i : 4 * i + 4])
         assert float(found["content"]) == pytest.approx(0.2 * content, rel=1e-6)
         assert float(found["texture"]) == pytest.approx(2000 * sum(textures), rel=1e-6)
