@@ -28,6 +28,6 @@ class Source(NamedTuple):
 
 
 def name_of(path: Path) -> str:
-    """The file's name for a sentence. A name that is not UTF-8 would break logs and sockets: its bytes are escaped (as files.quote does; this
-    folder depends on nothing outside, so that it can be used by itself)."""
+    """The file's name for a sentence. A name that is not UTF-8 would break logs and sockets: its bytes are escaped, as
+    files.quote does; this folder depends on nothing outside."""
     return path.name.encode("utf-8", "backslashreplace").decode("utf-8")

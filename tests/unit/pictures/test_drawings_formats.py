@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from drawn import told
 from PIL import Image
+
+from helpers.drawn import told
 
 
 def picture(width: int = 64, height: int = 48) -> np.ndarray:
