@@ -1,19 +1,43 @@
-"""Files that are whole or not there: atomic writes, a lock, weights as .safetensors."""
+"""Files that are whole or not there: atomic writes, a lock, weights as .safetensors; and their names in messages."""
 
 from __future__ import annotations
 
 import glob
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
+
+SHOWN = 100  # characters of a name in a message
+
+
+def quote(name: object) -> str:
+    """A name in quotes, for a message. What is not text (such as a file name of broken bytes) is escaped: ComfyUI's log
+    cannot write it, and its queue would end."""
+    text = str(name).encode("utf-8", "backslashreplace").decode()
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return f"'{text}'" if len(text) <= SHOWN else f"'{text[: SHOWN - 30]}...{text[-25:]}'"
+
+
+def check_name(name: object, what: str) -> str:
+    """The name of a file or folder. ValueError: not text, or broken bytes. what: for the message, such as "file"."""
+    if not isinstance(name, str):
+        raise ValueError(f"The name of a {what} must be text, got {quote(name)} ({type(name).__name__}).")
+    if "\0" in name or name.encode(errors="ignore").decode() != name:  # Python reads broken bytes as lone surrogates
+        raise ValueError(f"The name of the {what} {quote(name)} contains characters that are not text. Rename it.")
+    return name
+
+
+class NotWritten(ValueError):
+    """A file could not be written; what was there before is intact."""
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -29,7 +53,7 @@ def replace_torch(path: Path, content: Mapping[str, Any]) -> None:
 def write(path: Path, put: Callable[[IO[bytes]], Any]) -> None:
     """Lets `put` write to a temporary file of this process, which then takes the place of `path`.
 
-    If `put` fails, the temporary file is deleted and `path` stays as it was."""
+    NotWritten: a full disk, a missing permission; the temporary file is then gone, and `path` is as it was."""
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
@@ -38,8 +62,16 @@ def write(path: Path, put: Callable[[IO[bytes]], Any]) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
-    except BaseException:
-        part.unlink(missing_ok=True)
+    except BaseException as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        if isinstance(error, (OSError, RuntimeError)):  # torch.save has its own for a full disk
+            reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
+            free = _free(path.parent)
+            raise NotWritten(
+                f"{quote(path)} could not be written ({reason}; {free} free there). What was saved before is intact. "
+                "Free some space, or check the folder's permissions, and run again."
+            ) from error
         raise
 
 
@@ -62,6 +94,12 @@ def packed(weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool =
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, read into memory: Windows cannot replace a mapped file."""
     return load(path.read_bytes())
+
+
+def _free(folder: Path) -> str:
+    with suppress(OSError):
+        return f"{shutil.disk_usage(folder).free / 1e6:.0f} MB"
+    return "unknown space"
 
 
 class Locked(Exception):

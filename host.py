@@ -35,6 +35,8 @@ from comfy_api.latest import io, ui
 from server import PromptServer
 from torch import Tensor
 
+from . import files
+
 PACK = Path(__file__).parent
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what pixel networks run in, in the host's order of preference
 CLASS_KEY = "sketch_class"  # the CONDITIONING key of a class number
@@ -450,9 +452,10 @@ def model_files(folder: str) -> list[str]:
 
 
 def model_file(role: str, folder: str, name: str) -> str:
-    """The full path of a chosen model file. ValueError: outside the folder, or missing (with the manifest's url)."""
+    """The full path of a chosen model file. ValueError: not a name, outside the folder, or missing (with its url)."""
+    files.check_name(name, "model file")
     if os.path.isabs(name) or ".." in PurePosixPath(name.replace("\\", "/")).parts:
-        raise ValueError(f"'{name}' points outside models/{folder}. Choose a file inside that folder.")
+        raise ValueError(f"{files.quote(name)} points outside models/{folder}. Choose a file inside that folder.")
     path = folder_paths.get_full_path(folder, name)
     if path is not None:
         return path
@@ -464,9 +467,8 @@ def model_file(role: str, folder: str, name: str) -> str:
         if url
         else "Put it there, or choose another; models_manifest.json in the pack's folder lists files that work."
     )
-    raise ValueError(
-        f"The {role} '{name}' was not found in models/{folder} ({folder_paths.get_folder_paths(folder)[0]}). {advice}"
-    )
+    place = f"models/{folder} ({folder_paths.get_folder_paths(folder)[0]})"
+    raise ValueError(f"The {role} {files.quote(name)} was not found in {place}. {advice}")
 
 
 def manifest() -> list[dict[str, Any]]:
@@ -479,17 +481,21 @@ def read_weights(path: str) -> tuple[Any, dict[str, str]]:
 
     ValueError: damaged, or a pickle with more in it than tensors.
     """
-    name = os.path.basename(path)
+    name = files.quote(os.path.basename(path))
     try:
+        with open(path, "rb"):  # the loader calls a missing permission damage
+            pass
         content, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+    except PermissionError as error:
+        raise ValueError(f"{name} may not be read: ComfyUI's process lacks the permission. Change it.") from error
     except Exception as error:  # every kind of damage has its own exception type
         if isinstance(error, pickle.UnpicklingError) and ("GLOBAL" in str(error) or _is_bare_pickle(path)):
             raise ValueError(
-                f"'{name}' was not loaded: it holds more than tensors, and reading such a file can run code. "
+                f"{name} was not loaded: it holds more than tensors, and reading such a file can run code. "
                 "Use a .safetensors file, or save the plain state dict where the file was made."
             ) from error
         raise ValueError(
-            f"'{name}' cannot be read: it is damaged, incomplete or not a {os.path.splitext(name)[1]} file. "
+            f"{name} cannot be read: it is damaged, incomplete or not a {os.path.splitext(path)[1]} file. "
             "Download it again."
         ) from error
     return content, metadata or {}
@@ -533,4 +539,4 @@ def text_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
 def say_on_node(node_id: str | None, text: str) -> None:
     """Shows a text on a node of the graph that is open, also while another node runs."""
     if node_id:
-        PromptServer.instance.send_progress_text(text, node_id)
+        PromptServer.instance.send_progress_text(text.encode("utf-8", "backslashreplace").decode(), node_id)

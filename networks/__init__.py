@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from .. import files
 from .sketchgan import keys as sketchgan_keys
 
 
@@ -228,11 +229,13 @@ def build(
         raise ValueError(
             f"These weights are not of a supported kind (first keys: {seen}). Supported are: {supported(*ROLES)}."
         )
-    state_dict = layout.rename(state_dict)
     try:
+        state_dict = layout.rename(state_dict)
         config = layout.config_from(state_dict, hints)
     except KeyError as missing:
         raise ValueError(f"These weights look like {layout.name}, but tensor {missing} is missing.") from missing
+    except (IndexError, TypeError, ZeroDivisionError, RuntimeError) as error:  # a tensor of another rank, say
+        raise _does_not_fit(layout, "their shapes are not its") from error
     _check(layout, config, state_dict)
     network = layout.network(**config, ops=ops, dtype=dtype, device="meta")
 
@@ -264,20 +267,41 @@ def _copied(value: Tensor) -> Tensor:
 
 def _check(layout: Layout, config: dict[str, Any], state_dict: Mapping[str, Tensor]) -> None:
     """Compares key by key before anything is built, because the host's layers accept weights of any shape."""
-    wanted = {key: tuple(value.shape) for key, value in layout.network(**config, device="meta").state_dict().items()}
-    given = {key: tuple(value.shape) for key, value in state_dict.items()}
-    missing, extra = sorted(wanted.keys() - given.keys()), sorted(given.keys() - wanted.keys())
-    wrong = sorted(key for key in wanted.keys() & given.keys() if wanted[key] != given[key])
+    try:
+        wanted = layout.network(**config, device="meta").state_dict()
+    except Exception as error:  # torch refuses sizes that no file of this layout has, each in its own words
+        raise _does_not_fit(layout, f"no network has such sizes or settings: {str(error).splitlines()[0]}") from error
+    missing, extra = sorted(wanted.keys() - state_dict.keys()), sorted(state_dict.keys() - wanted.keys())
+    both = sorted(wanted.keys() & state_dict.keys())
+    wrong = [key for key in both if wanted[key].shape != state_dict[key].shape]
     faults = [
-        f"{len(keys)} {what} (such as {keys[0]})" for what, keys in (("missing", missing), ("unknown", extra)) if keys
+        f"{len(keys)} {what} (such as {files.quote(keys[0])[1:-1]})"
+        for what, keys in (("missing", missing), ("unknown", extra))
+        if keys
     ]
     if wrong:
         key = wrong[0]
-        faults.append(
-            f"{len(wrong)} of another shape (such as {key}: {list(given[key])}, expected {list(wanted[key])})"
-        )
+        shapes = list(state_dict[key].shape), list(wanted[key].shape)
+        faults.append(f"{len(wrong)} of another shape (such as {key}: {shapes[0]}, expected {shapes[1]})")
     if faults:
-        raise ValueError(
-            f"These weights look like {layout.name} but do not fit it: tensors {'; '.join(faults)}. "
-            "The file may be damaged or a variant that is not supported."
-        )
+        raise _does_not_fit(layout, f"tensors {'; '.join(faults)}")
+    for key in both:
+        if not wanted[key].is_floating_point():
+            continue
+        if not state_dict[key].is_floating_point():
+            raise _does_not_fit(layout, f"{key} holds whole numbers ({state_dict[key].dtype})")
+        if not _is_finite(state_dict[key]):
+            raise _does_not_fit(layout, f"{key} contains NaN or infinite values")
+
+
+def _is_finite(value: Tensor) -> bool:
+    """One sum tells, and costs a quarter of looking at each number; only then is each looked at."""
+    value = value.float() if value.itemsize == 1 else value  # float8 has no sum
+    return bool(value.sum(dtype=torch.float64).isfinite()) or bool(value.float().isfinite().all())
+
+
+def _does_not_fit(layout: Layout, why: str) -> ValueError:
+    return ValueError(
+        f"These weights look like {layout.name} but do not fit it: {why}. The file may be damaged or a variant that is "
+        "not supported."
+    )

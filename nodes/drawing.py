@@ -11,6 +11,7 @@ import torch
 from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
+from .. import files, host
 from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
 from ..pictures.painters import simulate_strokes
 from .parts.folders import SAMPLES
@@ -39,14 +40,16 @@ class SketchLoader(io.ComfyNode):
                     default=f"{SAMPLE}mountain lake.png",
                     upload=io.UploadType.image,
                     tooltip="A drawing of ComfyUI's input folder, or one of the samples that come with the pack. "
-                    f"Read are {', '.join(EXTENSIONS)}. The upload button offers PNG, JPEG and WebP; drop an SVG "
-                    "on the node, or copy any other file into the input folder.",
+                    "Read are the picture formats of Load Image (PNG, JPEG, WebP, TIFF, PSD and many more), SVG, "
+                    "compressed or not, and QuickDraw (.ndjson). The upload button offers PNG, JPEG and WebP; drop an "
+                    "SVG on the node, or copy any other file into the input folder.",
                 ),
                 io.Combo.Input(
                     "kind",
                     options=list(KINDS),
                     tooltip="Line drawing: one ink on one paper, whose paper is exchanged for yours. Colour painting: "
-                    "keeps its colours. Auto takes thin strokes of one colour for lines, anything else for a painting.",
+                    "keeps its colours. Auto takes thin strokes of one colour, or a single colour on transparency, for "
+                    "lines, anything else for a painting; the node says what it has decided.",
                 ),
                 io.Color.Input(
                     "paper",
@@ -59,7 +62,8 @@ class SketchLoader(io.ComfyNode):
                     options=list(INVERT),
                     advanced=True,
                     tooltip="Auto turns white-on-black line drawings into dark on light paper (and black on white "
-                    "into light on dark paper), and leaves paintings alone. Yes: any drawing's negative. No: never.",
+                    "into light on dark paper), and leaves paintings and coloured ink that shows alone. Yes: any "
+                    "drawing's negative. No: never.",
                 ),
                 io.Int.Input(
                     "size",
@@ -93,10 +97,11 @@ class SketchLoader(io.ComfyNode):
                     "leaves no paper bare is 1 all over.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None) -> bool | str:
+    def validate_inputs(cls, file: str | None = None) -> bool | str:
         if file is None:  # comes from a link: known only when it runs
             return True
         try:
@@ -106,7 +111,7 @@ class SketchLoader(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None, **_) -> str:
+    def fingerprint_inputs(cls, file: str | None = None, **_) -> str:
         if file is None:
             return ""
         digest = hashlib.sha256()
@@ -124,7 +129,10 @@ class SketchLoader(io.ComfyNode):
         )
         image, ink = torch.from_numpy(drawing.rgb)[None], torch.from_numpy(drawing.ink)[None]
         skip = -(-max(drawing.ink.shape) // _PREVIEW)
-        return io.NodeOutput(image, ink, ui=ui.PreviewImage(image[:, ::skip, ::skip]))
+        shown = ui.PreviewImage(image[:, ::skip, ::skip]).as_dict()
+        if drawing.notes:
+            shown |= host.text_on_node(cls, "\n".join(drawing.notes)).as_dict()
+        return io.NodeOutput(image, ink, ui=shown)
 
 
 class SketchPhotoToStrokes(io.ComfyNode):
@@ -186,29 +194,32 @@ def _input_files() -> list[str]:
 
 def _find(file: str) -> Path:
     """The path behind the widget's text. ValueError: there is no such drawing, or it lies outside."""
-    if not file.strip():
+    if not files.check_name(file, "drawing").strip():
         raise ValueError("No drawing is chosen. Choose a sample, or upload a drawing of your own.")
     if file.startswith(SAMPLE):
         if file not in _samples():
-            raise ValueError(f"There is no {file!r}. The samples are {', '.join(map(repr, _samples()))}.")
+            raise ValueError(f"There is no {files.quote(file)}. The samples are {', '.join(map(repr, _samples()))}.")
         return SAMPLES / file[len(SAMPLE) :]
     try:
         path = Path(folder_paths.get_annotated_filepath(file))
     except ValueError as error:
         raise ValueError(
-            f"{file!r} lies outside ComfyUI's input folder, where drawings are read from. Copy it there and choose it."
+            f"{files.quote(file)} lies outside ComfyUI's input folder, where drawings are read from. Copy it there "
+            "and choose it."
         ) from error
     if not path.is_file():
-        raise ValueError(f"{file!r} is not in ComfyUI's input folder. Copy it there, or choose another drawing.")
+        raise ValueError(
+            f"{files.quote(file)} is not in ComfyUI's input folder. Copy it there, or choose another drawing."
+        )
     if path.suffix.lower() not in EXTENSIONS:
-        raise ValueError(f"{file!r} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
+        raise ValueError(f"{files.quote(file)} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
     return path
 
 
 def _rgb(colour: str) -> tuple[float, float, float]:
     """#rrggbb as 0..1. The editor's colour widget may add an opacity (#rrggbbaa), which paper has no use for."""
-    if not re.fullmatch(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?", colour):
-        raise ValueError(f"The paper's colour must be written #rrggbb, such as #ffffff; {colour!r} came.")
+    if not isinstance(colour, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?", colour):
+        raise ValueError(f"The paper's colour must be written #rrggbb, such as #ffffff, got {files.quote(colour)}.")
     red, green, blue = bytes.fromhex(colour[1:7])
     return red / 255, green / 255, blue / 255
 

@@ -11,7 +11,7 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch import Tensor
 
-from .. import host, networks
+from .. import files, host, networks
 from ..networks.frozen import gradients, ordinary
 from ..pictures.extractors import EDGES, Extractor, extractor
 from ..pictures.features import TAPS, Domain, Features, clip_vision_features, features
@@ -74,7 +74,7 @@ class SketchExtractorLoader(io.ComfyNode):
         )
 
     @classmethod
-    def fingerprint_inputs(cls, extractor: str | None, **_: Any) -> str:
+    def fingerprint_inputs(cls, extractor: str | None = None, **_: Any) -> str:
         return model_state(EXTRACTORS, extractor)
 
     @classmethod
@@ -147,7 +147,7 @@ class SketchFeatureLoader(io.ComfyNode):
         return features == CONNECTED or is_there("feature network", FEATURES, features, STARTER, STARTER_FEATURES)
 
     @classmethod
-    def fingerprint_inputs(cls, features: str | None, **_: Any) -> str:
+    def fingerprint_inputs(cls, features: str | None = None, **_: Any) -> str:
         return model_state(FEATURES, features)
 
     @classmethod
@@ -229,11 +229,11 @@ def load_extractor(name: str, features: Features | Domain | None = None) -> Extr
     path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
     network: Any = read_network(path, ("extractor",), {}, copied=True)[0]
     if getattr(network, "vgg", True) is None:
-        network = _with_features(os.path.basename(path), network, features)
+        network = _with_features(files.quote(os.path.basename(path)), network, features)
     if network.in_channels != 3:
         raise ValueError(
-            f"A sketch extractor takes 3 colour channels; '{os.path.basename(path)}' takes {network.in_channels}. "
-            "Load another file."
+            f"A sketch extractor takes 3 colour channels; {files.quote(os.path.basename(path))} takes "
+            f"{network.in_channels}. Load another file."
         )
     return extractor(name, host.network_patcher(network))
 
@@ -248,7 +248,7 @@ def _with_features(name: str, tom: Any, features: Features | Domain | None) -> t
 
     if features is None:
         raise ValueError(
-            f"'{name}' is a TOM sketch extractor saved without its VGG. Connect that VGG (VGG16, from Load Sketch "
+            f"{name} is a TOM sketch extractor saved without its VGG. Connect that VGG (VGG16, from Load Sketch "
             "Features) to features."
         )
     if not isinstance(features, Features) or features.kind != "vgg":
@@ -260,7 +260,7 @@ def _with_features(name: str, tom: Any, features: Features | Domain | None) -> t
     if len(stages) != 5 or stages[2][-1] != tom.in_channels:
         seen = stages[2][-1] if len(stages) > 2 else "none"
         raise ValueError(
-            f"'{name}' expects a VGG of 5 stages with {tom.in_channels} channels in the third; '{features.name}' has "
+            f"{name} expects a VGG of 5 stages with {tom.in_channels} channels in the third; '{features.name}' has "
             f"{len(stages)} stages and {seen} channels there. Connect the VGG it was trained on."
         )
     return networks.build(toms.with_features(tom.state_dict(), weights), ops=host.NETWORK_OPS)

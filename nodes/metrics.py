@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -123,11 +124,15 @@ class SketchImageMetrics(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, results_folder: list[str | None], references_folder: list[str | None]) -> bool | str:
+    def validate_inputs(
+        cls, results_folder: Sequence[str | None] = (), references_folder: Sequence[str | None] = ()
+    ) -> bool | str:
         return are_there(*(name for name in (*results_folder, *references_folder) if name != NO_FOLDER))
 
     @classmethod
-    def fingerprint_inputs(cls, results_folder: list[str | None], references_folder: list[str | None], **_) -> str:
+    def fingerprint_inputs(
+        cls, results_folder: Sequence[str | None] = (), references_folder: Sequence[str | None] = (), **_
+    ) -> str:
         names = [name for name in (*results_folder, *references_folder) if name not in (None, NO_FOLDER)]
         return state_of(path for name in names for path in files_in(input_folder(name), raster.EXTENSIONS))
 

@@ -107,11 +107,11 @@ class SketchPairs(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, sketches: str | None, exemplars: str | None) -> bool | str:
+    def validate_inputs(cls, sketches: str | None = None, exemplars: str | None = None) -> bool | str:
         return are_there(sketches, exemplars)
 
     @classmethod
-    def fingerprint_inputs(cls, sketches: str | None, exemplars: str | None, **_) -> str:
+    def fingerprint_inputs(cls, sketches: str | None = None, exemplars: str | None = None, **_) -> str:
         folders = (("sketches", sketches), ("exemplars", exemplars))
         known = [_files(what, folder, EXTENSIONS) for what, folder in folders if folder is not None]
         return state_of(path for files in known for path in files)

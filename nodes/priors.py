@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from comfy_api.latest import io
 
-from .. import host, networks
+from .. import files, host, networks
 from .parts.folders import model_state
 from .parts.model_files import WEIGHTS, is_there, read_role, starter_or_file
 
@@ -110,7 +110,7 @@ class SketchPriorLoader(io.ComfyNode):
         return is_there("pixel prior", FOLDER, prior, STARTER, STARTER_FILE)
 
     @classmethod
-    def fingerprint_inputs(cls, prior: str | None, **_: Any) -> str:
+    def fingerprint_inputs(cls, prior: str | None = None, **_: Any) -> str:
         return model_state(FOLDER, prior)
 
     @classmethod
@@ -184,7 +184,7 @@ def load_prior(
     )
     if network.in_channels != 3 or network.out_channels not in (3, 6):
         raise ValueError(
-            f"A pixel prior has 3 input channels and 3 or 6 output channels; '{os.path.basename(path)}' has "
+            f"A pixel prior has 3 input channels and 3 or 6 output channels; {files.quote(os.path.basename(path))} has "
             f"{network.in_channels} and {network.out_channels}. Upsamplers and latent models are unsupported; load "
             "another file."
         )

@@ -87,7 +87,7 @@ class SketchGANLoader(io.ComfyNode):
         return is_there("sketch GAN", FOLDER, gan, STARTER, STARTER_GAN)
 
     @classmethod
-    def fingerprint_inputs(cls, gan: str | None) -> str:
+    def fingerprint_inputs(cls, gan: str | None = None) -> str:
         return model_state(FOLDER, gan)
 
     @classmethod

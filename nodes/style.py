@@ -8,7 +8,7 @@ import comfy.model_management
 from comfy_api.latest import io
 from torch import Tensor
 
-from .. import host
+from .. import files, host
 from ..pictures.fit import pair_batches
 from ..pictures.style import (
     DECODER,
@@ -89,7 +89,7 @@ class SketchAdaINStyle(io.ComfyNode):
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, encoder: str | None, decoder: str | None, **_: Any) -> str:
+    def fingerprint_inputs(cls, encoder: str | None = None, decoder: str | None = None, **_: Any) -> str:
         return model_state(FEATURES, encoder, decoder)
 
     @classmethod
@@ -116,7 +116,7 @@ def load_half(half: str, name: str) -> Coder:
     path = host.model_file(f"AdaIN {half}", FEATURES, name)
     found = coder(name, host.network_patcher(read_network(path, ("style",), {})[0]))
     if found.half != half:
-        raise ValueError(f"'{name}' is AdaIN's {found.half}, not its {half}. Choose the other file there.")
+        raise ValueError(f"{files.quote(name)} is AdaIN's {found.half}, not its {half}. Choose the other file there.")
     return found
 
 

@@ -125,11 +125,13 @@ class SketchTrainExtractor(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str | None, photos: str | None, sketches: str | None) -> bool | str:
+    def validate_inputs(
+        cls, name: str | None = None, photos: str | None = None, sketches: str | None = None
+    ) -> bool | str:
         return valid(name, photos, sketches)
 
     @classmethod
-    def fingerprint_inputs(cls, photos: str | None, sketches: str | None, **_: Any) -> str:
+    def fingerprint_inputs(cls, photos: str | None = None, sketches: str | None = None, **_: Any) -> str:
         return state_below(photos, sketches)
 
     @classmethod
@@ -240,11 +242,11 @@ class SketchSynthesizeSets(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, photos: Any, name: Any) -> bool | str:
+    def validate_inputs(cls, photos: Any = None, name: Any = None) -> bool | str:
         return valid(first(name), first(photos))
 
     @classmethod
-    def fingerprint_inputs(cls, photos: Any, more: Any, **_: Any) -> str:
+    def fingerprint_inputs(cls, photos: Any = None, more: Any = None, **_: Any) -> str:
         return state_below(first(photos)) + model_state(EXTRACTORS, *_lines(first(more) or ""))
 
     @classmethod

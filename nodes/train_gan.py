@@ -180,12 +180,14 @@ class SketchTrainGAN(io.ComfyNode):
 
     @classmethod
     def validate_inputs(
-        cls, name: str | None, photos: str | None, sketches: str | None, sets: str | None = ""
+        cls, name: str | None = None, photos: str | None = None, sketches: str | None = None, sets: str | None = ""
     ) -> bool | str:
         return valid(name, photos, sketches if sets == "" else sets)  # sets: None if linked
 
     @classmethod
-    def fingerprint_inputs(cls, photos: str | None, sketches: str | None, sets: str | None = "", **_: Any) -> str:
+    def fingerprint_inputs(
+        cls, photos: str | None = None, sketches: str | None = None, sets: str | None = "", **_: Any
+    ) -> str:
         return state_below(photos, sketches if sets == "" else sets)
 
     @classmethod

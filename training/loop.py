@@ -140,14 +140,15 @@ def learn(
     model file; not if a photo could not be read. save_every: seconds. state_dir gets <name>.state and <name>.jsonl.
 
     ValueError: a state of other settings, or a damaged one; a loss or weight that became NaN or infinite; NoBatch:
-    photos that cannot be read (the run is saved then).
+    photos that cannot be read (the run is saved then); files.NotWritten: a full disk.
     """
     run = Run(lesson, state_dir, goal, clock)
     try:
         while run.progress < 1:
             moment = run.step()
             watch(moment)
-            if run.since_save() > save_every and run.progress < 1:
+            first = run.course.steps == 1  # a full disk is told before hours are spent
+            if (first or run.since_save() > save_every) and run.progress < 1:
                 run.save()
                 saved(run.course)
     except NoBatch:

@@ -199,7 +199,8 @@ def check_whole(path: Path) -> None:
 def read(path: Path, mode: str) -> Image.Image:
     """A picture file in this mode, what is transparent on white. ValueError: damaged."""
     source = open_raster(path)
-    picture = source.load((0, 0, *source.size), source.size)
+    width, height = source.size
+    picture = source.load((0, 0, width, height), (int(width), int(height)))
     if picture.mode == "F":
         picture = Image.fromarray((np.asarray(picture) * 255).round().clip(0, 255).astype(np.uint8))
     elif picture.mode == "RGBA":

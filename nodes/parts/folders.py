@@ -9,7 +9,7 @@ from pathlib import Path
 
 import folder_paths
 
-from ... import host
+from ... import files, host
 
 SAMPLES = host.PACK / "starter" / "samples"
 ITSELF = "."  # the input folder itself
@@ -19,15 +19,17 @@ PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the sa
 
 def input_folder(name: str) -> Path:
     """The folder of this name. ValueError: it does not exist, or is outside ComfyUI's input folder."""
-    if name == BUILT_IN:
+    if files.check_name(name, "folder") == BUILT_IN:
         return SAMPLES
     root = os.path.abspath(folder_paths.get_input_directory())
     path = os.path.abspath(os.path.join(root, name))
     if os.path.commonpath([root, path]) != root:
-        raise ValueError(f"'{name}' is outside ComfyUI's input folder. Copy the pictures into a folder inside it.")
+        raise ValueError(
+            f"{files.quote(name)} is outside ComfyUI's input folder. Copy the pictures into a folder inside it."
+        )
     if not os.path.isdir(path):
         raise ValueError(
-            f"There is no folder '{name}' in ComfyUI's input folder ({root}). Create it, or choose another."
+            f"There is no folder {files.quote(name)} in ComfyUI's input folder ({root}). Create it, or choose another."
         )
     return Path(path)
 

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ... import host, networks
+from ... import files, host, networks
 
 WEIGHTS = host.PACK / "starter" / "weights"
 STARTER = "starter (built in)"
+UNSET = {"num_head_channels": (-1, 0)}  # values that mean: by num_heads
+DEEPEST = 8  # levels of nesting in which a file's weights are looked for
 SETTINGS = (
     "num_heads",
     "num_head_channels",
@@ -93,17 +95,35 @@ def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dic
 
     ValueError: it holds something else.
     """
-    name = os.path.basename(path)
+    name = files.quote(os.path.basename(path))
     if _is_program(path):
         raise ValueError(
-            f"'{name}' is a TorchScript program, not plain weights; OpenAI released CLIP in this form. Use the same "
+            f"{name} is a TorchScript program, not plain weights; OpenAI released CLIP in this form. Use the same "
             "network as .safetensors (see models_manifest.json in the pack's folder for a download address)."
         )
     found, metadata = read_groups(path)
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
     if weights is None:
         raise ValueError(_what_it_is(name, found, roles))
-    return weights, {key: json.loads(metadata[key]) for key in SETTINGS if key in metadata}
+    return weights, {key: _stated(name, key, metadata[key]) for key in SETTINGS if key in metadata}
+
+
+def _stated(name: str, key: str, text: str) -> Any:
+    """One of SETTINGS from a file's metadata. ValueError: not what it has to be."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        value = text
+    if key == "use_new_attention_order":
+        wanted, fits = "true or false", isinstance(value, bool)
+    else:
+        wanted, fits = "a whole number above 0", type(value) is int and (value > 0 or value in UNSET.get(key, ()))
+    if not fits:
+        raise ValueError(
+            f"The metadata of {name} sets {key} to {files.quote(text)}, expected {wanted}. Correct that entry, or "
+            "remove it."
+        )
+    return value
 
 
 def _is_program(path: str) -> bool:
@@ -121,13 +141,17 @@ def _what_it_is(name: str, found: list[dict[str, Tensor]], roles: tuple[str, ...
         layout = networks.recognise(weights, *networks.ROLES)
         if layout is not None:
             what, advice = ROLES[layout.role]
-            return f"'{name}' is {what} ({layout.name}), not {wanted}. {advice}"
+            return f"{name} is {what} ({layout.name}), not {wanted}. {advice}"
     keys = sorted({key for weights in found for key in weights})
     for piece, what, advice in RELATIVES:
         if any(piece in key for key in keys):
-            return f"'{name}' is {what}, not {wanted}. {advice}"
-    seen = f"first keys: {', '.join(keys[:4])}" if keys else "there are no named tensors in it"
-    return f"'{name}' is not {wanted} of a known kind ({seen}). Supported are: {networks.supported(*roles)}."
+            return f"{name} is {what}, not {wanted}. {advice}"
+    seen = (
+        f"first keys: {', '.join(files.quote(key)[1:-1] for key in keys[:4])}"
+        if keys
+        else "there are no named tensors in it"
+    )
+    return f"{name} is not {wanted} of a known kind ({seen}). Supported are: {networks.supported(*roles)}."
 
 
 def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
@@ -140,28 +164,30 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
     content, metadata = host.read_weights(path)
     try:
         together = sketchgan.flat(content)
-    except KeyError as missing:
+    except (KeyError, IndexError, RuntimeError) as error:
+        what = f"the tensor {error} is missing" if isinstance(error, KeyError) else "its tensors do not fit it"
         raise ValueError(
-            f"'{os.path.basename(path)}' looks like a sketch GAN, but its generator lacks the tensor {missing}. The "
-            "file may be damaged."
-        ) from missing
+            f"{files.quote(os.path.basename(path))} looks like a sketch GAN, but {what}. The file may be damaged."
+        ) from error
     if any(all(key in together for key in keys) for keys in sketchgan.FILES.values()):
         return [together], metadata
     found = [networks.strip_module(weights) for weights in _state_dicts(content)]
     return found, metadata
 
 
-def _state_dicts(content: Any) -> Iterator[dict[str, Tensor]]:
+def _state_dicts(content: Any, depth: int = DEEPEST) -> Iterator[dict[str, Tensor]]:
     """Every group of named tensors in a loaded file, averaged (EMA) weights first.
 
     Training programs nest them: {"ema": ..., "model": ...}, or [weights, optimiser, epoch, step, ema] as DDIM does.
     """
+    if not depth:  # a list may hold itself
+        return
     if isinstance(content, Mapping):
         tensors = {key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)}
         if tensors:
             yield tensors
         for key in sorted(content, key=lambda key: "ema" not in str(key).lower()):
-            yield from _state_dicts(content[key])
+            yield from _state_dicts(content[key], depth - 1)
     elif isinstance(content, (list, tuple)):
         for part in reversed(content):
-            yield from _state_dicts(part)
+            yield from _state_dicts(part, depth - 1)

@@ -17,7 +17,7 @@ import torch
 from comfy.utils import ProgressBar
 from comfy_api.latest import io
 
-from ... import host
+from ... import files, host
 from ...networks.frozen import gradients
 from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
 from .pictures import to_image
@@ -30,6 +30,7 @@ if TYPE_CHECKING:  # imported lazily: most sessions train nothing
 GO_ON, ANEW = "go on where it stopped", "start anew"
 PRECISIONS = ("float32", "bfloat16")
 SIZES = ("128", "256", "512", "1024")
+LONGEST = 255 - len(".safetensors.4194304.part")  # bytes of a name, so that its temporary file can be named, too
 DRAFT_SHARE = 0.4  # of a time budget, for the autoencoder
 TOLD = 20  # how many skipped pictures the text on the node lists
 SAY_EVERY, SHOW_EVERY = 2.0, 15.0  # seconds between two texts and between two previews
@@ -163,9 +164,14 @@ def model_and_state(folder: str, name: str) -> tuple[Path, Path]:
 
 def plain_name(name: str) -> str:
     """The name, stripped. ValueError: it cannot be the name of a file or folder."""
-    name = name.strip()
+    name = files.check_name(name, "result").strip()
     if not name or name.startswith(".") or re.search(r'[\\/:*?"<>|\x00-\x1f]', name):
-        raise ValueError(f'{name!r} cannot be a file name. Remove \\ / : * ? " < > | and leading dots.')
+        raise ValueError(f'{files.quote(name)} cannot be a file name. Remove \\ / : * ? " < > | and leading dots.')
+    size = len(name.encode())
+    if size > LONGEST:
+        raise ValueError(
+            f"The name {files.quote(name)} is too long: {size} bytes, and a file name holds {LONGEST}. Shorten it."
+        )
     return name
 
 

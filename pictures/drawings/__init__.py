@@ -1,7 +1,7 @@
-"""Reading drawings: any picture file, an SVG of plain shapes, or a QuickDraw stroke file, laid on paper.
+"""Reading drawings: any picture file, an SVG, or a QuickDraw stroke file, laid on paper.
 
-Only Pillow and numpy, no torch and no host. One file a format (raster, svg, quickdraw), each giving a `Source`;
-`frame` decides which part of it lands where, `ink` tells drawing from paper.
+Only Pillow and numpy (for SVG also resvg_py), no torch and no host. One file per format (raster, svg, quickdraw), each
+giving a `Source`; `frame` decides which part of it lands where, `ink` tells drawing from paper.
 """
 
 from __future__ import annotations
@@ -13,23 +13,27 @@ import numpy as np
 
 from . import frame as framing
 from . import ink, raster
-from .source import Source
+from .source import Source, name_of
 
 KINDS = ("auto", ink.LINES, ink.PAINTING)
 INVERT = ("auto", "yes", "no")
 FRAMES = framing.FRAMES
-_SVG, _QUICKDRAW = ".svg", ".ndjson"
-EXTENSIONS = (*raster.EXTENSIONS, _SVG, _QUICKDRAW)
+_SVG, _QUICKDRAW = (".svg", ".svgz"), ".ndjson"
+EXTENSIONS = (*raster.EXTENSIONS, *_SVG, _QUICKDRAW)
 _BAND = 512  # rows worked on at a time: the temporaries of an 8k picture stay small
 
 
 class Drawing(NamedTuple):
-    """rgb [H, W, 3] on paper and ink [H, W], 1 where the pen or brush went; float32, 0..1."""
+    """rgb [H, W, 3] on paper and ink [H, W], 1 where the pen or brush went; float32, 0..1.
+
+    notes: sentences for the person on what "auto" has decided and what of the file was left out.
+    """
 
     rgb: np.ndarray
     ink: np.ndarray
     kind: str
     inverted: bool
+    notes: tuple[str, ...] = ()
 
 
 def read_drawing(
@@ -46,7 +50,8 @@ def read_drawing(
 
     kind: one of KINDS. A line drawing is one ink on one paper; its own paper is exchanged for `paper`. A colour
     painting keeps its colours, and `paper` fills what is transparent.
-    invert: one of INVERT. "auto" turns white-on-black line drawings into dark on light if the paper is light.
+    invert: one of INVERT. "auto" turns white-on-black line drawings into dark on light if the paper is light; coloured
+    ink that shows on the paper keeps its colour.
     size: 0 = as drawn; else the longer side in pixels, a multiple of 8 (the other side then is one, too).
     frame: one of FRAMES.
     index: which drawing of a QuickDraw file, from 0.
@@ -55,16 +60,22 @@ def read_drawing(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:
-        raise ValueError(f"{path.name} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
+        raise ValueError(f"{name_of(path)} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
     if not path.is_file():
-        raise ValueError(f"{path.name} is not there any more. Choose another drawing, or copy it back.")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is empty (0 bytes). Save or copy the drawing again.")
+        raise ValueError(f"{name_of(path)} is not there any more. Choose another drawing, or copy it back.")
+    try:
+        with path.open("rb") as file:
+            empty = not file.read(1)
+    except OSError as error:
+        raise ValueError(f"{name_of(path)} cannot be opened ({error.strerror}). Check its permissions.") from error
+    if empty:
+        raise ValueError(f"{name_of(path)} is empty (0 bytes). Save or copy the drawing again.")
     source = _open(path, suffix, index)
     fit = framing.fit(source.size, size, frame)
     picture = source.load(fit.box, fit.inner)
     sheet = np.array(paper, np.float32)
-    style = ink.judge(raster.sample(picture), sheet, kind, invert)
+    taken = source.kind if kind == "auto" and source.kind else kind
+    style = ink.judge(raster.sample(picture), sheet, taken, invert)
     picture = raster.resize(picture, fit.inner)
 
     width, height = fit.canvas
@@ -77,7 +88,7 @@ def read_drawing(
         band = raster.to_rgba(picture.crop((0, row, picture.width, end)))
         there = slice(top + row, top + end), slice(left, left + picture.width)
         rgb[there], covered[there] = ink.lay_on_paper(band, sheet, style)
-    return Drawing(rgb, covered, style.kind, style.inverted)
+    return Drawing(rgb, covered, style.kind, style.inverted, (*source.notes, *style.notes))
 
 
 def files_in(folder: Path, extensions: tuple[str, ...], prefix: str = "") -> list[Path]:
@@ -91,7 +102,7 @@ def files_in(folder: Path, extensions: tuple[str, ...], prefix: str = "") -> lis
 
 def _open(path: Path, suffix: str, index: int) -> Source:
     """The drawing by its format. Readers of lines and shapes are imported here: most sessions read pixels alone."""
-    if suffix == _SVG:
+    if suffix in _SVG:
         from .svg import open_svg
 
         return open_svg(path)

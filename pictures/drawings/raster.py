@@ -9,27 +9,39 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from .source import LARGEST, Box, Size, Source
+from .source import LARGEST, Box, Size, Source, name_of
 
 EXTENSIONS = (
-    *(".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"),
-    *(".tga", ".ppm", ".pgm", ".psd", ".avif"),
+    *(".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".avif"),
+    *(".tga", ".ppm", ".pgm", ".pbm", ".pnm", ".pfm", ".psd", ".jp2", ".jpx", ".jpf", ".j2k", ".ico", ".icns", ".dds"),
+    *(".pcx", ".qoi", ".sgi", ".rgb", ".ras", ".xbm", ".xpm", ".fits", ".fit"),
+    *(".exr", ".hdr", ".dpx", ".xwd"),
 )
 # Named one by one, because Pillow would otherwise hand an .eps in disguise to Ghostscript.
-_FORMATS = ("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "TGA", "PPM", "PSD", "AVIF")
+_FORMATS = (
+    *("PNG", "JPEG", "MPO", "WEBP", "GIF", "BMP", "DIB", "TIFF", "TGA", "PPM", "PSD", "AVIF", "JPEG2000", "ICO"),
+    *("ICNS", "DDS", "PCX", "QOI", "SGI", "SUN", "XBM", "XPM", "FITS"),
+)
+# What Pillow lacks and the host's own loader reads through PyAV; a demuxer by name opens no other file.
+_BY_AV = {".exr": "exr_pipe", ".hdr": "hdr_pipe", ".dpx": "dpx_pipe", ".xwd": "xwd_pipe"}
 _SAMPLE = 512
 
 
 def open_raster(path: Path) -> Source:
     """The first frame of a picture file, turned as its EXIF data says. Raises ValueError if it cannot be read."""
+    if path.suffix.lower() in _BY_AV:
+        return _whole(_open_by_av(path))
     Image.init()
     with _in_words(path):
         picture = Image.open(path, formats=[name for name in _FORMATS if name in Image.OPEN])
     if picture.width * picture.height > LARGEST:
         picture.close()
         raise ValueError(_too_large(path, f"{picture.width} x {picture.height}"))
+    if picture.format != "JPEG":  # others cannot be decoded smaller, and some of Pillow's readers turn them themselves
+        with _in_words(path), picture:
+            return _whole(simplify(ImageOps.exif_transpose(picture)))
     with _in_words(path):
-        turned = picture.getexif().get(0x0112, 1) >= 5  # EXIF orientations 5 to 8 lie on their side
+        turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)  # EXIF orientations that lie on their side
     size = (picture.height, picture.width) if turned else (picture.width, picture.height)
 
     def load(box: Box, inner: Size) -> Image.Image:
@@ -43,18 +55,58 @@ def open_raster(path: Path) -> Source:
     return Source(size, load)
 
 
+def _whole(picture: Image.Image) -> Source:
+    return Source(picture.size, lambda box, inner: _crop(picture, box, 1.0, 1.0))
+
+
+def _open_by_av(path: Path) -> Image.Image:
+    """A picture through PyAV, which every ComfyUI has. Values above 1 (EXR, HDR) are cut off."""
+    try:
+        import av
+    except ImportError as error:
+        raise ValueError(f"{name_of(path)}: {path.suffix} files need PyAV. Export it as PNG.") from error
+    with _in_words(path), av.open(str(path), format=_BY_AV[path.suffix.lower()]) as container:
+        stream = container.streams.video[0]
+        if stream.width * stream.height > LARGEST:
+            raise ValueError(_too_large(path, f"{stream.width} x {stream.height}"))
+        frame = next(container.decode(stream))
+        values = frame.to_ndarray(format="gbrapf32le")  # red, green, blue, alpha, whatever the file holds
+    values = np.nan_to_num(values, posinf=1.0, neginf=0.0).clip(0, 1)
+    return simplify(Image.fromarray((values * 255).round().astype(np.uint8), "RGBA"))
+
+
 def simplify(picture: Image.Image) -> Image.Image:
     """Any Pillow picture as RGB, as RGBA if something of it is transparent, or as F in 0..1 if it is deep grey."""
     if picture.mode.startswith("I") or picture.mode == "F":
-        values = np.asarray(picture).astype(np.float32)
-        fitting = [full for full in (1.0, 255.0, 65535.0) if full >= values.max()]
-        if picture.mode != "F":
-            fitting = [65535.0] if picture.mode.startswith("I;16") else fitting[-2:]
-        return Image.fromarray(values / (fitting[0] if fitting else values.max()))
+        return Image.fromarray(_unit_range(np.asarray(picture).astype(np.float32), picture.mode))
     if not picture.has_transparency_data:
         return picture.convert("RGB")
     picture = picture.convert("RGBA")
     return picture if np.asarray(picture)[..., 3].min() < 255 else picture.convert("RGB")
+
+
+def _unit_range(values: np.ndarray, mode: str) -> np.ndarray:
+    """Deep grey as 0..1. Whole numbers and 16 bits have a known white; floats are taken for 0..1, 0..255 or 0..65535.
+
+    A few values may lie beyond (renders, resampled scans): they are cut off. Floats of any other range, as of
+    measurements, are stretched from their smallest to their largest.
+    """
+    if mode.startswith("I;16"):
+        return values / 65535
+    if mode.startswith("I"):
+        return (values / next((full for full in (255.0, 65535.0) if full >= values.max()), values.max())).clip(0, 1)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return np.zeros_like(values)
+    low, high = (float(edge) for edge in np.percentile(finite, (0.5, 99.5)))
+    positive = finite[finite > 0]
+    middle = float(np.median(positive)) if positive.size else 0.0
+    white = 1.0 if middle <= 1 else next((full for full in (255.0, 65535.0) if high <= 1.05 * full), 0.0)
+    black = 0.0
+    if not white or low < -0.1 * white or (white == 65535.0 and high < 16384):
+        black, white = float(finite.min()), float(finite.max())
+    stretched = (values - black) / max(white - black, 1e-12)
+    return np.nan_to_num(stretched, nan=0.0, posinf=1.0, neginf=0.0).clip(0, 1)
 
 
 def resize(picture: Image.Image, size: Size) -> Image.Image:
@@ -90,17 +142,26 @@ def _in_words(path: Path) -> Iterator[None]:
         yield
     except MemoryError:
         raise
+    except ValueError as error:
+        if str(error).startswith(name_of(path)):  # already our own sentence
+            raise
+        raise ValueError(_damaged(path, error)) from error
     except Image.DecompressionBombError as error:
         raise ValueError(_too_large(path, "far too many")) from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(
-            f"{path.name} is not a picture of a kind read here, or is damaged from its first bytes. Export it as PNG."
+            f"{name_of(path)} is not a picture of a kind read here, or is damaged from its first bytes. "
+            "Export it as PNG."
         ) from error
     except Exception as error:  # decoders raise what comes to hand: OSError, SyntaxError, struct.error, zlib.error ...
-        raise ValueError(
-            f"{path.name} is damaged or cut off ({error}). Copy or download it again, or export it anew as PNG."
-        ) from error
+        raise ValueError(_damaged(path, error)) from error
+
+
+def _damaged(path: Path, error: Exception) -> str:
+    return f"{name_of(path)} is damaged or cut off ({error}). Copy or download it again, or export it anew as PNG."
 
 
 def _too_large(path: Path, pixels: str) -> str:
-    return f"{path.name} has {pixels} pixels; {LARGEST // 1_000_000} million at most are read. Make it smaller first."
+    return (
+        f"{name_of(path)} has {pixels} pixels; {LARGEST // 1_000_000} million at most are read. Make it smaller first."
+    )

@@ -23,10 +23,10 @@ MAY_IMPORT = {
     "training": {"training", "pipelines", "pictures", "networks", "files"},
     "pipelines": {"pipelines", "pictures", "networks", "files"},
     "pictures": {"pictures", "networks", "files"},
-    "host": {"host", "networks"},
+    "host": {"host", "networks", "files"},
     "batch": {"batch", "files"},
     "starter": {"starter", "training", "samplers", "pictures", "networks", "files"},
-    "networks": {"networks"},
+    "networks": {"networks", "files"},
     "files": set(),
 }
 KNOW_THE_HOST = {"__init__", "nodes", "samplers", "host"}

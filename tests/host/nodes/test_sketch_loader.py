@@ -21,7 +21,11 @@ DEFAULTS = {
     "frame": "keep aspect",
     "drawing_index": 0,
 }
-READS = ".png, .jpg, .jpeg, .webp, .gif, .bmp, .tif, .tiff, .tga, .ppm, .pgm, .psd, .avif, .svg, .ndjson"
+READS = (
+    ".png, .apng, .jpg, .jpeg, .jpe, .jfif, .webp, .gif, .bmp, .dib, .tif, .tiff, .avif, .tga, .ppm, .pgm, .pbm, .pnm, "
+    ".pfm, .psd, .jp2, .jpx, .jpf, .j2k, .ico, .icns, .dds, .pcx, .qoi, .sgi, .rgb, .ras, .xbm, .xpm, .fits, .fit, "
+    ".exr, .hdr, .dpx, .xwd, .svg, .svgz, .ndjson"
+)
 SAMPLES = ("mountain lake.png", "desert sunset.png", "moonlit cabin.png", "green hills.png")
 
 
@@ -79,11 +83,21 @@ def test_every_sample_is_an_option_and_loads(loader, inputs):
 
 
 def test_input_files_are_listed_not_their_subfolders(loader, inputs):
-    for name in ("a.png", "B.JPG", "c.svg", "d.ndjson", "notes.txt", "model.safetensors", "sub/e.png"):
+    for name in (
+        "a.png",
+        "B.JPG",
+        "c.svg",
+        "d.ndjson",
+        "e.jfif",
+        "f.SVGZ",
+        "notes.txt",
+        "model.safetensors",
+        "sub/e.png",
+    ):
         (inputs / name).parent.mkdir(exist_ok=True)
         (inputs / name).write_bytes(b"x")
     assert [option for option in options(loader) if not option.startswith("sample: ")] == [
-        *("B.JPG", "a.png", "c.svg", "d.ndjson"),
+        *("B.JPG", "a.png", "c.svg", "d.ndjson", "e.jfif", "f.SVGZ"),
     ]
 
 
@@ -153,6 +167,23 @@ def test_drawing_index(loader, inputs):
     assert not torch.equal(masks[1], masks[2])
 
 
+@pytest.mark.parametrize(
+    ("picture", "words"),
+    [
+        (Image.new("RGB", (40, 40), "blue"), ["Taken for a colour painting"]),
+        (Image.fromarray(np.pad(np.full((2, 30), 255, np.uint8), ((19, 19), (5, 5)))), ["line drawing", "Inverted"]),
+    ],
+)
+def test_the_node_says_what_auto_has_decided(loader, inputs, picture, words):
+    """A picture and a text: the editor shows both. What a person has chosen is not repeated."""
+    picture.save(inputs / "a.png")
+    shown = loader.execute(file="a.png", **DEFAULTS).ui
+    assert shown["images"]
+    assert all(word in shown["text"][0] for word in words)
+    chosen = loader.execute(file="a.png", **{**DEFAULTS, "kind": "colour painting", "invert": "no"}).ui
+    assert "text" not in chosen
+
+
 # --- wrong inputs: the table ------------------------------------------------------------------------------------------
 
 
@@ -206,25 +237,25 @@ WHEN_READ = {
     "entity.svg": (
         svg("<title>&x;</title>", '<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/passwd">]>'),
         {},
-        "entity.svg: a <!DOCTYPE> is refused because it can define entities. "
-        "Delete that line in a text editor, or save as plain SVG.",
+        "entity.svg: it refers to 'file:///etc/passwd' outside of the drawing, which is never read. "
+        "Save it as plain SVG, or export it as PNG.",
     ),
     "words.svg": (
         svg("<text>hello</text>"),
         {},
-        "words.svg: the element <text> is not in the SVG subset read here (paths and plain shapes in plain colours). "
-        "Convert it to paths in your drawing program, or export a PNG.",
+        "words.svg: nothing is left to draw. Its text is left out, since fonts differ from machine to machine: convert "
+        "it to paths in your drawing program (Object to Path, Create Outlines).",
     ),
     "photo.svg": (
         svg('<image href="file:///etc/passwd"/>'),
         {},
-        "photo.svg: the element <image> is not in the SVG subset read here (paths and plain shapes in plain colours). "
-        "Convert it to paths in your drawing program, or export a PNG.",
+        "photo.svg: nothing is left to draw. Its linked pictures are left out: embed them in your drawing program.",
     ),
-    "gradient.svg": (
-        svg('<rect width="9" height="9" fill="url(#g)"/>'),
+    "bomb.svg": (
+        svg("<title>&b;</title>", f'<!DOCTYPE svg [<!ENTITY a "{"M" * 5000}"><!ENTITY b "{"&a;" * 500}">]>'),
         {},
-        "gradient.svg: the paint url(#g) (a gradient or pattern) is not in the SVG subset. Export a PNG.",
+        "bomb.svg: its entity &b; expands to more than 1 million characters: refused. Save it as plain SVG, or export "
+        "it as PNG.",
     ),
     "half.svg": (
         b"<svg><g>",
@@ -248,12 +279,12 @@ WHEN_READ = {
     "odd size.png": (
         png(),
         {"size": 100},
-        "The size must be 0 (as drawn) or a multiple of 8; 100 came. Try 96.",
+        "The size must be 0 (as drawn) or a multiple of 8, got 100. Try 96.",
     ),
     "colour.png": (
         png(),
         {"paper": "cream"},
-        "The paper's colour must be written #rrggbb, such as #ffffff; 'cream' came.",
+        "The paper's colour must be written #rrggbb, such as #ffffff, got 'cream'.",
     ),
 }
 

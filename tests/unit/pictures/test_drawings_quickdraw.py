@@ -94,7 +94,7 @@ def test_quickdraw_faults(read, tmp_path, row, sentence):
 
 @pytest.mark.parametrize(("rows", "index", "sentence"), [
     ([{"drawing": TREE}] * 3, 3, "a.ndjson holds 3 drawings, numbered 0 to 2; number 3 was asked for."),
-    ([{"drawing": TREE}], -1, "The drawing index counts from 0; -1 came."),
+    ([{"drawing": TREE}], -1, "The drawing index counts from 0, got -1."),
     (["\n\n"], 0, "a.ndjson holds no drawing: every line of it is blank."),
     (["nonsense\n"], 0, "a.ndjson, drawing 0: not JSON (Expecting value: line 1 column 1 (char 0)). "
                         "A QuickDraw file has one JSON drawing a line."),

@@ -1,7 +1,16 @@
-"""Reading SVG: against a browser, areas, sizes, and what is refused."""
+"""Reading SVG: against a browser, areas, sizes, what drawing programs write, and hostile files."""
 
 from __future__ import annotations
 
+import base64
+import gzip
+import http.server
+import itertools
+import random
+import subprocess
+import sys
+import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +35,7 @@ def shade(read, tmp_path):
 
 
 def test_svg_looks_as_in_a_browser(read, golden):
-    """Every shape, join, cap, fill rule, transform and colour form of the subset, against Chromium's picture of it."""
+    """Every shape, join, cap, fill rule, transform and colour form, against Chromium's picture of it."""
     chromium = np.asarray(Image.open(golden / "drawings" / "features_chromium.png").convert("RGB")) / 255
     ours = read(golden / "drawings" / "features.svg", kind="colour painting").rgb
     assert ours.shape == chromium.shape
@@ -77,7 +86,8 @@ def test_svg_looks_as_in_a_browser(read, golden):
     ('<rect x="50" y="50" width="10" height="10"/>', 0),
 ])  # fmt: skip
 def test_svg_covers_its_area(shade, body, area):
-    assert shade(body).sum() == pytest.approx(area, rel=0.004, abs=0.05)
+    """The renderer knows 16 steps of coverage in a pixel: a shape of 2 x 2 pixels is right to a tenth of a pixel."""
+    assert shade(body).sum() == pytest.approx(area, rel=0.01, abs=0.12)
 
 
 def test_svg_smooth_curves_mirror_their_control_point(shade):
@@ -98,6 +108,9 @@ def test_svg_smooth_curves_mirror_their_control_point(shade):
     ('width="1in" viewBox="0 0 40 20"', (96, 48)),
     ('height="10mm" viewBox="0 0 20 10"', (76, 38)),
     ('width="60" height="60" viewBox="0 0 40 30"', (60, 60)),
+    ('width="2em" height="1em" viewBox="0 0 40 20"', (32, 16)),
+    ('width="nonsense" height="-3" viewBox="0 0 40 20"', (40, 20)),
+    ('width="40" height="20" viewBox="0 0 nonsense"', (40, 20)),
 ])  # fmt: skip
 def test_svg_size(read, tmp_path, head, size):
     assert read(svg(tmp_path, "<rect width='1' height='1'/>", head)).ink.shape == size[::-1]
@@ -125,67 +138,405 @@ def test_svg_is_drawn_at_the_size_asked_for(shade):
     assert np.array_equal(ink[200] > 0, (np.arange(400) >= 100) & (np.arange(400) < 110))
 
 
-@pytest.mark.parametrize("element", [
-    *("text", "image", "use", "filter", "linearGradient", "radialGradient", "style", "clipPath", "mask", "pattern"),
-    *("symbol", "marker", "foreignObject", "script", "a", "switch", "svg", "animate"),
+def seen(read, tmp_path, body: str, x: float = 20, y: float = 20, head: str = 'viewBox="0 0 40 40"') -> list[int]:
+    """The colour, 0 to 255, at a point of a drawing of 40 x 40 on white."""
+    rgb = read(svg(tmp_path, body, head), kind="colour painting", invert="no").rgb
+    return (rgb[int(y), int(x)] * 255).round().astype(int).tolist()
+
+
+# --- what drawing programs write -------------------------------------------------------------------------------------
+
+RED, GREEN, BLUE, WHITE, BLACK = [255, 0, 0], [0, 255, 0], [0, 0, 255], [255] * 3, [0] * 3
+
+# What a browser makes of each: CSS Color 4, CSS Transforms 1, SVG 2. None: the declaration before it applies.
+COLOURS = {
+    "RED": RED, "#F00": RED, "#ff0000ff": RED, "rgb(255 0 0)": RED, "rgb(100%, 0%, 0%)": RED, "initial": BLACK,
+    "hsl(0 100% 50%)": RED, "hsl(120deg, 100%, 50%)": GREEN, "hsl(0.6667turn 100% 50%)": BLUE, "hwb(240 0% 0%)": BLUE,
+    "color(srgb 1 0 0)": RED, "color(srgb-linear 0 1 0)": GREEN, "color(display-p3 0.9175 0.2003 0.1386)": RED,
+    "oklch(0.628 0.2577 29.23)": RED, "oklab(0.8664 -0.2339 0.1795)": GREEN, "lab(54.29 80.82 69.88)": RED,
+    "lch(29.57 131.2 301.36)": BLUE, "light-dark(red, blue)": RED, "light-dark(rgb(0, 255, 0), var(--x, #123))": GREEN,
+    "var(--brand)": BLUE, "var(--none, red)": RED, "var(--none, var(--brand))": BLUE, "currentcolor": GREEN,
+    "rgba(255,0,0,.5)": [255, 128, 128], "rgb(255 0 0 / 50%)": [255, 128, 128], "#f008": [255, 119, 119],
+    "transparent": WHITE, "none": WHITE, "url(#gone)": WHITE, "url(#gone) red": RED, "url(http://a.b/c#d) red": RED,
+    "blurple": None, "color-mix(in srgb, red, blue)": None, "rgb(1,2)": None, "var(--none)": None, "light-dark(": None,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["attribute", "style", "sheet", "sheet in defs", "media", "root style"])
+@pytest.mark.parametrize("colour", COLOURS)
+def test_svg_colours_of_today(read, tmp_path, colour, where):
+    """Wherever they stand. What cannot be read leaves the declaration before it."""
+    expected = COLOURS[colour]
+    if expected is None and where == "attribute":
+        pytest.skip("an attribute has no declaration before it")
+    first = "" if where == "attribute" else "fill:orange;"
+    shape = '<rect width="40" height="40"'
+    sheet = f"<style>:root {{--brand: blue}} .a{{{first}fill:{colour}}}</style>"
+    body = {
+        "attribute": f'{shape} fill="{colour}"/>',
+        "style": f'{shape} style="{first}fill:{colour}"/>',
+        "sheet": f'{sheet}{shape} class="a"/>',
+        "sheet in defs": f'<defs>{sheet}</defs>{shape} class="b a"/>',
+        "media": f"<style>@media screen {{.a{{{first}fill:{colour}}}}} @media print {{.a{{fill:gray}}}}</style>"
+        f'{shape} class="a"/>',
+        "root style": f"{shape}/>",
+    }[where]
+    root = f' style="{first}fill:{colour}"' if where == "root style" else ""
+    head = f'viewBox="0 0 40 40" color="#0f0"{root}'
+    got = seen(read, tmp_path, f"<style>svg{{--brand: blue}}</style>{body}", head=head)
+    assert np.abs(np.array(got) - (expected or [255, 165, 0])).max() <= 2, got
+
+
+@pytest.mark.parametrize(("style", "point"), [
+    ("transform:translate(20px,20px)", (25, 25)),
+    ("transform: translate(20px)", (25, 5)),
+    ("transform:translateX(20px) translateY(20px)", (25, 25)),
+    ("transform:translate(30px, 10px) rotate(90deg)", (25, 15)),
+    ("transform:translate(30px, 10px) rotate(.25turn)", (25, 15)),
+    ("transform:scale(4)", (35, 35)),
+    ("transform:matrix(1,0,0,1,20,0)", (25, 5)),
+    ("transform-origin:10px 10px;transform:rotate(180deg)", (15, 15)),
 ])  # fmt: skip
-def test_svg_refuses_by_name(read, tmp_path, element):
-    assert told(read, svg(tmp_path, f"<g><{element}/></g>")) == (
-        f"a.svg: the element <{element}> is not in the SVG subset read here (paths and plain shapes in plain colours). "
-        "Convert it to paths in your drawing program, or export a PNG."
+@pytest.mark.parametrize("sheet", [False, True])
+def test_svg_transforms_in_css(read, tmp_path, style, point, sheet):
+    rect = '<rect width="10" height="10" '
+    body = f"<style>rect{{{style}}}</style>{rect}/>" if sheet else f'{rect}style="{style}"/>'
+    assert seen(read, tmp_path, body, *point) == BLACK
+
+
+@pytest.mark.parametrize(("body", "colour"), [
+    ('<svg x="10" y="10" width="20" height="20" viewBox="0 0 1 1"><rect width="1" height="1" fill="red"/></svg>', RED),
+    ('<svg width="50%" height="50%"><rect width="99" height="99" fill="red"/></svg>', WHITE),
+    ('<svg width="50%" height="50%" overflow="visible"><rect width="99" height="99" fill="red"/></svg>', RED),
+    ('<symbol id="s" viewBox="0 0 2 2"><rect width="2" height="2" fill="red"/></symbol>'
+     '<use href="#s" width="40" height="40"/>', RED),
+    ('<defs><rect id="r" width="40" height="40"/></defs><use xlink:href="#r" fill="red"/>', RED),
+    ('<clipPath id="c"><rect width="10" height="10"/></clipPath><rect width="40" height="40" clip-path="url(#c)"/>',
+     WHITE),
+    ('<clipPath id="c"><rect width="30" height="30"/></clipPath><rect width="40" height="40" clip-path="url(\'#c\')"/>',
+     BLACK),
+    ('<mask id="m"/><rect width="40" height="40" fill="red"/><mask/>', RED),
+    ('<linearGradient id="g"><stop stop-color="red"/></linearGradient><rect width="40" height="40" fill="url(#g)"/>',
+     RED),
+    ('<radialGradient id="g"><stop stop-color="hsl(240 100% 50%)"/></radialGradient>'
+     '<rect width="40" height="40" fill="url(#g)"/>', BLUE),
+    ('<pattern id="p" width="2" height="2" patternUnits="userSpaceOnUse"><rect width="2" height="2" fill="red"/>'
+     '</pattern><rect width="40" height="40" fill="url(#p)"/>', RED),
+    ('<switch><foreignObject requiredExtensions="urn:x" width="9" height="9"/><rect width="40" height="40" fill="red"/>'
+     "</switch>", RED),
+    ('<a xlink:href="http://example.org"><rect width="40" height="40" fill="red"/></a>', RED),
+    ('<path d="M0 20H40" stroke="red" stroke-width="10" stroke-dasharray="0"/>', RED),
+    ('<path d="M0 20H40" stroke="red" stroke-width="10" stroke-dasharray="15 10"/>', WHITE),
+    ('<path d="M0 0H40V40H0L NaN" fill="red"/>', RED),
+    ('<x:view xmlns:x="urn:other"><rect width="40" height="40"/></x:view>', WHITE),
+    ('<script>alert(1)</script><rect width="40" height="40" fill="red" onload="alert(1)"/>', RED),
+    ('<rect style="x:5px;y:5px;width:30px;height:30px" fill="red"/>', RED),
+    ('<circle cx="20" cy="20" style="r:10px" fill="red"/>', RED),
+    ('<svg:rect xmlns:svg="http://www.w3.org/2000/svg" width="40" height="40" fill="red"/>', RED),
+    ('<g style="display:none"><rect width="40" height="40"/></g>', WHITE),
+    ('<style media="print">rect{fill:red}</style><rect width="40" height="40"/>', BLACK),
+    ('<style>rect:hover{fill:red} rect:first-child{fill:red} rect{fill:blue}</style><rect width="40" height="40"/>',
+     BLUE),
+    ('<style><![CDATA[ g > rect { fill: red } ]]></style><g><rect width="40" height="40"/></g>', RED),
+])  # fmt: skip
+def test_svg_of_drawing_programs(read, tmp_path, body, colour):
+    body = body.replace("xlink:href", "x:href")
+    assert seen(read, tmp_path, body, head='viewBox="0 0 40 40" xmlns:x="http://www.w3.org/1999/xlink"') == colour
+
+
+@pytest.mark.parametrize("doctype", [
+    '<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">',
+    '<!DOCTYPE svg SYSTEM "svg.dtd" [<!ENTITY ink "red"><!ENTITY ns "urn:adobe">]>',
+    '<!DOCTYPE svg [<!ENTITY ink "&#114;ed"><!ATTLIST rect fill CDATA "red">]>',
+    "<!DOCTYPE svg>",
+    "",
+])  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be", "latin-1", "cp1251", "shift_jis"])
+def test_svg_doctypes_and_encodings(read, tmp_path, doctype, encoding):
+    ink = "&ink;" if "ENTITY ink" in doctype else "red"
+    declared = {"utf-8-sig": "utf-8", "utf-16-be": "utf-16"}.get(encoding, encoding)
+    text = (
+        f'<?xml version="1.0" encoding="{declared}"?>\n{doctype}<svg xmlns="http://www.w3.org/2000/svg" '
+        f'viewBox="0 0 40 40"><rect width="40" height="40" fill="{ink}"/></svg>'
     )
+    (tmp_path / "a.svg").write_bytes(text.encode(encoding))
+    assert (read(tmp_path / "a.svg").rgb[20, 20] * 255).round().tolist() == RED
 
 
-SVG_FAULTS = {
-    'fill="url(#g)"': "the paint url(#g) (a gradient or pattern) is not in the SVG subset. Export a PNG.",
-    'clip-path="url(#c)"': "clip-path on <rect> is not in the SVG subset read here. Export a PNG.",
-    'style="filter: url(#f)"': "filter on <rect> is not in the SVG subset read here. Export a PNG.",
-    'stroke-dasharray="4 2"': "stroke-dasharray on <rect> is not in the SVG subset read here. Export a PNG.",
-    'fill="blurple"': 'the colour "blurple" cannot be read.',
-    'fill="rgb(1,2)"': 'the colour "rgb(1,2)" cannot be read.',
-    'stroke="red" stroke-width="2em"': 'the length "2em" cannot be read; units are px, pt, pc, mm, cm, in and %.',
-    'transform="spin(3)"': "the transform spin with 1 numbers is not one of SVG's.",
-    'transform="rotate(3"': 'the transform "rotate(3" cannot be read.',
-    'transform="translate(1e308 1e308) scale(1e308)"': "coordinates are too large to draw.",
-}
+@pytest.mark.parametrize("name", ["a.svgz", "a.svg"])
+def test_svg_compressed(read, tmp_path, name):
+    plain = svg(tmp_path, '<rect width="20" height="40"/>').read_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(plain))
+    assert read(tmp_path / name).ink.mean() == pytest.approx(0.5, abs=0.001)
 
 
-@pytest.mark.parametrize("attributes", SVG_FAULTS)
-def test_svg_attribute_faults(read, tmp_path, attributes):
-    assert told(read, svg(tmp_path, f'<rect width="9" height="9" {attributes}/>')) == f"a.svg: {SVG_FAULTS[attributes]}"
-
-
-@pytest.mark.parametrize(("data", "sentence"), [
-    ("L 1 2", 'path data must begin with M; it begins with "L 1 2".'),
-    ("12 3", 'path data must begin with M; it begins with "12 3".'),
-    ("M 1 2 L 3", 'the path data "L 3" cannot be read.'),
-    ("M 1 2 K 3 4", 'the path data "K 3 4" cannot be read.'),
-    ("M 1 2 Z 5", 'the path data "Z 5" cannot be read.'),
-    ("M 1 2 L", 'the path data "L" cannot be read.'),
-    ("M 1 2 A 1 1 0 2 0 3 4", 'the arc "1 1 0 2 0 3 4" cannot be read.'),
-    ("M 1 2 L # 4", 'expected numbers and found "# 4".'),
-    ("M 1e400 2 L 3 4 5 6", "coordinates are too large to draw."),
-    ("M 1 2 C 1e300 1e300 -1e300 0 3 4", "coordinates are too large to draw."),
-])  # fmt: skip
-def test_svg_path_faults(read, tmp_path, data, sentence):
-    assert told(read, svg(tmp_path, f'<path d="{data}"/>')) == f"a.svg: {sentence}"
-
-
-BOMB = """<?xml version="1.0"?>
-<!DOCTYPE svg [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;&a;&a;&a;&a;"><!ENTITY c SYSTEM "file:///etc/passwd">]>
-<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><title>&b;&c;</title></svg>"""
-REFUSED = (
-    "a.svg: a <!DOCTYPE> is refused because it can define entities. "
-    "Delete that line in a text editor, or save as plain SVG."
+@pytest.mark.parametrize("start", ["\n  ", "\ufeff\n", "", "<!-- made by hand -->"])
+@pytest.mark.parametrize(
+    "root", ['<svg viewBox="0 0 40 40">', '<s:svg xmlns:s="http://www.w3.org/2000/svg" viewBox="0 0 40 40">']
 )
+def test_svg_cut_out_of_a_page(read, tmp_path, start, root):
+    """Without the namespaces that a page provides, and with space before the first tag."""
+    s = "s:" if root.startswith("<s:") else ""
+    body = f'{root}<{s}a xlink:href="#x"><{s}rect width="40" height="40" fill="red"/></{s}a></{s}svg>'
+    (tmp_path / "a.svg").write_text(f"{start}{body}", encoding="utf-8")
+    assert (read(tmp_path / "a.svg").rgb[20, 20] * 255).round().tolist() == RED
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
-def test_svg_entities_are_refused_in_every_encoding(read, tmp_path, encoding):
-    (tmp_path / "a.svg").write_text(
-        BOMB.replace(' version="1.0"', f' version="1.0" encoding="{encoding[:6]}"'), encoding
+def test_svg_percentages_refer_to_the_viewbox_in_every_frame(read, drawings, tmp_path):
+    """What is cropped away does not change what is left."""
+    body = '<rect x="50%" width="10%" height="100%"/><line x1="0" x2="100%" y1="50%" y2="50%" stroke="#000"/>'
+    path = svg(tmp_path, body, 'viewBox="10 -5 100 50"')
+    whole = read(path, size=400, kind="colour painting").ink
+    cropped = read(path, size=200, frame="square, crop", kind="colour painting").ink
+    assert cropped.shape == (200, 200)
+    assert np.abs(whole[:, 100:300] - cropped).max() < 0.02
+    assert whole[60, 160:199].min() > 0.99, "50 % of 100 is 50, and the viewBox begins at 10"
+
+
+@pytest.mark.parametrize("side", [1e-3, 0.5, 1.4, 17.2, 5000.3, 90_000])
+@pytest.mark.parametrize("aspect", [1.0, 1.4, 0.8])
+def test_svg_of_any_viewbox_keeps_its_shape(read, tmp_path, side, aspect):
+    """A circle stays a circle, however small or large the drawing's own units are."""
+    wide, high = side * aspect, side
+    r = 0.4 * min(wide, high)
+    body = f'<circle cx="{wide / 2}" cy="{high / 2}" r="{r}"/>'
+    ink = read(svg(tmp_path, body, f'viewBox="0 0 {wide} {high}"'), size=256, frame="square, pad with paper").ink
+    rows, columns = np.flatnonzero((ink > 0.5).any(axis=1)), np.flatnonzero((ink > 0.5).any(axis=0))
+    diameter = 0.8 * 256 * min(aspect, 1 / aspect)
+    assert len(rows) == pytest.approx(diameter, abs=2)
+    assert len(columns) == pytest.approx(diameter, abs=2)
+
+
+def test_svg_small_as_drawn_says_so(read, tmp_path):
+    path = svg(tmp_path, '<rect width="1" height="1"/>', 'viewBox="0 0 1.4 1"')
+    assert "As drawn it is 1.4 x 1 pixels: set a size to draw it larger." in read(path).notes
+    assert read(svg(tmp_path, '<rect width="1" height="1"/>')).notes[1:] == ()
+
+
+# --- text and links are left out, with a word ------------------------------------------------------------------------
+
+SHAPE = '<rect width="20" height="40"/>'
+
+
+@pytest.mark.parametrize(("body", "words"), [
+    ("<text>hello</text>", "Its text is left out"),
+    ("<text><tspan>hello</tspan></text>", "Its text is left out"),
+    ('<g visibility="hidden"><text visibility="visible">hello</text></g>', "Its text is left out"),
+    ('<foreignObject width="9" height="9"><div xmlns="http://www.w3.org/1999/xhtml">hello</div></foreignObject>',
+     "Its text is left out"),
+    ('<image href="photo.png" width="9" height="9"/>', "Its linked pictures are left out"),
+    ('<image href="http://127.0.0.1/photo.png" width="9" height="9"/>', "Its linked pictures are left out"),
+    ('<use href="other.svg#part"/>', "Parts that it takes from other files are left out"),
+])  # fmt: skip
+def test_svg_says_what_it_leaves_out(read, tmp_path, body, words):
+    drawing = read(svg(tmp_path, SHAPE + body))
+    assert drawing.ink.mean() == pytest.approx(0.5, abs=0.001)
+    assert any(note.startswith(words) for note in drawing.notes)
+    assert told(read, svg(tmp_path, body)).startswith(f"a.svg: nothing is left to draw. {words}")
+
+
+@pytest.mark.parametrize("body", [
+    '<text style="display:none">note</text>', '<g display="none"><text>note</text></g>', "<text> </text>",
+    '<g style="visibility: hidden"><text>note</text></g>', "<title>hello</title><desc>hello</desc>",
+    '<g display="none"><image href="photo.png" width="9" height="9"/></g>',
+])  # fmt: skip
+def test_svg_says_nothing_of_what_is_hidden(read, tmp_path, body):
+    drawing = read(svg(tmp_path, SHAPE + body))
+    assert drawing.ink.mean() == pytest.approx(0.5, abs=0.001)
+    assert not any("left out" in note for note in drawing.notes)
+
+
+def test_svg_pictures_in_the_drawing_are_drawn(read, tmp_path):
+    Image.new("RGB", (4, 4), (255, 0, 0)).save(tmp_path / "red.png")
+    data = base64.b64encode((tmp_path / "red.png").read_bytes()).decode()
+    body = f'<image href="data:image/png;base64,{data}" width="40" height="40"/>'
+    assert seen(read, tmp_path, body) == RED
+
+
+# --- nothing outside the drawing is touched --------------------------------------------------------------------------
+
+
+class _Listening(http.server.BaseHTTPRequestHandler):
+    asked: list[str]
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        self.send_error(404)
+
+    def log_message(self, *_) -> None:
+        pass
+
+
+OUTSIDE = [
+    '<image href="{0}" width="40" height="40"/>',
+    '<image xmlns:l="http://www.w3.org/1999/xlink" l:href="{0}" width="40" height="40"/>',
+    '<image xlink:href=" {0}" width="40" height="40"/>',
+    '<filter id="f"><feImage href="{0}"/></filter><rect width="40" height="40" filter="url(#f)"/>',
+    '<use href="{0}#a"/>',
+    '<rect width="40" height="40" fill="url({0}#a)"/>',
+    '<rect width="40" height="40" style="fill:url(\'{0}#a\')"/>',
+    '<style>@import url({0}); rect{{fill:url({0})}}</style><rect width="40" height="40"/>',
+    '<style>@font-face{{font-family:x;src:url({0})}}</style><text font-family="x">a</text><rect width="4" height="4"/>',
+    '<linearGradient id="g" href="{0}#a"/><rect width="40" height="40" fill="url(#g)"/>',
+    '<foreignObject width="40" height="40"><iframe xmlns="http://www.w3.org/1999/xhtml" src="{0}"/></foreignObject>',
+    '<script href="{0}"/><rect width="4" height="4"/>',
+]
+
+
+@pytest.fixture
+def secret(tmp_path) -> Path:
+    """A red picture beside the drawing, which no drawing may show."""
+    Image.new("RGB", (40, 40), (255, 0, 0)).save(tmp_path / "secret.png")
+    return tmp_path / "secret.png"
+
+
+@pytest.mark.parametrize("body", OUTSIDE)
+def test_svg_reads_nothing_beside_it(read, tmp_path, monkeypatch, secret, body):
+    monkeypatch.chdir(tmp_path)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Listening) as listening:
+        _Listening.asked = []
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        links = ("secret.png", str(secret), secret.as_uri(), f"http://127.0.0.1:{listening.server_port}/x.png")
+        for link in links:
+            try:
+                rgb = read(svg(tmp_path, body.format(link)), kind="colour painting").rgb
+            except ValueError as error:
+                assert "nothing is left to draw" in str(error)  # noqa: PT017
+                continue
+            assert not ((rgb[..., 0] > 0.9) & (rgb[..., 1] < 0.1)).any(), link
+        listening.shutdown()
+        assert _Listening.asked == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the system has no such limit")
+def test_the_renderer_can_open_no_file(room, secret):
+    """Even if a link got past our reading of the drawing."""
+    resvg = room("pictures.drawings.resvg")
+    root, side = '<svg xmlns="http://www.w3.org/2000/svg" width="40" height="40">', 'width="40" height="40"'
+    drawing = f'{root}<image href="{secret}" {side}/></svg>'
+    assert resvg.render(drawing).getbbox() is None
+    inside = base64.b64encode(drawing.encode()).decode()
+    nested = f'{root}<image href="data:image/svg+xml;base64,{inside}" {side}/></svg>'
+    assert resvg.render(nested).getbbox() is None
+
+
+@pytest.mark.parametrize("declared", [
+    '<!ENTITY x SYSTEM "{0}">', '<!ENTITY x PUBLIC "a" "{0}">',
+])  # fmt: skip
+def test_svg_external_entities_are_refused(read, tmp_path, secret, declared):
+    doctype = f"<!DOCTYPE svg [{declared.format(secret)}]>"
+    path = tmp_path / "a.svg"
+    path.write_text(f'{doctype}<svg viewBox="0 0 9 9"><title>&x;</title>{SHAPE}</svg>')
+    assert told(read, path) == (
+        f"a.svg: it refers to {str(secret)!r} outside of the drawing, which is never read. "
+        "Save it as plain SVG, or export it as PNG."
     )
-    assert told(read, tmp_path / "a.svg") == REFUSED
+
+
+def test_svg_external_definitions_are_not_read(read, tmp_path):
+    (tmp_path / "evil.dtd").write_text('<!ENTITY ink "red">')
+    path = tmp_path / "a.svg"
+    path.write_text(
+        f'<!DOCTYPE svg [<!ENTITY % e SYSTEM "{tmp_path / "evil.dtd"}"> %e;]><svg viewBox="0 0 40 40">'
+        '<title>&ink;&nbsp;&eacute;</title><rect width="40" height="40" fill="blue"/></svg>'
+    )
+    assert (read(path).rgb[20, 20] * 255).round().tolist() == BLUE
+
+
+# --- bombs: a sentence within seconds --------------------------------------------------------------------------------
+
+
+def chain(kind: str, levels: int, fan: int) -> str:
+    """Few elements that repeat each other fan ** levels times."""
+    inner = {
+        "use": '<g id="a{0}">' + "".join('<use href="#a{1}"/>' for _ in range(fan)) + "</g>",
+        "entity": '<!ENTITY a{0} "' + "&a{1};" * fan + '">',
+    }[kind]
+    return "".join(inner.format(level, level - 1) for level in range(1, levels + 1))
+
+
+def bombs() -> dict[str, str]:
+    root, rect = '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9">', '<rect width="9" height="9"/>'
+    entities = f'<!ENTITY a0 "MMMMMMMMMM">{chain("entity", 9, 10)}'
+    long = "M" * 900_000
+    return {
+        "entities in text": f"<!DOCTYPE svg [{entities}]>{root}<title>&a9;</title>{rect}</svg>",
+        "entities in an attribute": f'<!DOCTYPE svg [{entities}]>{root}<rect id="&a9;"/></svg>',
+        "entities never used": f"<!DOCTYPE svg [{entities}]>{root}{rect}</svg>",
+        "entities of one level": f'<!DOCTYPE svg [<!ENTITY a "{long}">]>{root}<title>{"&a;" * 5000}</title></svg>',
+        "one level in attributes": f'<!DOCTYPE svg [<!ENTITY a "{long}">]>{root}<rect id="{"&a;" * 5000}"/></svg>',
+        "an entity in itself": f'<!DOCTYPE svg [<!ENTITY a "&b;"><!ENTITY b "&a;">]>{root}<title>&a;</title></svg>',
+        "use": f'{root}<rect id="a0" width="9" height="9"/>{chain("use", 12, 10)}<use href="#a12"/></svg>',
+        "a chain of use": f'{root}<g id="a0"/>{chain("use", 3000, 1)}<use href="#a3000"/></svg>',
+        "nesting": f"{root}{'<g>' * 1001}{'</g>' * 1001}</svg>",
+        "nesting in metadata": f"{root}<metadata>{'<a>' * 100_000}{'</a>' * 100_000}</metadata></svg>",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", bombs())
+def test_svg_bombs(read, tmp_path, name):
+    (tmp_path / "a.svg").write_text(bombs()[name])
+    began = time.monotonic()
+    assert told(read, tmp_path / "a.svg").startswith("a.svg: ")
+    assert time.monotonic() - began < 5
+
+
+def test_svgz_bombs(read, tmp_path):
+    (tmp_path / "a.svgz").write_bytes(gzip.compress(b"<svg>" + b" " * 200_000_000, 1))
+    assert told(read, tmp_path / "a.svgz") == "a.svgz: larger than 20 MB once unpacked. Export it as PNG."
+    whole = gzip.compress(b'<svg viewBox="0 0 9 9"/>')
+    (tmp_path / "a.svgz").write_bytes(whole[:-9])
+    assert told(read, tmp_path / "a.svgz").startswith("a.svgz: cut off")
+    (tmp_path / "a.svgz").write_bytes(whole[:3] + b"xxx" + whole[6:12] + b"xxxxxxxxx")
+    assert told(read, tmp_path / "a.svgz").startswith("a.svgz: ")
+
+
+def test_deep_groups_are_drawn(read, tmp_path):
+    """The renderer recurses: at this depth it would overflow an ordinary stack and end the server."""
+    body = "<g opacity='.9999'>" * 900 + '<rect width="40" height="40"/>' + "</g>" * 900
+    assert read(svg(tmp_path, body)).ink.mean() > 0.9
+
+
+def test_a_renderer_that_dies_ends_in_a_sentence(room, tmp_path, monkeypatch):
+    """Time, memory, and the end of the process itself."""
+    resvg = room("pictures.drawings.resvg")
+    svg_head = '<svg xmlns="http://www.w3.org/2000/svg" width="2000" height="2000">'
+    blur = "".join('<feGaussianBlur stdDeviation="90 91"/>' for _ in range(400))
+    slow = f'{svg_head}<filter id="f">{blur}</filter><rect width="2000" height="2000" filter="url(#f)"/></svg>'
+    with pytest.raises(ValueError, match=r"^drawing it (needs|took) more than \d+ seconds"):
+        resvg.render(slow, seconds=1)
+    if sys.platform.startswith("linux"):
+        with pytest.raises(ValueError, match=r"cannot be drawn|MB of memory"):
+            resvg.render(f"{svg_head}</svg>".replace("2000", "30000"), memory=1 << 30)
+    monkeypatch.setattr(resvg, "_CHILD", tmp_path / "dies.py")
+    (tmp_path / "dies.py").write_text("import os; os.abort()")
+    with pytest.raises(ValueError, match="or it is nested too deeply"):
+        resvg.render(f"{svg_head}</svg>")
+
+
+# --- the package that draws ------------------------------------------------------------------------------------------
+
+
+def test_without_the_renderer_svg_alone_is_missing(read, room, tmp_path, monkeypatch):
+    """One line says how to install it; everything else is read."""
+    monkeypatch.setitem(sys.modules, "resvg_py", None)
+    sentence = told(read, svg(tmp_path, SHAPE))
+    assert sentence.startswith("a.svg: SVG drawings need the package resvg-py, which is not installed")
+    assert f'"{sys.executable}" -m pip install resvg-py' in sentence.splitlines()
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "a.png")
+    assert read(tmp_path / "a.png").ink.shape == (8, 8)
+    (tmp_path / "a.ndjson").write_text('{"drawing": [[[0, 9], [0, 9]]]}')
+    assert read(tmp_path / "a.ndjson").ink.max() == 1
+
+
+def test_the_renderer_is_imported_when_an_svg_is_read(drawings):
+    """Not with the pack."""
+    folder = Path(drawings.__file__).parents[1]
+    code = f"import sys; sys.path.insert(0, {str(folder)!r}); import drawings; assert 'resvg_py' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+# --- damaged files ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("text", "sentence"), [
@@ -193,12 +544,57 @@ def test_svg_entities_are_refused_in_every_encoding(read, tmp_path, encoding):
     ("<html/>", "XML, but not a drawing: its first element is <html> and not <svg>."),
     ("<svg/>", "neither a viewBox nor a width and height tell its size. Add a viewBox to the <svg> element."),
     ('<svg viewBox="0 0 0 9"/>', 'viewBox="0 0 0 9" must be four numbers, the last two above 0.'),
-    ('<svg width="99999" height="99999"/>',
-     "99999 x 99999 pixels cannot be drawn. Change the width and height of <svg>."),
+    ('<svg viewBox="0 0 nan inf"/>', 'viewBox="0 0 nan inf" must be four numbers, the last two above 0.'),
     ('<svg width="0" height="5"/>', "0 x 5 pixels cannot be drawn. Change the width and height of <svg>."),
-    ('<svg viewBox="0 0 9 9">' + "<g>" * 101 + "</g>" * 101 + "</svg>",
-     "groups are nested deeper than 100. Ungroup them, or export a PNG."),
+    ('<svg width="1e300" height="5"/>', "1e+300 x 5 pixels cannot be drawn. Change the width and height of <svg>."),
+    ('<?xml version="1.0" encoding="klingon"?><svg/>',
+     "its encoding 'klingon' is not one that can be read. Save it as UTF-8."),
 ])  # fmt: skip
 def test_svg_file_faults(read, tmp_path, text, sentence):
     (tmp_path / "a.svg").write_text(text)
     assert told(read, tmp_path / "a.svg") == f"a.svg: {sentence}"
+
+
+def test_a_huge_artboard_wants_a_size(read, tmp_path):
+    path = svg(tmp_path, '<rect width="9000" height="18000"/>', 'width="18000" height="18000"')
+    assert told(read, path) == "The picture would be 18000 x 18000 pixels, too many. Set a size."
+    assert read(path, size=64).ink.mean() == pytest.approx(0.5, abs=0.01)
+
+
+def mutated(original: bytes, generator: random.Random) -> bytes:
+    """A few bytes changed, cut out, repeated, or exchanged for something that means something."""
+    data = bytearray(original)
+    words = (b"<", b">", b"&a;", b'"', b"1e999", b"-1", b"NaN", b"url(#a)", b"%", b"\0", b"\xff", b"]]>", b"<!--", b"{")
+    for _ in range(generator.randint(1, 6)):
+        at, end = sorted(generator.randrange(len(data) + 1) for _ in range(2))
+        end = min(end, at + 40)
+        match generator.randrange(4):
+            case 0:
+                data[at:end] = bytes(generator.randrange(256) for _ in range(end - at))
+            case 1:
+                del data[at:end]
+            case 2:
+                data[at:at] = data[at:end] * generator.randint(1, 3)
+            case _:
+                data[at:at] = generator.choice(words)
+    return bytes(data)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_mutated_drawings_are_read_or_told(read, golden, tmp_path):
+    """100 drawings of every kind with bytes changed: only our ValueError comes out."""
+    files = sorted(path for path in (golden / "drawings" / "cases").iterdir() if path.suffix != ".json")
+    generator = random.Random(12)
+    told_of = 0
+    for turn, source in zip(range(100), itertools.cycle(files), strict=False):
+        path = tmp_path / f"{turn}{source.suffix}"
+        path.write_bytes(mutated(source.read_bytes(), generator))
+        try:
+            drawing = read(path, size=64)
+        except ValueError as error:
+            told_of += 1
+            assert str(error).startswith((path.name, "The picture would be"))  # noqa: PT017
+        else:
+            assert np.isfinite(drawing.rgb).all()
+            assert np.isfinite(drawing.ink).all()
+    assert 20 < told_of < 100

@@ -250,7 +250,7 @@ def test_cancel_renews_the_model_file(training, counting, tmp_path):
         training.learn(
             counting(), tmp_path, training.Goal(9), watch=watch, saved=lambda course: seen.append(course.steps)
         )
-    assert seen == [3]
+    assert seen == [1, 3]
 
 
 def test_one_process_at_a_time(training, tmp_path):
@@ -279,9 +279,9 @@ def test_parts_are_a_process_own_and_never_stay(room, tmp_path, monkeypatch):
 
     files = room("files")
     monkeypatch.setattr(files.os, "replace", full)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ValueError, match=r"could not be written \(no space left; \d+ MB free there\)"):
         files.replace(tmp_path / "a.safetensors", b"x")
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(ValueError, match=r"could not be written \(no space left; \d+ MB free there\)"):
         files.replace_torch(tmp_path / "a.state", {})
     assert seen == [f"a.{kind}.{os.getpid()}.part" for kind in ("safetensors", "state")]
     assert not list(tmp_path.iterdir())

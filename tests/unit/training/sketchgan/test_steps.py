@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import pytest
 import torch
@@ -18,6 +19,11 @@ SKETCHES = ("org", "bold", "erased", "erased_bold")
 @pytest.fixture(scope="module")
 def ae_steps(room):
     return room("training.sketchgan.autoencoder")
+
+
+@pytest.fixture(scope="module")
+def extractor_steps(room):
+    return room("training.sketchgan.extractor")
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +313,7 @@ def test_flips_of_a_training_batch_go_together(room, gan, gan_steps):
 # --- sketch extractor -------------------------------------------------------------------------------------------------
 
 
-def test_tom_steps(room, ae_steps, gan_steps, tom):
+def test_tom_steps(room, ae_steps, extractor_steps, tom):
     tensors, scalars = known.recorded("train_tom_im128")
     stages = ((8, 8), (16, 16), (32, 32, 32), (64, 64, 64), (64, 64, 64))
     vgg = known.fill(room("networks.vgg").VGG(widths=stages), "vgg.", 14, 1.4).requires_grad_(False)
@@ -316,7 +322,8 @@ def test_tom_steps(room, ae_steps, gan_steps, tom):
     optimisers = tuple(ae_steps.adam(net.parameters(), 0.99) for net in (generator, judge))
     for i in range(3):
         photo, sketch = (known.grown(tensors[f"{name}{i}"], 128) for name in ("content", "sketch"))
-        found, drawn = gan_steps.tom_step(generator, judge, optimisers, photo, sketch, lambda x: tom.taps(vgg, x, 128))
+        look = partial(tom.taps, vgg, size=128)
+        found, drawn = extractor_steps.tom_step(generator, judge, optimisers, photo, sketch, look)
         content, *textures = (value for _, value in scalars["mse_calls"][4 * i : 4 * i + 4])
         assert float(found["content"]) == pytest.approx(0.2 * content, rel=1e-6)
         assert float(found["texture"]) == pytest.approx(2000 * sum(textures), rel=1e-6)
@@ -328,7 +335,7 @@ def test_tom_steps(room, ae_steps, gan_steps, tom):
             assert (after[name.removeprefix("after.")] - value.double()).abs().max() < 1e-6
 
 
-def test_tom_looks_through_the_packs_feature_network(room, gan_steps, ae_steps, tom):
+def test_tom_looks_through_the_packs_feature_network(room, extractor_steps, ae_steps, tom):
     """Any VGG of five stages serves, without ever being changed; others are refused."""
     from types import SimpleNamespace
 
@@ -336,20 +343,20 @@ def test_tom_looks_through_the_packs_feature_network(room, gan_steps, ae_steps, 
     torch.manual_seed(0)
     vgg = room("networks.vgg").VGG(widths=((4,), (8,), (12,), (16,), (16,))).eval().requires_grad_(False)
     held = SimpleNamespace(model=vgg)
-    frozen = gan_steps.five_taps(features("vgg", held), 64)
+    frozen = extractor_steps.five_taps(features("vgg", held), 64)
     look = frozen.prepare("cpu")
     generator = tom.Generator(channels=12, width=8, spectral=True)
     judge = tom.StyleDiscriminator(channels=24)
     optimisers = tuple(ae_steps.adam(net.parameters(), 0.99) for net in (generator, judge))
     before = [value.clone() for value in vgg.parameters()]
     photo, sketch = torch.rand(2, 3, 64, 64) * 2 - 1, torch.ones(2, 3, 64, 64)
-    found, drawn = gan_steps.tom_step(generator, judge, optimisers, photo, sketch, look, dtype=torch.bfloat16)
+    found, drawn = extractor_steps.tom_step(generator, judge, optimisers, photo, sketch, look, dtype=torch.bfloat16)
     assert all(torch.isfinite(value) for value in found.values())
     assert drawn.shape == photo.shape
     assert all(map(torch.equal, before, vgg.parameters()))
     short = room("networks.vgg").VGG(widths=((4,), (8,))).eval()
     with pytest.raises(ValueError, match="five maps of a VGG"):
-        gan_steps.five_taps(features("vgg", SimpleNamespace(model=short)), 64)
+        extractor_steps.five_taps(features("vgg", SimpleNamespace(model=short)), 64)
 
 
 # --- what all share ---------------------------------------------------------------------------------------------------
