@@ -26,6 +26,8 @@ UNIT, REFERENCE = "0 to 1", "-1 to 1, as published"
 TARGETS = (UNIT, REFERENCE)
 STYLE = "style"
 FEATURE_METRICS = (STYLE, L2, L1, COSINE)
+COLOUR_METRICS = (L2, COSINE_PUBLISHED)
+DOMAIN_METRICS = (COSINE, L2)
 
 
 def shape(
@@ -70,11 +72,16 @@ def shape(
     return prepare
 
 
-def colour(exemplar: Tensor, N: float | None = None, *, grid: int | None = None, blur="both") -> Prepare:
-    """Low frequencies of the sample compared with the exemplar's: the paper's pixel texture energy.
+def colour(
+    exemplar: Tensor, N: float | None = None, *, grid: int | None = None, blur: str = "both", metric: str = L2
+) -> Prepare:
+    """Low frequencies of the sample compared with the exemplar's: the paper's pixel texture energy, and EGSDE's
+    faithfulness (domain-independent) energy.
 
     N: pixels of one cell; grid: cells along the shorter side instead. blur: what is low-passed: "both", "sample",
-    "exemplar" or "none".
+    "exemplar" or "none". metric: l2, squared differences summed over pixels and channels; "cosine, published", EGSDE's
+    other form: one minus the cosine of the two pictures' channels, as a mean over pixels, so its slope at a pixel
+    shrinks as the picture grows.
     """
 
     def prepare(context: RunContext) -> Measure:
@@ -87,7 +94,10 @@ def colour(exemplar: Tensor, N: float | None = None, *, grid: int | None = None,
 
         def measure(sample: Tensor, level: Level) -> Tensor:
             goal = passed(level.noised(clean), "exemplar") if level.published else constant
-            return (passed(sample, "sample") - goal).square().sum((1, 2, 3))
+            seen = passed(sample, "sample")
+            if metric == COSINE_PUBLISHED:
+                return 1 - torch.cosine_similarity(seen, goal, 1).mean((1, 2))
+            return (seen - goal).square().sum((1, 2, 3))
 
         return measure
 
@@ -119,10 +129,11 @@ def feature(exemplar: Tensor, features: Any, metric: str = STYLE) -> Prepare:
     return prepare
 
 
-def domain(source: Tensor, extractor: Any) -> Prepare:
+def domain(source: Tensor, extractor: Any, metric: str = COSINE) -> Prepare:
     """EGSDE's realism energy: how alike sample and source look to `extractor`, a Domain trained to tell domains apart.
 
-    Minimising it moves the sample out of the source's domain. Both are seen at the state's own noise level.
+    Minimising it moves the sample out of the source's domain. Both are seen at the state's own noise level. metric:
+    see Domain.likeness.
     """
 
     def prepare(context: RunContext) -> Measure:
@@ -131,7 +142,7 @@ def domain(source: Tensor, extractor: Any) -> Prepare:
 
         def measure(sample: Tensor, level: Level) -> Tensor:
             labels = torch.full((len(sample),), level.label, device=sample.device)
-            return extractor.likeness(look(sample, labels), look(level.noised(clean), labels))
+            return extractor.likeness(look(sample, labels), look(level.noised(clean), labels), metric)
 
         return measure
 

@@ -23,6 +23,7 @@ from .sdedit import STEPS_TIP, T0_TIP
 
 PAPER = ["Inversion-by-Inversion", "sketch to image", "training-free guidance", "energy guidance"]
 BLURS = ("both", "sample", "exemplar", "none")
+AT_STATE = "published, at the state"
 
 MODEL_TIP = "The model to sample with: pixel priors, SD1.5, SDXL, EDM and flow image models."
 VAE_TIP = (
@@ -57,6 +58,9 @@ POINT_TIP = (
     "Where the energy is evaluated. denoised: at the model's prediction; works with every sampler. published: at a "
     "trial next sample, exactly as in the paper; for pixel priors with ddpm, euler_ancestral or SDE Sampler."
 )
+STATE_TIP = POINT_TIP + (
+    " At the state: the same, but the colours of the noisy picture itself are compared, which is EGSDE's exact step."
+)
 LIMIT_TIP = (
     "Caps each shift at this fraction of the noise still in the picture, 0 to 10, so that strong weights or few steps "
     "cannot diverge. 0: no cap, as published."
@@ -74,8 +78,8 @@ def _decoder() -> Any:
     return io.Combo.Input("decoder", options=list(decoders.KINDS), tooltip=DECODER_TIP, advanced=True)
 
 
-def _point() -> Any:
-    return io.Combo.Input("point", options=list(POINTS), tooltip=POINT_TIP, advanced=True)
+def _point(*more: str, tooltip: str = POINT_TIP) -> Any:
+    return io.Combo.Input("point", options=[*POINTS, *more], tooltip=tooltip, advanced=True)
 
 
 def _limit() -> Any:
@@ -206,7 +210,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                 ),
                 *_window(),
                 _decoder(),
-                _point(),
+                _point(AT_STATE, tooltip=STATE_TIP),
                 io.Combo.Input(
                     "blur",
                     options=list(BLURS),
@@ -215,6 +219,14 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     "only the exemplar, or none.",
                 ),
                 _limit(),
+                io.Combo.Input(
+                    "colour_metric",
+                    options=list(terms.COLOUR_METRICS),
+                    optional=True,
+                    advanced=True,
+                    tooltip="How the colours are compared. l2: squared differences, as published. 'cosine, published' "
+                    "is EGSDE's other form: only a colour's direction from grey counts. Needs a far larger weight.",
+                ),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with these energies added.")],
         )
@@ -237,16 +249,21 @@ class AppearanceEnergyGuidance(io.ComfyNode):
         vae: Any = None,
         features: Any = None,
         clip_vision: Any = None,
+        colour_metric: str = terms.L2,
     ) -> io.NodeOutput:
         if feature_weight > 0 and features is None and clip_vision is None:
             raise ValueError(
                 "feature_weight is above 0, but no feature network is connected. Connect Load Sketch Features or a "
                 "CLIP vision model, or set feature_weight to 0."
             )
+        colours_of = NEXT
+        if point == AT_STATE:
+            point, colours_of = PUBLISHED, STATE
         if colour_weight > 0:
-            opener = terms.colour(exemplar, grid=grid, blur=blur)
+            opener = terms.colour(exemplar, grid=grid, blur=blur, metric=colour_metric)
             eye = decoders.choose(model, vae, decoder, low_pass=blur == "both")
-            model = attach(model, Energy("colour", colour_weight, opener, start, end, eye, point, limit=limit))
+            pull = Energy("colour", colour_weight, opener, start, end, eye, point, colours_of, limit)
+            model = attach(model, pull)
         if feature_weight > 0:
             features = features or clip_vision_features("CLIP vision", clip_vision)
             if not isinstance(features, Features):
@@ -291,6 +308,14 @@ class SketchDomainEnergy(io.ComfyNode):
                 *_window(),
                 _point(),
                 _limit(),
+                io.Combo.Input(
+                    "metric",
+                    options=list(terms.DOMAIN_METRICS),
+                    optional=True,
+                    advanced=True,
+                    tooltip="How alike source and sample look to the extractor. cosine: as published. l2: EGSDE's "
+                    "other form, squared differences, which needs a far smaller weight.",
+                ),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this energy added.")],
         )
@@ -306,6 +331,7 @@ class SketchDomainEnergy(io.ComfyNode):
         end: float,
         point: str,
         limit: float,
+        metric: str = terms.COSINE,
     ) -> io.NodeOutput:
         if not isinstance(features, Domain):
             raise ValueError(
@@ -317,7 +343,7 @@ class SketchDomainEnergy(io.ComfyNode):
                 "Domain Energy works on pixel priors only, because domain extractors see noisy pixels. "
                 "Use a model from Load Pixel Prior."
             )
-        opener = terms.domain(source, features)
+        opener = terms.domain(source, features, metric)
         pull = Energy("domain", weight, opener, start, end, decoders.PIXELS, point, STATE, limit)
         return io.NodeOutput(attach(model, pull))
 

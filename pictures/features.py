@@ -127,8 +127,13 @@ class Domain:
         """look(x [B,3,H,W] in VP units (picture in [-1,1], noised), t [B] noise level 0..999) -> map [B,C,h,w]."""
         return self.network.prepare(device)
 
-    def likeness(self, mine: Tensor, theirs: Tensor) -> Tensor:
-        """[B]: mean cosine of two maps of the same noise level: EGSDE's realism energy, which is minimised."""
+    def likeness(self, mine: Tensor, theirs: Tensor, metric: str = "cosine") -> Tensor:
+        """[B]: how alike two maps [B,C,h,w] of the same noise level are: EGSDE's realism energy, which is minimised.
+
+        cosine: mean over positions of the cosine of their channels. l2: minus the sum of squared differences.
+        """
+        if metric == "l2":
+            return -(mine - theirs).square().sum((1, 2, 3))
         return (unit(mine) * unit(theirs)).sum(1).mean((1, 2))
 
 

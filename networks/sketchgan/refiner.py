@@ -145,8 +145,7 @@ class ArtRefiner(Refiner):
 
     def noise_shapes(self, batch: int) -> list[tuple[int, ...]]:
         grown, *decoded = self.maps(batch, 64, 64, 32, 16, 16, 8, 4, 2)
-        style = [] if self.kind == "shoe" else [grown]  # a shoe's style map is zeros
-        return [*style, (batch, 8 * self.width), *decoded]
+        return [grown, (batch, 8 * self.width), *decoded]
 
     def refine(
         self, draft: Tensor, styles: Sequence[Tensor], noise: list[Tensor], flips: Tensor | None, batch: bool
@@ -155,6 +154,7 @@ class ArtRefiner(Refiner):
         style_32, style_16, style_8 = styles
         side = self.draft // 32
         if self.kind == "shoe":
+            self._pass_over_style(torch.cat([style_32, style_16, style_8], 1), options)
             style_map = draft.new_zeros(len(draft), 4 * self.width, side, side)
         else:
             style_map = self.from_style(torch.cat([style_32, style_16, style_8], 1), options).repeat(1, 1, 2, 2)
@@ -176,6 +176,15 @@ class ArtRefiner(Refiner):
         if self.size > self.draft:
             x = self.decode_1024(x, options)
         return self.to_rgb(x)
+
+    def _pass_over_style(self, style: Tensor, options: CallOptions) -> None:
+        """A shoe's style map is zeros, but the released code computes one first: it uses up a draw of noise, and in
+        training renews the statistics and norm vectors that are saved."""
+        if self.training:
+            with torch.no_grad():
+                self.from_style(style, options)
+        else:
+            next(options.noise)
 
 
 class FaceRefiner(Refiner):
@@ -273,7 +282,9 @@ class _Halving(nn.Module):
 class Discriminator(nn.Module):
     """net(picture [B,3,S,S] in [-1,1]) -> logits [B,1,h,w], one per patch: 13x13 at 1024 pixels, 5x5 at 512, 1 at 256.
 
-    The published network serves 256 to 1024 pixels. For 128 its last kernel is 2 instead of 4, and gives one logit.
+    That is the published network, which was trained at 512 and at 1024 pixels alike (size 256 or 512). size 1024: the
+    release's other one, with one more halving (5x5 logits at 1024), which its training never builds. For 128 the last
+    kernel is 2 instead of 4, and gives one logit.
     """
 
     def __init__(
@@ -289,11 +300,16 @@ class Discriminator(nn.Module):
         super().__init__()
         check("The sketch GAN's discriminator", size, SIZES, width)
         layers, n = Layers(ops, spectral, dtype=dtype, device=device), width // 4
-        widths = ((n, 2, 0), (2 * n, 4, 0), (4 * n, 8, 0), (8 * n, 16, n), (16 * n, 64, 2 * n))
+        # (channels, out, channels of the early map that weights it) per halving
+        widths = [(n, 2 * n, 0), (2 * n, 4 * n, 0), (4 * n, 8 * n, 0), (8 * n, 16 * n, n)]
+        if size == 1024:
+            widths += [(16 * n, 32 * n, 2 * n), (32 * n, 64 * n, 4 * n)]
+        else:
+            widths += [(16 * n, 64 * n, 2 * n)]
         self.main = nn.ModuleList(
             [
                 nn.Sequential(layers.conv(3, n, 4, stride=2, sn=True), nn.LeakyReLU(0.2)),
-                *(_Halving(channels, factor * n, skip, layers) for channels, factor, skip in widths),
+                *(_Halving(channels, out, skip, layers) for channels, out, skip in widths),
                 nn.Sequential(
                     layers.conv(64 * n, 64 * n, 1, sn=True),
                     layers.norm(64 * n),
@@ -305,9 +321,9 @@ class Discriminator(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         maps = [self.main[0](picture)]
-        for i in range(1, 6):
+        for i in range(1, len(self.main) - 1):
             maps.append(self.main[i](maps[-1], maps[i - 4] if i >= 4 else None))
-        return self.main[6](maps[-1])
+        return self.main[-1](maps[-1])
 
     def start(self, generator: torch.Generator) -> None:
         """The published first weights: N(0,.02) for convolutions, N(1,.02) for norms, biases 0."""

@@ -283,7 +283,8 @@ class GeneratorLesson(Lesson):
             for net in seeded(
                 settings.seed + 1,
                 lambda: refiner(settings.kind, width=settings.width, size=settings.size, spectral=True),
-                lambda: Discriminator(width=settings.discriminator, size=settings.size),
+                # published: the network for 512 pixels at 1024 too
+                lambda: Discriminator(width=settings.discriminator, size=draft_size(settings.size)),
             )
         )
         self.discriminator.start(generator_of(settings.seed, WEIGHTS))

@@ -247,6 +247,50 @@ def test_shoes_follow_the_draft_alone(gan):
     assert torch.equal(one, other)
 
 
+def test_shoes_use_up_the_draw_of_a_layer_that_they_ignore(gan):
+    """As in the released code, where the style map is computed and replaced by zeros: noises go to the same layers as
+    in art, whatever the first one is, and training renews the layer's statistics, but not its weights."""
+    shoe, art = (gan.refiner(kind, width=8, size=128, spectral=True) for kind in ("shoe", "art"))
+    assert shoe.noise_shapes(2) == art.noise_shapes(2)
+    draft, styles, draws = pictures(2, 3, 128), [torch.randn(2, n) for n in (16, 32, 64)], noises(shoe, 0, 2)
+    for name, value in shoe.named_parameters():
+        if value.shape[0] == 1 and value.ndim == 4 and "weight" in name:
+            value.fill_(0.5)  # the shares of noise, which start at 0
+    made = shoe.eval()(draft, styles, draws, batch=True)
+    for i, draw in enumerate(draws):
+        changed = shoe(draft, styles, [*draws[:i], draw.flip(-1), *draws[i + 1 :]], batch=True)
+        assert torch.equal(made, changed) == (i == 0), i
+    before = copy.deepcopy(shoe.state_dict())
+    with torch.enable_grad():
+        shoe.train()(draft, styles, draws).sum().backward()
+    after, layer = shoe.state_dict(), {key for key in before if key.startswith("from_style.")}
+    changed = {key for key in layer if not torch.equal(before[key], after[key])}
+    assert {key.rpartition(".")[2] for key in changed} >= {"running_mean", "running_var", "weight_u"}
+    assert all(parameter.grad is None for parameter in shoe.from_style.parameters())
+
+
+@pytest.mark.parametrize("width", [8, 64])
+def test_discriminators_of_1024_pixels(gan, width):
+    """Training at 1024 uses the network for 512, with 13x13 logits; the release's own for 1024 halves once more."""
+    networks = {size: gan.Discriminator(width=width, size=size, device="meta") for size in (256, 512, 1024)}
+    assert {size: len(net.main) for size, net in networks.items()} == {256: 7, 512: 7, 1024: 8}
+    shapes = {key: tuple(value.shape) for key, value in networks[1024].state_dict().items()}
+    n = width // 4
+    assert shapes["main.4.skip_conv.1.weight_orig"] == (16 * n, n, 4, 4)
+    assert shapes["main.5.down_main.0.weight_orig"] == (32 * n, 16 * n, 3, 3)
+    assert shapes["main.5.skip_conv.1.weight_orig"] == (32 * n, 2 * n, 4, 4)
+    assert shapes["main.6.down_main.0.weight_orig"] == (64 * n, 32 * n, 3, 3)
+    assert shapes["main.6.skip_conv.1.weight_orig"] == (64 * n, 4 * n, 4, 4)
+    assert shapes["main.7.3.weight_orig"] == (1, 64 * n, 4, 4)
+    if width == 8:
+        picture = torch.zeros(1, 3, 1024, 1024)
+        assert gan.Discriminator(width=8, size=512).eval()(picture).shape == (1, 1, 13, 13)
+        deep = gan.Discriminator(width=8, size=1024).eval()
+        assert deep(picture).shape == (1, 1, 5, 5)
+        twin = gan.Discriminator(width=8, size=1024)
+        twin.load_state_dict(deep.state_dict())
+
+
 def test_flips_are_an_images_own(networks, files, ae, gan):
     network = networks.build(files.flat(small_gan(ae, gan, "face"))).generator
     draft = pictures(1, 3, 128).expand(2, -1, -1, -1)
