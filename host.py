@@ -349,6 +349,11 @@ def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Cal
     return True
 
 
+def prompts_of(guider: Any) -> list[dict[str, Any]]:
+    """The dictionaries of all prompts, positive and negative, that a guider samples with."""
+    return [prompt for prompts in guider.conds.values() for prompt in prompts or []]
+
+
 def check_cross_attention(model: Any) -> None:
     """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
     network = model.get_model_object("diffusion_model")

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .. import host
 from ..pictures.drawings import files_in, raster
-from ..pictures.fit import as_rgb
+from ..pictures.fit import all_rgb
 from .extractors import comparing, load_features, usable
 from .parts.folders import ITSELF, are_there, input_folder, state_of
 from .parts.model_files import STARTER
@@ -174,7 +174,7 @@ def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> i
     if folder == NO_FOLDER:
         if images is None:
             raise ValueError(f"There are no {what}. Connect images, or choose a folder.")
-        return image_sets.Connected([as_rgb(batch, f"the {what}") for batch in images], limit)
+        return image_sets.Connected(all_rgb(images, f"the {what}"), limit)
     if images is not None:
         raise ValueError(f"Got {what} twice: as images and as the folder '{folder}'. Remove one of them.")
     return image_sets.Folder(input_folder(folder), limit)

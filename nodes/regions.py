@@ -252,7 +252,13 @@ class CrossAttnRegionMap(io.ComfyNode):
         method: str,
     ) -> io.NodeOutput:
         check_numbers(strength=strength, start=start, end=end)
-        patched = patch(model)
+        node_id = cls.hidden and cls.hidden.unique_id
+
+        def tell(text: str) -> None:
+            logging.warning(f"Cross-Attention Region Map: {text}")
+            host.say_on_node(node_id, text)
+
+        patched = patch(model, tell)
         conditioning, text = encode(clip, prompt, regions, Pull(method, strength, schedule, start, end))
         logging.info(f"Cross-Attention Region Map: {text}")
         return io.NodeOutput(patched, conditioning, ui=host.text_on_node(cls, text))

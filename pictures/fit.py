@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor
 
 
-def as_rgb(image: Any, what: str = "image") -> Tensor:
+def as_rgb(image: Any, what: str = "image", before: int = 0) -> Tensor:
     """An IMAGE [B, H, W, 1, 3 or 4] as [B, H, W, 3]: grey is repeated, transparency dropped.
 
-    what: the input's name, for messages. ValueError: another shape or type, no pixels, or NaN or infinite ones.
+    what: the input's name, for messages. before: how many pictures precede it in a list.
+    ValueError: another shape or type, no pixels, or NaN or infinite ones.
     """
     if not isinstance(image, Tensor) or not image.is_floating_point():
         kind = image.dtype if isinstance(image, Tensor) else type(image).__name__
@@ -21,8 +23,16 @@ def as_rgb(image: Any, what: str = "image") -> Tensor:
             f"{what} must have the shape [batch, height, width, channels] with 1, 3 or 4 channels, got "
             f"{list(image.shape)}. Connect an IMAGE."
         )
-    _check_values(image, what)
+    _check_values(image, what, before)
     return image[..., :3].expand(-1, -1, -1, 3)
+
+
+def all_rgb(images: Iterable[Any], what: str) -> list[Tensor]:
+    """as_rgb of each batch in a list."""
+    done: list[Tensor] = []
+    for image in images:
+        done.append(as_rgb(image, what, sum(map(len, done))))
+    return done
 
 
 def as_mask(mask: Any, what: str = "mask") -> Tensor:
@@ -41,14 +51,13 @@ def as_mask(mask: Any, what: str = "mask") -> Tensor:
     return mask.float()
 
 
-def _check_values(pixels: Tensor, what: str) -> None:
+def _check_values(pixels: Tensor, what: str, before: int = 0) -> None:
     if pixels.numel() == 0:
         raise ValueError(f"{what} is empty, its shape is {list(pixels.shape)}. Connect a picture.")
     bad = (~pixels.isfinite()).flatten(1).any(1).nonzero()
     if len(bad):
-        raise ValueError(
-            f"Picture {int(bad[0]) + 1} of {what} contains NaN or infinite values. Remove it, or fix what made it."
-        )
+        number = before + int(bad[0]) + 1
+        raise ValueError(f"Picture {number} of {what} contains NaN or infinite values. Remove it, or fix what made it.")
 
 
 def pair_batches(guide: Tensor, batch: int, what: str = "guide", whom: str = "latent") -> Tensor:
