@@ -15,6 +15,7 @@ from ..networks.frozen import gradients
 from ..pictures.extractors import Extractor
 from ..pictures.features import Features
 from .extractors import EXTRACTORS, comparing, load_extractor, room_to_draw
+from .parts.checks import check_numbers
 from .parts.folders import input_folder, model_state, prefix_of
 from .parts.pictures import to_image
 from .parts.sockets import ExtractorSocket
@@ -157,6 +158,7 @@ class SketchTrainExtractor(io.ComfyNode):
         from ..training.sketchgan.extractor import ExtractorLesson
         from ..training.sketchgan.losses import check_batch
 
+        check_numbers(minutes=minutes, save_minutes=save_minutes)
         check_batch(batch)
         model_path, state_dir = model_and_state(EXTRACTORS, name)
         goal = goal_of(steps, minutes)

@@ -10,6 +10,7 @@ from .. import host
 from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
+from .parts.checks import check_numbers
 from .parts.folders import input_folder, prefix_of
 from .parts.sockets import GANSocket
 from .parts.training import (
@@ -206,6 +207,7 @@ class SketchTrainGAN(io.ComfyNode):
         from ..training.sketchgan import runs
         from ..training.sketchgan.losses import check_batch
 
+        check_numbers(save_minutes=save_minutes, **{k: v for k, v in widgets.items() if isinstance(v, float)})
         settings = settings_from(**widgets)
         check_batch(settings.batch)
         model_path, state_dir = model_and_state(FOLDER, name)
