@@ -1,8 +1,8 @@
 """`python3 dev/run.py fuzz [--drawings 200] [--files 200] [--states 200] [--prompts 1000]`: hostile input, counted.
 
 Damaged drawings go through the reader, damaged model files through the four loaders, damaged training states through
-the loop, and prompts with hostile widgets through ComfyUI's own validation. Each must work or end in a ValueError in plain
-words. Anything else is printed and counted, and makes the command fail. The tests run the same with small numbers.
+the loop, and prompts with hostile widgets through ComfyUI's own validation. Each must work or end in a ValueError in
+plain words. Anything else is printed and counted, and makes the command fail. The tests run the same in small.
 """
 
 from __future__ import annotations
