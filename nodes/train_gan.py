@@ -205,11 +205,11 @@ class SketchTrainGAN(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..training import photos as photo_folders
         from ..training.sketchgan import runs
-        from ..training.sketchgan.losses import check_batch
 
         check_numbers(save_minutes=save_minutes, **{k: v for k, v in widgets.items() if isinstance(v, float)})
         settings = settings_from(**widgets)
-        check_batch(settings.batch)
+        settings.check()
+        features = comparing(features)
         model_path, state_dir = model_and_state(FOLDER, name)
         goals = gan_goals(widgets["draft_steps"], widgets["gan_steps"], widgets["minutes"])
         pictures = photo_folders.paired(
@@ -226,7 +226,7 @@ class SketchTrainGAN(io.ComfyNode):
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
             trained = runs.train_gan(
                 pictures,
-                comparing(features),
+                features,
                 settings,
                 model_path,
                 state_dir,
