@@ -356,6 +356,11 @@ def prompts_of(guider: Any) -> list[dict[str, Any]]:
     return [prompt for prompts in guider.conds.values() for prompt in prompts or []]
 
 
+def wants_pooled(model: Any) -> bool:
+    """Whether a MODEL cannot run without a prompt's pooled output."""
+    return isinstance(model.model, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner))
+
+
 def check_cross_attention(model: Any) -> None:
     """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
     network = model.get_model_object("diffusion_model")

@@ -343,9 +343,9 @@ class SketchAttentionMaps(io.ComfyNode):
         wanted = [line.strip() for line in phrases.splitlines() if line.strip()]
         if not wanted:
             raise ValueError("phrases is empty. Write the words that you want to see, one phrase per line.")
-        check_conditioning(conditioning)
-        samples = latent_samples(model, latent)
         image = None if image is None else as_rgb(image)
+        check_conditioning(model, conditioning)
+        samples = latent_samples(model, latent)
         if len(samples) > 1:
             raise ValueError(
                 f"Attention Maps takes a latent of one picture, got {len(samples)}. Choose one with Latent From Batch."

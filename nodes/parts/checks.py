@@ -45,10 +45,15 @@ def plain_samples(latent: Any, what: str = "latent") -> Tensor:
     return samples
 
 
-def check_conditioning(conditioning: Any, what: str = "conditioning") -> None:
-    """ValueError: no prompt in it, or a prompt without text vectors [B, tokens, width]."""
+def check_conditioning(model: Any, conditioning: Any, what: str = "conditioning") -> None:
+    """ValueError: no prompt in it, or a prompt without text vectors [B, tokens, width] or what else the MODEL needs."""
     if not isinstance(conditioning, list) or not conditioning:
         raise ValueError(f"{what} is empty. Connect the prompt, as from CLIP Text Encode.")
-    for context, _ in conditioning:
+    pooled = host.wants_pooled(model)
+    for context, values in conditioning:
         if not isinstance(context, Tensor) or context.ndim != 3:
             raise ValueError(f"{what} holds no text. Connect the prompt, as from CLIP Text Encode.")
+        if pooled and values.get("pooled_output") is None:
+            raise ValueError(
+                f"{what} lacks the pooled output that SDXL needs. Encode the prompt with this model's CLIP."
+            )
