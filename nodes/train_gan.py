@@ -219,8 +219,8 @@ class SketchTrainGAN(io.ComfyNode):
         )
         if pictures.count < settings.batch:
             raise ValueError(
-                f"A batch of {settings.batch} needs as many photos with sketches, got {pictures.count}. Add photos, "
-                "or lower batch."
+                f"A batch of {settings.batch} needs at least {settings.batch} photos with sketches, got "
+                f"{pictures.count}. Add photos, or lower batch."
             )
         notes = {"features": features.name, "pictures": pictures.count, "sketch_sets": pictures.sets}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
