@@ -102,7 +102,9 @@ def test_locks_hold_the_pins():
 
 def test_locks_agree_with_each_other():
     """All are installed into one environment, so a package of two locks has one version on any system."""
-    host, *others = (lock.pins(provision.LOCKS[name].read_text(encoding="utf-8")) for name in ("host", "build", "tools"))
+    host, *others = (
+        lock.pins(provision.LOCKS[name].read_text(encoding="utf-8")) for name in ("host", "build", "tools")
+    )
     for other in others:
         assert {name: versions for name, versions in other.items() if not versions <= host.get(name, versions)} == {}
 
