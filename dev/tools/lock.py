@@ -1,8 +1,8 @@
 """`python3 dev/run.py lock [--upgrade]`: renew dev/runtime/locks/*.txt after a pin in dev/runtime/provision.py changed.
 
 Each file lists packages of exact versions with the sha256 of every file of theirs, for every supported Python and
-system. uv works them out, in a virtual environment that goes away; it looks at wheels only, so no package's code runs. Versions
-stay where they still fit; --upgrade takes the newest ones.
+system. uv works them out, in a virtual environment that goes away; it looks at wheels only, so no package's code runs.
+Versions stay where they still fit; --upgrade takes the newest ones.
 """
 
 from __future__ import annotations

