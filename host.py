@@ -297,18 +297,33 @@ def sampling_family(sampling: Any) -> NoiseFamily:
 
 
 def _noise_kind(sampling: Any) -> str | None:
+    """The kind; None where the samples between noise and picture are others than NoiseFamily says.
+
+    Such predictions may derive from the host's eps and flow classes (image to image does), so what derives from eps
+    counts only if it noises and scales as eps does, and of flows only the class itself.
+    """
     known = comfy.model_sampling
-    if isinstance(sampling, (known.IMG_TO_IMG, known.IMG_TO_IMG_FLOW, known.COSMOS_RFLOW, known.V_PREDICTION_DDPM)):
-        return None
     if isinstance(sampling, known.CONST):
         flow = isinstance(sampling, (known.ModelSamplingDiscreteFlow, known.ModelSamplingFlux))
-        return "flow" if flow and getattr(sampling, "noise_scale", 1.0) == 1.0 else None
+        plain = not _predictions(sampling, known.CONST) and getattr(sampling, "noise_scale", 1.0) == 1.0
+        return "flow" if flow and plain else None
     if isinstance(sampling, known.EPS):
+        if any(name in vars(other) for other in _predictions(sampling, known.EPS) for name in NOISING):
+            return None
         if isinstance(sampling, known.ModelSamplingContinuousEDM):
             return "edm"
         if isinstance(sampling, known.ModelSamplingDiscrete):
             return "discrete"
     return None
+
+
+NOISING = ("calculate_input", "noise_scaling", "inverse_noise_scaling")
+
+
+def _predictions(sampling: Any, base: type) -> list[type]:
+    """The classes derived from `base` that say what this object's network predicts. Its own class is a network too."""
+    found = [one for one in type(sampling).__mro__ if issubclass(one, base) and one is not base]
+    return [one for one in found if not issubclass(one, torch.nn.Module)]
 
 
 ANCESTRAL = ("sample_ddpm", "sample_euler_ancestral")  # k-diffusion functions whose steps are ancestral

@@ -21,6 +21,7 @@ Check and measure it:
 
 Renew what is made from something else:
   python3 dev/run.py snapshot      tests/schema_snapshot.json, after a deliberate change of a node's inputs
+  python3 dev/run.py lock          dev/runtime/locks: every package with its hashes, after a changed pin
   python3 dev/run.py locales       locales/en from the nodes; lists what the translations lack
   python3 dev/run.py templates     workflows/*.json, built in the real editor
   python3 dev/run.py blueprints    subgraphs/*.json, each from a template
@@ -58,6 +59,7 @@ TOOLS = {
     "soak": "tools.soak",
     "import_time": "tools.import_time",
     "snapshot": "tools.snapshot",
+    "lock": "tools.lock",
     "locales": "tools.locales",
     "evidence": "evidence.all",
     "bench": "bench.walk",

@@ -135,10 +135,12 @@ def browser() -> Iterator[Any]:
 class Editor:
     """A page with the ComfyUI editor open. `page` is playwright's; `errors` collects what went wrong in it."""
 
-    def __init__(self, page: Any, address: str, shots: Path) -> None:
+    def __init__(self, page: Any, server: Any, shots: Path) -> None:
         self.page = page
-        self.address = address
+        self.address = server.address
+        self.patience = server.patience
         self.shots = shots
+        page.set_default_timeout(30_000 * self.patience)
         self.errors: list[str] = []
         page.on("pageerror", lambda error: self.errors.append(f"uncaught: {error}"))
         page.on("console", self._hear)
@@ -155,8 +157,8 @@ class Editor:
 
     def open(self) -> None:
         self.page.goto(self.address, wait_until="domcontentloaded")
-        self.page.wait_for_function("window.app?.extensionManager?.command", timeout=60_000)
-        self.page.locator(".templates-tab-button").wait_for(timeout=60_000)
+        self.page.wait_for_function("window.app?.extensionManager?.command", timeout=60_000 * self.patience)
+        self.page.locator(".templates-tab-button").wait_for(timeout=60_000 * self.patience)
         self.page.wait_for_load_state("networkidle")
         self.errors = [
             error for error in self.errors if "sketchsynth" in error
@@ -176,7 +178,7 @@ def editor(server: Any, browser: Any, tmp_path: Path) -> Iterator[Editor]:
     shots.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport={"width": 1920, "height": 1080})
     context.route(lambda url: not url.startswith(server.address), lambda route: route.abort())
-    made = Editor(context.new_page(), server.address, shots)
+    made = Editor(context.new_page(), server, shots)
     made.open()
     yield made
     context.close()

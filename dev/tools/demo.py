@@ -1,7 +1,8 @@
 """`python3 dev/run.py demo [--output DIR] [NAME ...]`: run the starter templates headless and write a gallery.
 
 Every template of workflows/ (or those whose names contain a NAME) goes through the real server. A template whose model
-files are not there is listed with what it needs: that is no failure.
+files are not there is listed with what it needs: that is no failure. Your models are read and left as they are; what a
+template trains goes away with the run.
 """
 
 from __future__ import annotations
@@ -143,11 +144,10 @@ def main() -> int:
     for old in output.glob("*.png"):
         old.unlink()
     models = models_folder()
-    models.mkdir(parents=True, exist_ok=True)
     base = Path(tempfile.mkdtemp(prefix="sketchsynth-demo-"))
     try:
         print(f"starting ComfyUI ({len(templates)} templates) ...", flush=True)
-        with ComfyServer(Path(sys.executable), Path(os.environ["COMFYUI_PATH"]), base, models=models) as server:
+        with ComfyServer(Path(sys.executable), Path(os.environ["COMFYUI_PATH"]), base, read_models=models) as server:
             info = server.object_info()
             print(f"  up after {time.perf_counter() - began:.1f} s", flush=True)
             outcomes = []

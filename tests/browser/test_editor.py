@@ -151,8 +151,12 @@ ADD_BLUEPRINT = """
 async (name) => {
   const stores = document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
   const blueprints = stores.get('subgraph')
-  const found = blueprints.subgraphBlueprints.find(one => one.display_name === name)
-  if (!found) throw new Error('not among ' + blueprints.subgraphBlueprints.map(one => one.display_name))
+  // the editor of 2026 keeps their definitions with those of nodes, and reads them after it has started
+  const known = () => [...(blueprints.subgraphBlueprints ?? stores.get('nodeDef').blueprintNodeDefsByName.values())]
+  for (let i = 0; i < 100 && !known().some(one => one.display_name === name); i++)
+    await new Promise(done => setTimeout(done, 100))
+  const found = known().find(one => one.display_name === name)
+  if (!found) throw new Error('not among ' + known().map(one => one.display_name))
   window.app.graph.clear()
   const { nodes, definitions } = blueprints.getBlueprint(found.name)  // as the node library adds it
   const added = window.app.canvas._deserializeItems({ nodes, subgraphs: definitions.subgraphs }, { position: [900, 0] })

@@ -6,11 +6,13 @@ import ast
 import json
 import re
 import statistics
+import sys
 from pathlib import Path
 
 import pytest
 
 from helpers import PACK
+from runtime import inprocess
 from tools import import_time, snapshot
 
 ROOMS = ("nodes", "samplers", "guidance", "pipelines", "training", "pictures", "networks", "batch", "starter")
@@ -285,3 +287,37 @@ def test_nothing_is_kept_between_runs():
             if isinstance(node, ast.Attribute) and node.attr == "no_grad" and idle:
                 faults.append(f"{place}:{node.lineno} uses no_grad: nodes run inside inference_mode already")
     assert faults == []
+
+
+# --- hosts old and new ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", ["0.2 or older", "0.3.50", "0.21.1", "0.21.9rc1"])
+def test_an_old_host_is_told_so_in_one_sentence(pack, version):
+    with pytest.raises(ImportError, match=rf"needs ComfyUI {pack.OLDEST} or newer, but this is ComfyUI {version}"):
+        pack.check_version(version)
+
+
+@pytest.mark.parametrize("version", ["0.22.0", "0.22.1", "0.30.0", "1.0", "nightly"])
+def test_newer_hosts_pass(pack, version):
+    pack.check_version(version)
+
+
+def test_an_old_host_logs_the_sentence(pack, host_nodes, monkeypatch):
+    """Through the host's own loader, before anything that an older host may lack is imported."""
+    import comfyui_version
+
+    monkeypatch.setattr(comfyui_version, "__version__", "0.21.0")
+    for name in [name for name in sys.modules if name.split(".")[0] == pack.__name__.split(".")[0]]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "comfy_api.latest", None)
+    content, log = inprocess.try_load_pack()
+    assert not content
+    assert log.count(f"needs ComfyUI {pack.OLDEST} or newer, but this is ComfyUI 0.21.0") >= 1
+    assert "comfy_api" not in log
+
+
+def test_the_oldest_host_is_stated_once(pack):
+    stated = (PACK / "pyproject.toml").read_text(encoding="utf-8")
+    assert f'requires-comfyui = ">={pack.OLDEST}"' in stated
+    assert f"({pack.OLDEST} or newer)" in (PACK / "README.md").read_text(encoding="utf-8")

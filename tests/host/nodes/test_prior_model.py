@@ -408,7 +408,15 @@ def test_sampling_patches_are_seen_and_foreign_families_refused(host, all_nodes,
     edm = all_nodes["ModelSamplingContinuousEDM"]().patch(model, "edm", 80.0, 0.002)[0]
     assert host.noise_family(edm).kind == "edm"
     assert host.noise_family(model).kind == "discrete"
+    lcm = all_nodes["ModelSamplingDiscrete"]().patch(tiny.model("sd15"), "lcm", False)[0]
+    assert host.noise_family(lcm).kind == "discrete"
+    # a later host's: to image from image at a velocity, a flow by name only
+    velocity = type("IMG_TO_IMG_VELOCITY", (known.CONST,), {"calculate_input": lambda self, sigma, noise: noise})
+    scaled = type("SCALED", (known.V_PREDICTION,), {"noise_scaling": lambda self, *_: 0})
     bases = [
+        (known.ModelSamplingDiscreteFlow, velocity),
+        (known.ModelSamplingFlux, velocity),
+        (known.ModelSamplingDiscrete, scaled),
         (known.ModelSamplingDiscrete, known.IMG_TO_IMG),
         (known.ModelSamplingDiscreteFlow, known.IMG_TO_IMG_FLOW),
         (known.ModelSamplingCosmosRFlow, known.COSMOS_RFLOW),

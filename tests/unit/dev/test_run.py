@@ -8,7 +8,7 @@ import pytest
 import run
 
 from helpers import TESTS
-from runtime import testing
+from runtime import provision, testing
 
 
 def test_every_command_has_a_module_and_a_line_of_help():
@@ -40,3 +40,18 @@ def test_a_report_cut_short_counts_nothing(tmp_path):
     (tmp_path / "unit.xml").write_text("<testsuites><testsuite tests=")
     assert testing.counted(tmp_path / "unit.xml") is None
     assert testing.counted(tmp_path / "missing.xml") is None
+
+
+def test_another_host_and_editor_come_first():
+    words = ["--frontend", "newest", "--host", "0.27.0", "tests/browser", "-k", "--host"]
+    assert testing.another(words) == ({"frontend": "newest", "host": "0.27.0"}, ["tests/browser", "-k", "--host"])
+    assert testing.another(["tests/unit"]) == ({}, ["tests/unit"])
+    with pytest.raises(provision.StepFailed, match="--host needs a version"):
+        testing.another(["--host"])
+
+
+def test_a_host_that_no_package_carries(tmp_path):
+    place = provision.Place(tmp_path / "python", tmp_path / "ComfyUI", ours=True)
+    assert provision.other_host(place, provision.HOST) is place
+    with pytest.raises(provision.StepFailed, match=r"choose 0\.24\.0, 0\.27\.0, 0\.30\.0, or set COMFYUI_PATH"):
+        provision.other_host(place, "0.1.0")
