@@ -192,7 +192,7 @@ def test_killed_twenty_times(training, tmp_path):
 
 def test_other_settings_on_the_same_name(nest, tmp_path):
     nest.train(tmp_path, 1, 0)
-    with pytest.raises(ValueError, match=r"width 8 instead of 16.*another name, or start anew"):
+    with pytest.raises(ValueError, match=r"width 8 instead of 16.*another name or folder, or start anew"):
         nest.train(tmp_path, 1, 0, width=16)
     assert nest.train(tmp_path, 2, 0, batch=3, bfloat16=True).courses["autoencoder"].steps == 2, "these may change"
 
