@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -120,12 +120,12 @@ def locked(folder: Path, *siblings: Path) -> Iterator[None]:
             raise Locked(str(folder)) from error
         except OSError:  # some network drives have no locks
             pass
-        left = list(folder.glob("*.part"))
-        for path in siblings:
-            left += path.parent.glob(f"{glob.escape(path.stem)}*.part")
+        left = [path for path in folder.glob("*.part") if re.fullmatch(r".+\.\d+\.part", path.name)]
+        for known in siblings:  # and stages of it, which are numbered
+            name = re.compile(rf"{re.escape(known.stem)}(-\d+)?{re.escape(known.suffix)}\.\d+\.part")
+            left += [path for path in known.parent.glob("*.part") if name.fullmatch(path.name)]
         for path in left:
-            if path.suffixes[-2:-1] and path.suffixes[-2][1:].isdecimal():  # the name that `write` gives
-                path.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         yield
 
 

@@ -366,6 +366,16 @@ def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Cal
     return True
 
 
+def prompts_of(guider: Any) -> list[dict[str, Any]]:
+    """The dictionaries of all prompts, positive and negative, that a guider samples with."""
+    return [prompt for prompts in guider.conds.values() for prompt in prompts or []]
+
+
+def wants_pooled(model: Any) -> bool:
+    """Whether a MODEL cannot run without a prompt's pooled output."""
+    return isinstance(model.model, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner))
+
+
 def check_cross_attention(model: Any) -> None:
     """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
     network = model.get_model_object("diffusion_model")
@@ -523,6 +533,26 @@ def _is_bare_pickle(path: str) -> bool:
 
 
 # --- SDEdit: a noised latent, and a node that says what it did --------------------------------------------------------
+
+
+def check_latent(model: Any, samples: Tensor) -> None:
+    """ValueError: samples with other dimensions or channels than this MODEL's latents have.
+
+    The host packs several latents of different shapes into one [B, 1, N]; that passes.
+    """
+    form = model.get_model_object("latent_format")
+    if samples.ndim == 3 and samples.shape[1] == 1:
+        return
+    if samples.ndim != form.latent_dimensions + 2:
+        raise ValueError(
+            f"This latent has the shape {list(samples.shape)}, but this model's latents have "
+            f"{form.latent_dimensions + 2} dimensions. Encode the picture with this model's VAE."
+        )
+    if samples.shape[1] != form.latent_channels:
+        raise ValueError(
+            f"This latent was made with another model's VAE: it has {samples.shape[1]} channels, this model "
+            f"{form.latent_channels}. Encode the picture with this model's VAE."
+        )
 
 
 def noise_latent(model: Any, latent: Tensor, noise: Tensor, sigma: float) -> Tensor:

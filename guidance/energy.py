@@ -23,7 +23,7 @@ from torch import Tensor
 from .. import host
 from ..networks.frozen import gradients, ordinary
 from .decoders import PIXELS, Decoder
-from .noise import signal_and_noise
+from .noise import check_sigmas, signal_and_noise
 from .run import Run, keep, run_of
 
 ENERGIES = "sketch_energies"  # the key in a MODEL's model_options
@@ -168,6 +168,8 @@ class _Step:
                 f"Point 'published' needs the sampler's next noise level, but this sampler also evaluates sigma "
                 f"{self.sigma:.4g} between the SIGMAS. Use ddpm or euler_ancestral, or set point to 'denoised'."
             )
+        if following > self.sigma and self.run.sigmas is not None:
+            check_sigmas(self.run.sigmas)
         left = (following / self.sigma) ** 2
         trial = self.denoised + left * (self.x - self.denoised)
         trial = trial + following * (1 - left) ** 0.5 * self.run.draw(trial)

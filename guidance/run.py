@@ -13,11 +13,11 @@ from torch import Tensor
 
 from .. import host
 from .decoders import Decoder, Shown
+from .noise import SAME_LEVEL
 
 RUN = "sketch_run"
 TRIAL_SEED = 0x51E7C4  # offset from the sampler's own noise, which starts at seed + 1
 DRAW = "sketch_draw"  # in transformer_options: a function like -> noise that replaces the trial noise (for tests)
-SAME_LEVEL = 1e-4
 
 
 class Run:

@@ -13,6 +13,7 @@ from comfy_api.latest import io, ui
 
 from .. import files, host
 from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
+from ..pictures.fit import as_rgb
 from ..pictures.painters import simulate_strokes
 from .parts.folders import SAMPLES
 
@@ -175,6 +176,7 @@ class SketchPhotoToStrokes(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: torch.Tensor, median_size: int, colours: int) -> io.NodeOutput:
+        image = as_rgb(image)
         progress = ProgressBar(len(image))  # Cancel takes effect at its updates
         painted = []
         for photo in image:

@@ -15,6 +15,8 @@ from .. import files, host, networks
 from ..networks.frozen import gradients, ordinary
 from ..pictures.extractors import EDGES, Extractor, extractor
 from ..pictures.features import TAPS, Domain, Features, clip_vision_features, features
+from ..pictures.fit import as_rgb
+from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 from .parts.sockets import ExtractorSocket, FeaturesSocket
@@ -197,13 +199,15 @@ class SketchPhotoToSketch(io.ComfyNode):
 
     @classmethod
     def execute(cls, image: Tensor, extractor: Extractor = EDGES, threshold: float = 0.0) -> io.NodeOutput:
+        check_numbers(threshold=threshold)
+        image = as_rgb(image)
         progress = ProgressBar(len(image))  # Cancel takes effect at its updates
         drawn = []
         device = room_to_draw(extractor, image.shape[1] * image.shape[2], image.device)
         with gradients():
             draw = extractor.prepare(device)
             for photo in image:
-                seen = ordinary(photo[None, ..., :3]).movedim(-1, 1).to(device, torch.float32).expand(-1, 3, -1, -1)
+                seen = ordinary(photo[None]).movedim(-1, 1).to(device, torch.float32)
                 drawn.append(draw(seen).movedim(1, -1).expand(-1, -1, -1, 3).to(image.device))
                 progress.update(1)
         sketch = torch.cat(drawn)

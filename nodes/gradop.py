@@ -10,8 +10,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
+from ..pictures.fit import as_rgb
 from ..pictures.painters import PAINTERS, Painter
 from ..samplers import canvas, gradop
+from .parts.checks import check_numbers
 
 
 class GradOpSolve(io.ComfyNode):
@@ -160,6 +162,8 @@ class GradOpSolve(io.ComfyNode):
         sampler: Any = None,
         fast_vae: Any = None,
     ) -> io.NodeOutput:
+        check_numbers(strength=strength, learning_rate=learning_rate, painter_size=painter_size, gamma=gamma)
+        painting = as_rgb(painting, "painting")
         node_id = cls.hidden and cls.hidden.unique_id
 
         def tell(text: str) -> None:

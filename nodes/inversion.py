@@ -16,8 +16,10 @@ from ..guidance import decoders, terms
 from ..guidance.energy import NEXT, POINTS, PUBLISHED, STATE, Energy, attach
 from ..pictures.extractors import EDGES
 from ..pictures.features import Domain, Features, clip_vision_features
+from ..pictures.fit import as_rgb
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
+from .parts.checks import check_numbers, latent_samples
 from .parts.sockets import ExtractorSocket, FeaturesSocket
 from .sdedit import STEPS_TIP, T0_TIP
 
@@ -152,6 +154,8 @@ class SketchShapeEnergy(io.ComfyNode):
         extractor: Any = None,
         features: Any = None,
     ) -> io.NodeOutput:
+        check_numbers(weight=weight, start=start, end=end, limit=limit)
+        sketch = as_rgb(sketch, "sketch")
         if metric == terms.LPIPS and not isinstance(features, Features):
             raise ValueError("The lpips metric needs a feature network. Connect Load Sketch Features to features.")
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target, rescale=rescale, features=features)
@@ -251,6 +255,8 @@ class AppearanceEnergyGuidance(io.ComfyNode):
         clip_vision: Any = None,
         colour_metric: str = terms.L2,
     ) -> io.NodeOutput:
+        check_numbers(colour_weight=colour_weight, feature_weight=feature_weight, start=start, end=end, limit=limit)
+        exemplar = as_rgb(exemplar, "exemplar")
         if feature_weight > 0 and features is None and clip_vision is None:
             raise ValueError(
                 "feature_weight is above 0, but no feature network is connected. Connect Load Sketch Features or a "
@@ -333,6 +339,8 @@ class SketchDomainEnergy(io.ComfyNode):
         limit: float,
         metric: str = terms.COSINE,
     ) -> io.NodeOutput:
+        check_numbers(weight=weight, start=start, end=end, limit=limit)
+        source = as_rgb(source, "source")
         if not isinstance(features, Domain):
             raise ValueError(
                 f"'{features.name}' is not a domain extractor. Domain Energy needs one that was trained on noisy "
@@ -429,6 +437,8 @@ class ShapeInversion(io.ComfyNode):
         sampler: Any = None,
         latent: dict[str, Any] | None = None,
     ) -> io.NodeOutput:
+        check_numbers(weight=weight, t0=t0, start=start, end=end, limit=limit)
+        sketch = as_rgb(sketch, "sketch")
         if metric == terms.LPIPS:
             raise ValueError(
                 "Shape Inversion has no features input for the lpips metric. Put Shape Energy with lpips "
@@ -439,7 +449,8 @@ class ShapeInversion(io.ComfyNode):
         stepper = sampler or KSAMPLER(sde.sample_sde)
         family = host.noise_family(model)
         walk = levels.walk(family, levels.start_sigma(family, t0)[0], steps)
-        begin = latent or {"samples": vae.encode(sketch[..., :3])}
+        begin = {"samples": vae.encode(sketch)} if latent is None else latent
+        latent_samples(model, begin)
         return io.NodeOutput(
             attach(model, pull), RepeatSampler(stepper, repeats) if repeats > 1 else stepper, walk, begin
         )

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from .. import host
 from ..pictures.drawings import files_in, raster
+from ..pictures.fit import all_rgb
 from .extractors import comparing, load_features, usable
 from .parts.folders import ITSELF, are_there, input_folder, state_of
 from .parts.model_files import STARTER
@@ -178,7 +179,7 @@ def chosen(what: str, images: list[Tensor] | None, folder: str, limit: int) -> i
     if folder == NO_FOLDER:
         if images is None:
             raise ValueError(f"There are no {what}. Connect images, or choose a folder.")
-        return image_sets.Connected(images, limit)
+        return image_sets.Connected(all_rgb(images, f"the {what}"), limit)
     if images is not None:
         raise ValueError(f"Got {what} twice: as images and as the folder '{folder}'. Remove one of them.")
     return image_sets.Folder(input_folder(folder), limit)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from typing import Any
 
-import comfy.sample
 import torch
 from comfy_api.latest import io
 from torch import Tensor
@@ -17,8 +16,9 @@ from ..guidance.regions.regions import METHODS, SCHEDULES, Pull, painted
 from ..guidance.regions.words import encode, find_phrases
 from ..pictures import overlays as region_pictures
 from ..pictures import palettes
-from ..pictures.fit import fit_image
+from ..pictures.fit import as_rgb, fit_image
 from ..samplers.looking import attention_maps
+from .parts.checks import check_conditioning, check_numbers, latent_samples
 from .parts.sockets import RegionsSocket
 
 PAPER = ("GradOP", "semantic control", "regional prompt", "cross attention control")
@@ -65,6 +65,7 @@ class SketchPaintRegion(io.ComfyNode):
 
     @classmethod
     def execute(cls, mask: Tensor, phrase: str, weight: float, regions: Any = ()) -> io.NodeOutput:
+        check_numbers(weight=weight)
         return io.NodeOutput(painted(mask, phrase, weight, regions))
 
 
@@ -138,6 +139,8 @@ class SketchRegionsFromStrokes(io.ComfyNode):
     def execute(
         cls, image: Tensor, legend: str, tolerance: float, soft_edge: float, regions: Any = ()
     ) -> io.NodeOutput:
+        check_numbers(tolerance=tolerance, soft_edge=soft_edge)
+        image = as_rgb(image)
         entries = palettes.read_legend(legend)
         found = palettes.propose(image, tolerance)
         if not found and not entries:
@@ -248,7 +251,14 @@ class CrossAttnRegionMap(io.ComfyNode):
         end: float,
         method: str,
     ) -> io.NodeOutput:
-        patched = patch(model)
+        check_numbers(strength=strength, start=start, end=end)
+        node_id = cls.hidden and cls.hidden.unique_id
+
+        def tell(text: str) -> None:
+            logging.warning(f"Cross-Attention Region Map: {text}")
+            host.say_on_node(node_id, text)
+
+        patched = patch(model, tell)
         conditioning, text = encode(clip, prompt, regions, Pull(method, strength, schedule, start, end))
         logging.info(f"Cross-Attention Region Map: {text}")
         return io.NodeOutput(patched, conditioning, ui=host.text_on_node(cls, text))
@@ -333,8 +343,9 @@ class SketchAttentionMaps(io.ComfyNode):
         wanted = [line.strip() for line in phrases.splitlines() if line.strip()]
         if not wanted:
             raise ValueError("phrases is empty. Write the words that you want to see, one phrase per line.")
-        ratios = [latent.get(f"downscale_ratio_{kind}") for kind in ("spacial", "temporal")]
-        samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *ratios)
+        image = None if image is None else as_rgb(image)
+        check_conditioning(model, conditioning)
+        samples = latent_samples(model, latent)
         if len(samples) > 1:
             raise ValueError(
                 f"Attention Maps takes a latent of one picture, got {len(samples)}. Choose one with Latent From Batch."
@@ -356,7 +367,7 @@ def _picture(model: Any, samples: Tensor, image: Tensor | None, vae: Any) -> Ten
     height, width = (side * ratio for side in samples.shape[-2:])
     if image is None:
         return torch.full((height, width, 3), 0.5)
-    return fit_image(image[:1, ..., :3], height, width)[0].float().cpu()
+    return fit_image(image[:1], height, width)[0].float().cpu()
 
 
 NODES = [SketchPaintRegion, SketchRegionsFromStrokes, CrossAttnRegionMap, SketchAttentionMaps]

@@ -8,6 +8,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
+from ..pictures.fit import all_rgb, as_mask
 from .parts.pictures import cell_input, to_image, to_pil
 
 RANKINGS = ("both", "faithfulness", "realism")
@@ -51,7 +52,7 @@ class SketchContactSheet(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..pictures import report  # imported lazily, here and below: most sessions make no report
 
-        sheet = report.sheet([to_pil(batch) for batch in images], labels, columns[0], cell[0])
+        sheet = report.sheet([to_pil(batch) for batch in all_rgb(images, "images")], labels, columns[0], cell[0])
         return io.NodeOutput(to_image(sheet))
 
 
@@ -120,6 +121,11 @@ class SketchFaithfulnessReport(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..pictures import report
 
+        results, guide = all_rgb(results, "results"), all_rgb(guide, "guide")
+        if references is not None:
+            references = all_rgb(references, "references")
+        if mask is not None:
+            mask = [as_mask(batch) for batch in mask]
         found = report.report(results, guide, rank_by[0], references, mask, labels)
         numbers = json.dumps(found.rows, indent=1)
         return io.NodeOutput(

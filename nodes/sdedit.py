@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import host
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
+from .parts.checks import check_numbers, latent_samples
 
 T0_TIP = (
     "How much noise the guide gets before the model repaints it, 0.01 to 1. Low values stay close to your strokes, "
@@ -89,6 +90,7 @@ class NoiseToT0(io.ComfyNode):
         seed: int,
         sigmas: Tensor | None = None,
     ) -> io.NodeOutput:
+        check_numbers(t0=t0)
         family = host.noise_family(model)
         start, lowered = levels.start_sigma(family, t0, meaning)
         walk = levels.walk(family, start, steps) if sigmas is None else levels.cut(sigmas, start)
@@ -212,6 +214,7 @@ class SketchT0Sweep(io.ComfyNode):
 
     @classmethod
     def execute(cls, model: Any, first: float, last: float, count: int, steps: int, meaning: str) -> io.NodeOutput:
+        check_numbers(first=first, last=last)
         family = host.noise_family(model)
         t0s = torch.linspace(first, last, count, dtype=torch.float64).tolist()
         walks = [levels.walk(family, levels.start_sigma(family, t0, meaning)[0], steps) for t0 in t0s]
@@ -220,8 +223,7 @@ class SketchT0Sweep(io.ComfyNode):
 
 def _clean_latent(model: Any, latent: dict[str, Any]) -> dict[str, Any]:
     """The guide as SamplerCustom would use it, without its mask. An empty one gets the model's channels and size."""
-    ratios = [latent.get(f"downscale_ratio_{kind}") for kind in ("spacial", "temporal")]
-    samples = comfy.sample.fix_empty_latent_channels(model, latent["samples"], *ratios)
+    samples = latent_samples(model, latent)
     dropped = ("noise_mask", "downscale_ratio_spacial", "downscale_ratio_temporal")
     return {**{k: v for k, v in latent.items() if k not in dropped}, "samples": samples}
 

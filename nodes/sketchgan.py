@@ -9,9 +9,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..pictures.fit import pair_batches
+from ..pictures.fit import as_rgb, pair_batches
 from ..pipelines import sketchgan
 from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
+from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 from .parts.pictures import cell_input, to_image, to_pil
@@ -135,7 +136,7 @@ class SketchGANStyle(io.ComfyNode):
 
     @classmethod
     def execute(cls, gan: GAN, image: Tensor, collage: str) -> io.NodeOutput:
-        pictures = sketchgan.collage(image, collage, gan.network.draft)
+        pictures = sketchgan.collage(as_rgb(image), collage, gan.network.draft)
         return io.NodeOutput(encode(gan, pictures))
 
 
@@ -174,6 +175,7 @@ class SketchGANMixStyles(io.ComfyNode):
     def execute(
         cls, style_a: Style, style_b: Style, level_8: float, level_16: float, level_32: float, steps: int
     ) -> io.NodeOutput:
+        check_numbers(level_8=level_8, level_16=level_16, level_32=level_32)
         return io.NodeOutput(sketchgan.mix(style_a, style_b, (level_32, level_16, level_8), steps))
 
 
@@ -217,6 +219,7 @@ class SketchGANDecode(io.ComfyNode):
     def execute(
         cls, gan: GAN, sketch: Tensor, style: Style, refine: bool, seed: int, statistics: str, frame: str
     ) -> io.NodeOutput:
+        sketch = as_rgb(sketch, "sketch")
         batch = max(len(sketch), len(style))
         sketch = pair_batches(sketch, batch, "sketch", "style")
         seeds = [(seed + i) % 2**64 for i in range(batch)]
@@ -277,6 +280,7 @@ class SketchGANMatrix(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..pictures import charts  # imported lazily: most sessions make no sheet
 
+        sketches, exemplars = as_rgb(sketches, "sketches"), as_rgb(exemplars, "exemplars")
         styles = encode(gan, exemplars)
         across = len(styles)
         progress = ProgressBar(len(sketches) * across)

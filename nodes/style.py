@@ -9,7 +9,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import files, host
-from ..pictures.fit import pair_batches
+from ..pictures.fit import as_rgb, pair_batches
 from ..pictures.style import (
     DECODER,
     ENCODER,
@@ -19,6 +19,7 @@ from ..pictures.style import (
     restyle,
 )
 from .extractors import FEATURES
+from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.model_files import read_network
 
@@ -96,8 +97,10 @@ class SketchAdaINStyle(io.ComfyNode):
     def execute(
         cls, content: Tensor, style: Tensor, alpha: float, keep_colours: bool, encoder: str, decoder: str
     ) -> io.NodeOutput:
-        style = pair_batches(style, len(content), "style", "content")
-        picture, exemplar = (image[..., :3].movedim(-1, 1).float() for image in (content, style))
+        check_numbers(alpha=alpha)
+        content = as_rgb(content, "content")
+        style = pair_batches(as_rgb(style, "style"), len(content), "style", "content")
+        picture, exemplar = (image.movedim(-1, 1).float() for image in (content, style))
         if encoder == decoder == NO_NETWORK:
             result = restyle(picture, exemplar, alpha, keep_colours)
         else:

@@ -15,6 +15,7 @@ from ..networks.frozen import gradients
 from ..pictures.extractors import Extractor
 from ..pictures.features import Features
 from .extractors import EXTRACTORS, comparing, load_extractor, room_to_draw
+from .parts.checks import check_numbers
 from .parts.folders import input_folder, model_state, prefix_of
 from .parts.pictures import to_image
 from .parts.sockets import ExtractorSocket
@@ -154,10 +155,13 @@ class SketchTrainExtractor(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..training import photos as photo_folders
         from ..training.sketchgan import runs
-        from ..training.sketchgan.extractor import ExtractorLesson
+        from ..training.sketchgan.extractor import ExtractorLesson, five_taps
         from ..training.sketchgan.losses import check_batch
 
+        check_numbers(minutes=minutes, save_minutes=save_minutes)
         check_batch(batch)
+        features = comparing(features)
+        five_taps(features, int(size))  # before anything is deleted
         model_path, state_dir = model_and_state(EXTRACTORS, name)
         goal = goal_of(steps, minutes)
         found = [
@@ -169,7 +173,7 @@ class SketchTrainExtractor(io.ComfyNode):
             runs.forget_stages(model_path, state_dir)
         own = {"width": width, "batch": batch, "seed": seed, "bfloat16": precision == PRECISIONS[1]}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
-            lesson = ExtractorLesson(seen, wanted, comparing(features), **own, device=device)
+            lesson = ExtractorLesson(seen, wanted, features, **own, device=device)
             paths, trained = runs.train_extractor(lesson, model_path, state_dir, goal, keep=keep, options=options)
         stages = [load_extractor(path.name) for path in paths]
         told = [summary(trained.courses, model_path), *filter(None, [runs.lacking(paths, keep)])]

@@ -10,6 +10,7 @@ from .. import host
 from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
+from .parts.checks import check_numbers
 from .parts.folders import input_folder, prefix_of
 from .parts.sockets import GANSocket
 from .parts.training import (
@@ -204,10 +205,11 @@ class SketchTrainGAN(io.ComfyNode):
     ) -> io.NodeOutput:
         from ..training import photos as photo_folders
         from ..training.sketchgan import runs
-        from ..training.sketchgan.losses import check_batch
 
+        check_numbers(save_minutes=save_minutes, **{k: v for k, v in widgets.items() if isinstance(v, float)})
         settings = settings_from(**widgets)
-        check_batch(settings.batch)
+        settings.check()
+        features = comparing(features)
         model_path, state_dir = model_and_state(FOLDER, name)
         goals = gan_goals(widgets["draft_steps"], widgets["gan_steps"], widgets["minutes"])
         pictures = photo_folders.paired(
@@ -217,14 +219,14 @@ class SketchTrainGAN(io.ComfyNode):
         )
         if pictures.count < settings.batch:
             raise ValueError(
-                f"A batch of {settings.batch} needs as many photos with sketches, got {pictures.count}. Add photos, "
-                "or lower batch."
+                f"A batch of {settings.batch} needs at least {settings.batch} photos with sketches, got "
+                f"{pictures.count}. Add photos, or lower batch."
             )
         notes = {"features": features.name, "pictures": pictures.count, "sketch_sets": pictures.sets}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
             trained = runs.train_gan(
                 pictures,
-                comparing(features),
+                features,
                 settings,
                 model_path,
                 state_dir,

@@ -8,6 +8,7 @@ from comfy.samplers import KSAMPLER
 from comfy_api.latest import io
 
 from ..samplers import ilvr, jump
+from .parts.checks import check_numbers, plain_samples
 
 WINDOW_TIP = (
     "as a fraction of the model's schedule, 0 (pure noise) to 1 (clean). On the starter prior, sampling from t0 0.4 "
@@ -86,12 +87,14 @@ class SketchILVRSampler(io.ComfyNode):
     def execute(
         cls, reference: dict[str, Any], grid: int, start: float, end: float, weight: float, level: str
     ) -> io.NodeOutput:
+        check_numbers(start=start, end=end, weight=weight)
+        samples = plain_samples(reference, "reference")
         if start >= end:
             raise ValueError(
                 f"start ({start:g}) is not below end ({end:g}), so nothing would be replaced. Set start below end."
             )
         options = {"grid": grid, "start": start, "end": end, "weight": weight, "level": level}
-        return io.NodeOutput(KSAMPLER(ilvr.sample_ilvr, {"reference": reference["samples"], **options}))
+        return io.NodeOutput(KSAMPLER(ilvr.sample_ilvr, {"reference": samples, **options}))
 
 
 class SketchJumpSampler(io.ComfyNode):
@@ -164,6 +167,7 @@ class SketchJumpSampler(io.ComfyNode):
 
     @classmethod
     def execute(cls, dense: float, groups: int, group_share: float, calls: int, end: str) -> io.NodeOutput:
+        check_numbers(dense=dense, group_share=group_share)
         options = {"dense": dense, "groups": groups, "share": group_share, "calls": calls, "end": end}
         return io.NodeOutput(KSAMPLER(jump.sample_jump, options))
 

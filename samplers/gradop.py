@@ -22,7 +22,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import host
-from ..guidance.noise import signal_and_noise
+from ..guidance.noise import check_sigmas, signal_and_noise
 from ..guidance.run import run_of
 from .canvas import FAST, PREDICTED, TWO_WALKS, Canvas, Task
 from .levels import signal_share
@@ -68,12 +68,14 @@ class GradOpSampler(Sampler):
             return self.inner.sample(
                 model_wrap, sigmas, extra_args, callback, noise, latent_image, denoise_mask, disable_pbar
             )
+        check_sigmas(sigmas)
         if self.task.variant == TWO_WALKS and float(sigmas[-1]) > FINISHED:
             raise ValueError(
                 f"GradOP walks again from a finished picture, but these SIGMAS end at {float(sigmas[-1]):.4g}, not at "
                 "0. Connect SIGMAS that run down to 0, or choose GradOP+."
             )
         host.check_image_model(model_wrap.model_patcher)
+        host.check_latent(model_wrap.model_patcher, noise)
         first = torch.zeros_like(noise) if latent_image is None else latent_image
         family = host.noise_family(model_wrap.model_patcher)
         moves = self.task.gradient_steps * (len(parts) - 1)

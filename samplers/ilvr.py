@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from .. import host
-from ..guidance.noise import signal_and_noise
+from ..guidance.noise import check_sigmas, signal_and_noise
 from ..guidance.run import steps_are_ancestral
 from ..pictures.fit import pair_batches
 from ..pictures.lowpass import low_pass
@@ -53,6 +53,8 @@ def sample_ilvr(
     steps_are_ancestral(extra_args)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
+    check_sigmas(sigmas, family)
+    host.check_latent(model.inner_model.model_patcher, x)
     prior = model.inner_model.inner_model
     sampling = prior.model_sampling
     first, last = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)

@@ -19,7 +19,7 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import host
-from ..guidance.noise import signal_and_noise
+from ..guidance.noise import check_sigmas, signal_and_noise
 from ..guidance.run import run_of, steps_are_ancestral
 from .levels import matched, published_sigmas
 from .sde import step_factors
@@ -73,6 +73,8 @@ def sample_jump(
     steps_are_ancestral(extra_args)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
+    check_sigmas(sigmas, family)
+    host.check_latent(model.inner_model.model_patcher, x)
     clock = Clock(family)
     levels = sigmas.tolist()
     times = [clock.time(sigma) for sigma in levels]

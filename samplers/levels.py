@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..guidance.noise import signal_and_noise
+from ..guidance.noise import SAME_LEVEL, check_sigmas, signal_and_noise
 
 if TYPE_CHECKING:
     from ..host import NoiseFamily
@@ -27,7 +27,6 @@ OWN_TIME = "this model's own time"
 MEANINGS = (PUBLISHED, OWN_TIME)
 
 SAME_ENTRY = 1e-3  # tables made in float32 and in float64 differ by 1e-4, neighbouring entries by 3e-3 or more
-SAME_LEVEL = 1e-4  # closer levels count as one, because multistep samplers divide by the distance
 
 
 def published_sigmas() -> Tensor:
@@ -107,6 +106,7 @@ def walk(family: NoiseFamily, start: float, steps: int) -> Tensor:
 
 def cut(sigmas: Tensor, start: float) -> Tensor:
     """Another scheduler's SIGMAS, begun at `start`: the levels below it stay as they are, the end included."""
+    check_sigmas(sigmas)
     if len(sigmas) < 2 or not (sigmas.diff() < 0).all():
         raise ValueError(
             "SIGMAS must hold two levels or more, each below the one before: connect a scheduler's output."

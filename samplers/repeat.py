@@ -9,6 +9,7 @@ import torch
 from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
 from torch import Tensor
 
+from ..guidance.noise import check_sigmas
 from ..guidance.run import run_of
 
 FINISHED = 0.0015  # counts as 0: the host's uni_pc overwrites the final 0 of its SIGMAS with .001
@@ -41,6 +42,8 @@ class RepeatSampler(KSAMPLER):
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
     ):
+        if self.repeats > 1:
+            check_sigmas(sigmas)
         if self.repeats > 1 and float(sigmas[-1]) > FINISHED:
             raise ValueError(
                 f"Repeats start from a finished picture, but these SIGMAS end at {float(sigmas[-1]):.4g}, not at 0. "
@@ -62,7 +65,8 @@ class RepeatSampler(KSAMPLER):
                 model, x = self._restart(model, x, sigmas, arguments, k)
 
             def in_round(step: dict[str, Any], first: int = k * steps) -> None:
-                callback({**step, "i": first + step["i"]})
+                if callback is not None:
+                    callback({**step, "i": first + step["i"]})
 
             # Only the last round may write into SIGMAS, as `inner` alone would.
             levels = sigmas if k == self.repeats - 1 else sigmas.clone()

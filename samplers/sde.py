@@ -11,7 +11,7 @@ from torch import Tensor
 from tqdm.auto import trange
 
 from .. import host
-from ..guidance.noise import signal_and_noise
+from ..guidance.noise import check_sigmas, signal_and_noise
 from ..guidance.run import steps_are_ancestral
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ def sample_sde(
     steps_are_ancestral(extra_args)
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
+    check_sigmas(sigmas, family)
+    host.check_latent(model.inner_model.model_patcher, x)
     mask = extra_args.get("denoise_mask")
     keep = mask == 0 if mask is not None and kept != HOST else None
     if keep is not None:
@@ -83,6 +85,8 @@ def step_factors(family: NoiseFamily, sigma: float, sigma_next: float, variance:
     and no noise on the last step. A flow sample is such a sample times its signal 1 - s. The factors are written so
     that nothing divides by that signal at s, which may be 0; only VE has no finite variance there.
     """
+    if sigma == sigma_next:
+        return 0.0, 1.0, 0.0
     signal, noise = signal_and_noise(family, sigma)
     next_signal, next_noise = signal_and_noise(family, sigma_next)
     stay = next_noise**2 * signal / (noise**2 * next_signal)

@@ -22,36 +22,40 @@ from .supervised import SupervisedLesson
 LOOK_EVERY = 60.0  # seconds between two progress lines
 
 
-def options(name: str, about: str | None, *, minutes: float = 0.0, minutes_help: str = "") -> argparse.ArgumentParser:
+def options(
+    name: str, about: str | None, *, minutes: float = 0.0, minutes_help: str = "of training in all"
+) -> argparse.ArgumentParser:
     """The options that every training has."""
     parser = argparse.ArgumentParser(prog=f"train {name}", description=about)
     parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
-    told = minutes_help or "of training in all; 0: no limit"
-    parser.add_argument("--minutes", type=float, default=minutes, help=told)
-    parser.add_argument("--save-minutes", type=float, default=3.0, help="between two saves: what a kill can cost")
+    parser.add_argument(
+        "--minutes", type=float, default=minutes, help=f"{minutes_help}; 0: no limit, if steps have one"
+    )
+    parser.add_argument(
+        "--save-minutes", type=float, default=3.0, help="minutes between saves; a kill loses at most this much"
+    )
     parser.add_argument("--anew", action="store_true", help="forget what the folder holds of this training")
     parser.add_argument("--threads", type=int, default=0, help="0: torch's own choice")
-    parser.add_argument("--device", default="cpu", help="such as cuda")
     return parser
 
 
 def starter_options(
-    name: str, about: str | None, *, minutes: float, scenes: int, peak: float
+    name: str, about: str | None, *, minutes: float, scenes: int, peak: float, minutes_help: str = "of training in all"
 ) -> argparse.ArgumentParser:
     """`options`, and those of a training on the starter world."""
-    parser = options(name, about, minutes=minutes)
+    parser = options(name, about, minutes=minutes, minutes_help=minutes_help)
     parser.add_argument("--scenes", type=int, default=scenes, help="different renders to draw from")
     parser.add_argument("--learning-rate", "--peak", type=float, default=peak, help="the highest learning rate")
     return parser
 
 
-def begin(choice: argparse.Namespace) -> None:
-    """Sets torch's threads and makes the folder, emptied of an earlier training if that is asked."""
+def begin(choice: argparse.Namespace, *lessons: str) -> None:
+    """Sets torch's threads and makes the folder; with --anew, deletes what it holds of these lessons."""
     if choice.threads:
         torch.set_num_threads(choice.threads)
     choice.folder.mkdir(parents=True, exist_ok=True)
     if choice.anew:
-        forget(choice.folder)
+        forget(choice.folder, *lessons)
 
 
 class Console:
@@ -59,11 +63,13 @@ class Console:
 
     def __init__(self, folder: Path, images_per_step: int = 0) -> None:
         self.folder, self.images, self.stopped = folder, images_per_step, False
-        self.last, self.steps = time.monotonic(), -1
+        self.last, self.steps, self.stage = time.monotonic(), 0, ""
         for name in (signal.SIGINT, signal.SIGTERM):
             signal.signal(name, self.stop)
 
     def stop(self, *_: object) -> None:
+        if self.stopped:  # asked twice: at once
+            raise KeyboardInterrupt
         self.stopped = True
 
     def __call__(self, moment: Moment) -> None:
@@ -71,7 +77,8 @@ class Console:
             print("stopping; the same command resumes from here", flush=True)
             raise KeyboardInterrupt
         now, course = time.monotonic(), moment.course
-        if self.steps < 0 or course.steps < self.steps:  # the first step of a stage
+        if moment.lesson.name != self.stage:
+            self.stage = moment.lesson.name
             if course.steps > 1:
                 print(f"{moment.lesson.name}: resumed at step {course.steps - 1}", flush=True)
             self.steps, self.last = course.steps, now
@@ -110,9 +117,14 @@ def train(lesson: SupervisedLesson, choice: argparse.Namespace, *, steps: int = 
         if seen is not None:
             picture(seen).save(choice.folder / f"{lesson.name}.png")
 
+    if not steps and not choice.minutes:
+        raise ValueError("Set --minutes above 0: this training has no limit of steps.")
     watch, goal = Console(choice.folder, images_per_step), Goal(steps, choice.minutes)
     with lesson, locked(choice.folder):
-        return learn(lesson, choice.folder, goal, watch=watch, saved=saved, save_every=60 * choice.save_minutes)
+        course = learn(lesson, choice.folder, goal, watch=watch, saved=saved, save_every=60 * choice.save_minutes)
+    if watch.stopped:  # while it was saved for the last time
+        raise KeyboardInterrupt
+    return course
 
 
 def picture(rows: Tensor, zoom: int = 2) -> Image.Image:

@@ -27,10 +27,11 @@ from .batches import NoBatch
 LOG_EVERY = 20  # steps that one row of the log is the mean of
 Losses = dict[str, Tensor]  # by name, detached
 
-# How a setting is called in messages where its key is not the name of a widget.
+# What messages call a setting whose key is not the name of a widget.
 SETTING_NAMES = {
     "discriminator": "a discriminator of width {}",
     "channels": "features of {} channels",
+    "first_images": "--start weights of {} images",
 }
 
 
@@ -43,14 +44,14 @@ class Panel(NamedTuple):
 
 
 class Lesson:
-    """What is learned: networks, optimisers and batches, one step at a time. A context; leaving it ends its threads.
+    """What is learned: networks, optimisers and batches, one step at a time. A context manager; leaving it stops its
+    threads.
 
     A subclass sets `kept` and writes `step` and `weights`.
     """
 
     name = "lesson"  # of its files
     panels: tuple[Panel, ...] = (Panel("Loss", ("loss",)),)
-    atomic = False  # True if a step that raises leaves everything as it was; the run is then saved at such a Cancel too
 
     def __init__(self, identity: Mapping[str, Any] | None = None) -> None:
         """identity: settings that a run cannot change once it has begun."""
@@ -143,22 +144,22 @@ def learn(
     photos that cannot be read (the run is saved then); files.NotWritten: a full disk.
     """
     run = Run(lesson, state_dir, goal, clock)
-    try:
-        while run.progress < 1:
-            moment = run.step()
-            watch(moment)
-            first = run.course.steps == 1  # a full disk is told before hours are spent
-            if (first or run.since_save() > save_every) and run.progress < 1:
+    while run.progress < 1:
+        try:
+            watch(run.step())
+        except NoBatch:
+            run.save()
+            raise
+        except BaseException:
+            if not run.in_step:  # in the middle of one, half of the networks may have learned: the last save stays
                 run.save()
                 saved(run.course)
-    except NoBatch:
-        run.save()
-        raise
-    except BaseException as stop:
-        if run.is_whole(stop):
+            raise
+        first = run.course.steps == 1  # a full disk is told before hours are spent
+        if (first or run.since_save() > save_every) and run.progress < 1:
             run.save()
             saved(run.course)
-        raise
+            run.saved_at = run.clock()  # a save may take longer than save_every
     run.save()
     saved(run.course)
     return run.course
@@ -190,7 +191,6 @@ class Run:
         course = self.course
         self.in_step = True
         losses, shown = self.lesson.step(course.steps, self.progress)
-        self.in_step = False
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
         self.counted += 1
@@ -198,6 +198,7 @@ class Run:
         course.minutes = self.minutes_before + (self.clock() - self.started) / 60
         if course.steps % LOG_EVERY == 0:
             self.row()
+        self.in_step = False
         return Moment(self.lesson, course, self.progress, shown)
 
     def row(self) -> None:
@@ -224,11 +225,6 @@ class Run:
         files.replace(self.path.with_suffix(".jsonl"), lines.encode())
         self.saved_steps, self.saved_at = course.steps, self.clock()
 
-    def is_whole(self, stop: BaseException) -> bool:
-        """Whether the lesson stands between two steps. A Cancel (no Exception) inside an atomic step leaves it there;
-        in the middle of any other step half of the networks may have learned, and the last save stays."""
-        return not self.in_step or (self.lesson.atomic and not isinstance(stop, Exception))
-
 
 # --- what is kept in files --------------------------------------------------------------------------------------------
 
@@ -241,7 +237,9 @@ def resume(lesson: Lesson, path: Path) -> Course:
     check_identity(state["identity"], lesson.identity, path.parent)
     try:
         lesson.load(state["lesson"])
-    except (KeyError, IndexError, TypeError, RuntimeError, AttributeError) as error:
+    except torch.OutOfMemoryError:
+        raise
+    except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise _damaged(path, error) from error
     return Course(state["steps"], state["minutes"], state["rows"])
 
@@ -253,6 +251,8 @@ def read_state(path: Path) -> dict[str, Any]:
         found = {name: state[name] for name in ("identity", "lesson", "steps", "minutes", "rows")}
         _check_state(found)
         return found
+    except PermissionError:
+        raise
     except Exception as error:  # every kind of damage raises its own
         raise _damaged(path, error) from error
 
@@ -280,16 +280,18 @@ def check_identity(known: Mapping[str, Any], asked: Mapping[str, Any], state_dir
     if differing:
         raise ValueError(
             f"The training kept in {state_dir} began with {', '.join(differing)}. Set that back to continue, choose "
-            "another name, or start anew."
+            "another name or folder, or start anew."
         )
 
 
-def forget(state_dir: Path) -> None:
-    """Deletes what a training kept in its folder, and nothing else there. ValueError: see `locked`."""
+def forget(state_dir: Path, *names: str) -> None:
+    """Deletes what trainings kept in their folder: the lessons of these names, or all. ValueError: see `locked`."""
     if not state_dir.is_dir():
         return
     with locked(state_dir):
         for path in list(state_dir.iterdir()):
+            if names and path.name.split(".")[0] not in names:
+                continue
             if path.suffix in (".state", ".jsonl", ".part", ".finished"):
                 path.unlink()
 

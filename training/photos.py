@@ -26,7 +26,7 @@ KEEP = 2 << 30  # bytes of resized pictures kept in memory
 
 
 class Pictures(Protocol):
-    """Photos, and of each one sketch a set."""
+    """Photos, each with one sketch per set."""
 
     @property
     def count(self) -> int: ...
@@ -66,7 +66,7 @@ class Folders(NamedTuple):
 
 
 class Arrays(NamedTuple):
-    """Pictures in memory or in memory-mapped files: photos [N,h,w,3], sketches a set [N,h,w], uint8."""
+    """Pictures in memory or in memory-mapped files: photos [N,h,w,3], one array of sketches [N,h,w] per set, uint8."""
 
     photos: np.ndarray
     drawings: Sequence[np.ndarray]

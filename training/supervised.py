@@ -31,7 +31,7 @@ class Task(nn.Module):
         return {}
 
     def sheet(self, batch: Any) -> Tensor | None:
-        """How it stands, as rows of pictures [N,3,h,w] in [0,1]; None: nothing to see."""
+        """The current results, as rows of pictures [N,3,h,w] in [0,1]; None: nothing to see."""
         return None
 
 
@@ -41,7 +41,8 @@ class SupervisedLesson(Lesson):
     batches(step): tensors, or tuples or dicts of them; made one step ahead on a thread. learning_rate: the highest,
     reached after `warmup` steps; a cosine takes it to a fiftieth at the end of the run. ema: fraction of the averaged
     weights that stays at each step (they follow faster at first); what is saved and shown is the average. 0: the
-    weights themselves. weight_decay: AdamW's. autocast: bfloat16 where it is safe. betas: of AdamW.
+    weights themselves. weight_decay: AdamW's. autocast: bfloat16 where it is safe. began: fraction
+    of the whole course of learning that the first weights have behind them: the cosine goes on from there.
     """
 
     def __init__(
@@ -55,16 +56,17 @@ class SupervisedLesson(Lesson):
         weight_decay: float = 0.0,
         warmup: int = 50,
         autocast: bool = False,
-        betas: tuple[float, float] = (0.9, 0.99),
+        began: float = 0.0,
         device: torch.device | str = "cpu",
         identity: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(identity)
         self.name, self.task, self.batches, self.device = name, task.to(device).train(), batches, torch.device(device)
         self.learning_rate, self.warmup, self.ema, self.autocast = learning_rate, warmup, ema, autocast
+        self.began = min(1.0, began)
         self.average: Task = copy.deepcopy(self.task) if ema else self.task
         trained = [value for value in self.task.parameters() if value.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, learning_rate, betas=betas, weight_decay=weight_decay)
+        self.optimiser = torch.optim.AdamW(trained, learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay)
         self.kept = {"task": self.task, "optimiser": self.optimiser} | ({"average": self.average} if ema else {})
         self.rng = torch.Generator()
         self.ahead = Prefetch(batches)
@@ -73,7 +75,7 @@ class SupervisedLesson(Lesson):
     def step(self, step: int, progress: float) -> tuple[Losses, list[Tensor]]:
         batch = to_device(self.ahead(step), self.device)
         for group in self.optimiser.param_groups:
-            group["lr"] = cosine(self.learning_rate, step, progress, self.warmup)
+            group["lr"] = cosine(self.learning_rate, step, self.began + (1 - self.began) * progress, self.warmup)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss = self.task.loss(batch, self.rng.manual_seed(step))
         self.optimiser.zero_grad(set_to_none=True)

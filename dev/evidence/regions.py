@@ -25,7 +25,7 @@ DECIDES = (
     *("dev/evidence/segmenter.py", "dev/evidence/regions.py"),
     *("guidance/decoders.py", "guidance/noise.py", "networks/frozen.py", "pictures/fit.py", "pictures/painters.py"),
     "guidance/regions/attention.py",
-    *("guidance/regions/patch.py", "guidance/regions/words.py", "guidance/regions/regions.py"),
+    *(f"guidance/regions/{room}.py" for room in ("legend", "patch", "regions", "words")),
     *("starter/world.py", "starter/noise.py"),
     *("starter/weights/text.safetensors", "starter/weights/vae.safetensors"),
 )

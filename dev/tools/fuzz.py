@@ -1,8 +1,8 @@
-"""`python3 dev/run.py fuzz [--files 200] [--states 200] [--prompts 1000] [--seed 0]`: hostile input, counted.
+"""`python3 dev/run.py fuzz [--drawings 200] [--files 200] [--states 200] [--prompts 1000]`: hostile input, counted.
 
-Damaged model files go through the four loaders, damaged training states through the loop, and prompts with hostile
-widgets through ComfyUI's own validation. Each must work or end in a ValueError in plain words. Anything else is printed
-and counted, and makes the command fail. The tests run the same with small numbers.
+Damaged drawings go through the reader, damaged model files through the four loaders, damaged training states through
+the loop, and prompts with hostile widgets through ComfyUI's own validation. Each must work or end in a ValueError in
+plain words. Anything else is printed and counted, and makes the command fail. The tests run the same in small.
 """
 
 from __future__ import annotations
@@ -75,6 +75,44 @@ def attempt(what: str, run: Callable[[], Any], raw: list[str]) -> bool:
             f"{what}: {type(error).__name__}: {str(error)[:100]!r} at {Path(frame.filename).name}:{frame.lineno}"
         )
     return False
+
+
+# --- drawings ---------------------------------------------------------------------------------------------------------
+
+
+def mutated(original: bytes, generator: random.Random) -> bytes:
+    """A few bytes changed, cut out, repeated, or exchanged for something that means something."""
+    data = bytearray(original)
+    words = (b"<", b">", b"&a;", b'"', b"1e999", b"-1", b"NaN", b"url(#a)", b"%", b"\0", b"\xff", b"]]>", b"<!--", b"{")
+    for _ in range(generator.randint(1, 6)):
+        at, end = sorted(generator.randrange(len(data) + 1) for _ in range(2))
+        end = min(end, at + 40)
+        match generator.randrange(4):
+            case 0:
+                data[at:end] = bytes(generator.randrange(256) for _ in range(end - at))
+            case 1:
+                del data[at:end]
+            case 2:
+                data[at:at] = data[at:end] * generator.randint(1, 3)
+            case _:
+                data[at:at] = generator.choice(words)
+    return bytes(data)
+
+
+def drawings(count: int, seed: int, folder: Path) -> Result:
+    """Drawings of every kind with bytes changed, through the reader."""
+    read = inprocess.room("pictures.drawings").read_drawing
+    rng, raw, refused = random.Random(seed), [], 0
+    known = inprocess.PACK / "tests" / "golden" / "drawings" / "cases"
+    sources = sorted(path for path in known.iterdir() if path.suffix != ".json")
+    for number in range(count):
+        source = rng.choice(sources)
+        path = folder / f"{number}{source.suffix}"
+        path.write_bytes(mutated(source.read_bytes(), rng))
+        what = f"drawing {number} (seed {seed}) from {source.name}"
+        refused += attempt(what, lambda path=path: read(path, size=64), raw)
+        path.unlink()
+    return Result(count, refused, raw)
 
 
 # --- model files ------------------------------------------------------------------------------------------------------
@@ -302,7 +340,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         prog="fuzz", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    for name, count in (("files", 200), ("states", 200), ("prompts", 1000), ("seed", 0)):
+    for name, count in (("drawings", 200), ("files", 200), ("states", 200), ("prompts", 1000), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
     options = parser.parse_args()
     host = inprocess.find_host()
@@ -314,16 +352,18 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="sketchsynth-fuzz-"))
     try:
         found = SimpleNamespace(
+            drawings=drawings(options.drawings, options.seed, folder),
             files=model_files(options.files, options.seed, folder),
             states=states(options.states, options.seed, folder),
             prompts=prompts(options.prompts, options.seed),
         )
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    found.drawings.tell("damaged drawings")
     found.files.tell("damaged model files")
     found.states.tell("damaged training states")
     found.prompts.tell("hostile prompts")
-    return int(bool(found.files.raw or found.states.raw or found.prompts.raw))
+    return int(bool(found.drawings.raw or found.files.raw or found.states.raw or found.prompts.raw))
 
 
 if __name__ == "__main__":

@@ -98,6 +98,7 @@ def read_features(path: Path | None) -> Any:
 
 def options(name: str, about: str, **minutes: Any) -> argparse.ArgumentParser:
     parser = room("training.command").options(name, about, **minutes)
+    parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--photos", type=Path, help="a folder of photos")
     parser.add_argument("--features", type=Path, help="a VGG16 or LPIPS file instead of the built-in network")
     parser.add_argument("--seed", type=int, default=0)
@@ -163,7 +164,7 @@ def gan_options() -> argparse.ArgumentParser:
 def gan(argv: list[str]) -> None:
     parser = gan_options()
     choice = parser.parse_args(argv)
-    room("training.command").begin(choice)
+    room("training.command").begin(choice, "autoencoder", "gan")
     if choice.photos is None:
         pictures = world(choice.folder, choice.scenes, choice.size, choice.renders, max(1, choice.threads))
     else:
@@ -177,6 +178,8 @@ def gan(argv: list[str]) -> None:
     settings = lessons.Settings(**{field.name: getattr(choice, field.name) for field in fields(lessons.Settings)})
     parts, goal = (choice.draft_share, 1 - choice.draft_share), room("training.loop").Goal
     goals = tuple(goal(steps, part * choice.minutes) for steps, part in zip(choice.steps, parts, strict=True))
+    if goals[0] == goal():
+        raise ValueError("Set --minutes or the first of --steps above 0: there is nothing to learn otherwise.")
     file = choice.folder / "gan.safetensors"
     trained = runs.train_gan(
         pictures,
@@ -219,7 +222,7 @@ def tom(argv: list[str]) -> None:
     file = choice.folder / "extractor.safetensors"
     if choice.anew:
         runs.forget_stages(file, choice.folder)
-    room("training.command").begin(choice)
+    room("training.command").begin(choice, "extractor")
     stores = [data.Store(data.alone(folder), choice.size) for folder in (choice.photos, choice.sketches)]
     own = {name: getattr(choice, name) for name in ("width", "batch", "seed", "bfloat16", "device")}
     lesson = extractor.ExtractorLesson(*stores, read_features(choice.features), **own)

@@ -22,7 +22,7 @@ def read_strokes(
     lines = []
     for one, mask in zip(entries, masks, strict=True):
         share = float((mask > 0).float().mean())
-        lines.append(f"{one.phrase}: {share:.0%}" if share else f"{one.phrase}: no such colour, no region")
+        lines.append(f"{one.phrase}: {share:.0%}" if share else f"{one.phrase}: colour not found, no region")
         if share:
             made = painted(mask, one.phrase, 1.0, made)
     if not any(mask.any() for mask in masks):

@@ -11,8 +11,10 @@ activations_shape. tests/host/test_regions.py fails if one of them disappears.
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -79,14 +81,28 @@ class _Row(NamedTuple):
     length: int  # tokens of the prompt, before the host repeats it to match a longer one
 
 
-def patch(model: Any) -> Any:
-    """A clone of a MODEL that applies regions and records of any CONDITIONING. ValueError: an unsupported family."""
+def patch(model: Any, tell: Callable[[str], Any] = logging.warning) -> Any:
+    """A clone of a MODEL that applies regions and records of any CONDITIONING. ValueError: an unsupported family.
+
+    tell(text) is called at the start of a run in which no prompt comes from Cross-Attention Region Map.
+    """
     host.check_cross_attention(model)
     host.check_image_model(model)
     patched = model.clone()
     if host.wrap_prompts(patched, REGIONS, _note_prompts, _correct_network):
         keep(patched)
+        host.wrap_sampling(patched, REGIONS, partial(_say_if_unused, tell))
     return patched
+
+
+def _say_if_unused(tell: Callable[[str], Any], execute: Any, guider: Any, *rest: Any) -> Any:
+    """Around SAMPLER.sample: without this, a prompt node of another pack in between drops the regions in silence."""
+    if not any(key in prompt for prompt in host.prompts_of(guider) for key in (REGIONS, TOKENS, RECORD)):
+        tell(
+            "No prompt in this run carries regions, so they have no effect. Connect the conditioning of "
+            "Cross-Attention Region Map to the sampler, without nodes that encode the prompt again."
+        )
+    return execute(guider, *rest)
 
 
 def _note_prompts(execute, model: Any, conds: list, x: Tensor, timestep: Tensor, options: dict) -> Any:

@@ -17,7 +17,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...pictures.fit import pair_batches
+from ...pictures.fit import as_mask, pair_batches
 
 EQUATION, PAINT = "GradOP", "paint with words"
 METHODS = (EQUATION, PAINT)
@@ -82,13 +82,10 @@ class Spot(NamedTuple):
 
 
 def painted(mask: Tensor, phrase: str, weight: float = 1.0, regions: Regions = ()) -> Regions:
-    """`regions` and one more. ValueError: no words, or not a mask [B, H, W]."""
+    """`regions` and one more. mask: as as_mask takes it. ValueError: no words, or not a mask."""
     if not phrase.strip():
         raise ValueError("A region needs the words that it stands for. Write a phrase, such as: snowy mountain.")
-    mask = mask[None] if mask.ndim == 2 else mask
-    if mask.ndim != 3:
-        raise ValueError(f"A region's MASK has the shape [batch, height, width], got {list(mask.shape)}.")
-    return (*regions, Region(mask.float().clamp(0, 1), phrase.strip(), float(weight)))
+    return (*regions, Region(as_mask(mask).clamp(0, 1), phrase.strip(), float(weight)))
 
 
 def tokens_of(tokenized: dict[str, list[list[tuple]]]) -> tuple[Any, ...]:

@@ -64,7 +64,7 @@ class DecoderTask(Task):
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         """Absolute and perceptual difference and the critic's opinion; plus the critic's own hinge loss.
 
-        Each half's slope reaches its own weights only, so that one backward pass serves both.
+        Each half's gradient reaches its own weights only, so that one backward pass serves both.
         """
         z, wanted = batch
         spread = torch.rand(len(z), 1, 1, 1, generator=rng) * NOISE
@@ -142,7 +142,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--features", type=Path, help="the feature network's weights, for the perceptual term")
     parser.add_argument("--batch", type=int, default=2, help="whole pictures")
     choice = parser.parse_args(argv)
-    begin(choice)
+    begin(choice, "decoder")
     vae, notes = trained_vae(choice.vae or choice.folder / "vae.safetensors")
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)
     known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)

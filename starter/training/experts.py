@@ -194,11 +194,14 @@ def lesson(name: str, worlds: list[dict[str, np.ndarray]], *, pixels: int, learn
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = starter_options("experts", __doc__, minutes=8.0, scenes=8_000, peak=2e-3)
+    parser = starter_options(
+        "experts", __doc__, minutes=8.0, scenes=8_000, peak=2e-3, minutes_help="for each of the two"
+    )
     parser.add_argument("--only", choices=EXPERTS, help="one of the two")
     parser.add_argument("--pixels", type=int, default=16 * 64 * 64, help="per batch")
     choice = parser.parse_args(argv)
-    begin(choice)
+    names = EXPERTS if choice.only is None else (choice.only,)
+    begin(choice, *names)
     worlds = [scenes(choice.folder, round(choice.scenes * share), size) for size, share in SIZES.items()]
-    for name in EXPERTS if choice.only is None else (choice.only,):
+    for name in names:
         train(lesson(name, worlds, pixels=choice.pixels, learning_rate=choice.learning_rate), choice)

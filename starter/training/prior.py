@@ -123,6 +123,7 @@ def lesson(choice: Any, images: np.ndarray) -> tuple[SupervisedLesson, int]:
         warmup=-(-WARMUP // choice.batch),
         autocast=True,
         device=choice.device,
+        began=first / max(choice.images, 1),
         identity={"size": choice.size, "first_images": first},
     )
     return made, -(-max(0, choice.images - first) // choice.batch)
@@ -138,8 +139,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--learning-rate", "--peak", type=float, default=6e-4, help="the highest learning rate")
     parser.add_argument("--start", type=Path, help="weights (.safetensors) to begin with; give it again to resume")
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--compile", action="store_true", help="worth its start-up time on a GPU")
     choice = parser.parse_args(argv)
-    begin(choice)
+    begin(choice, "prior")
     made, steps = lesson(choice, rendered_images(choice.folder.parent, choice.scenes, choice.size))
+    if not steps:
+        raise ValueError("The weights of --start have seen --images images already. Raise --images.")
     train(made, choice, steps=steps, images_per_step=choice.batch)

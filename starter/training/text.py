@@ -197,7 +197,7 @@ def main(argv: list[str] | None = None, unet: Callable[..., nn.Module] | None = 
     parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
     parser.add_argument("--batch", type=int, default=32)
     choice = parser.parse_args(argv)
-    begin(choice)
+    begin(choice, "text")
     vae, colours = trained_vae(choice.vae or choice.folder / "vae.safetensors")
     images, captions = rendered_scenes(choice.folder, choice.scenes, SIZE)
     known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)

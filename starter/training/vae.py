@@ -186,7 +186,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--features", type=Path, help="the feature network's weights, for the perceptual term")
     parser.add_argument("--batch", type=int, default=8, help="crops of 64 pixels")
     choice = parser.parse_args(argv)
-    begin(choice)
+    begin(choice, "vae")
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)
     shown = torch.from_numpy(images[-64:].copy()).movedim(-1, 1).float() / 127.5 - 1
     torch.manual_seed(7)

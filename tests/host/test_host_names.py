@@ -33,7 +33,12 @@ MEMBERS = {
     ],
     "comfy.model_base.BaseModel": ["get_dtype_inference", "extra_conds", "memory_required"],
     "comfy.supported_models_base.BASE": ["set_inference_dtype", "sampling_settings", "latent_format"],
-    "comfy.latent_formats.LatentFormat": ["latent_channels", "spacial_downscale_ratio", "latent_rgb_factors"],
+    "comfy.latent_formats.LatentFormat": [
+        "latent_channels",
+        "latent_dimensions",
+        "spacial_downscale_ratio",
+        "latent_rgb_factors",
+    ],
     "comfy.model_sampling.EPS": ["noise_scaling", "inverse_noise_scaling"],
     "comfy.model_sampling.CONST": ["noise_scaling", "inverse_noise_scaling"],
     "comfy.model_sampling.ModelSamplingDiscrete": ["sigma_max"],

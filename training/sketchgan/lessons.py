@@ -16,7 +16,8 @@ from torch.optim import Optimizer
 from ...networks import build, plain
 from ...networks.sketchgan import whole
 from ...networks.sketchgan.autoencoder import ContentEncoder, Decoder, StyleEncoder, StyleGuess
-from ...networks.sketchgan.refiner import Discriminator, draft_size, refiner
+from ...networks.sketchgan.layers import check
+from ...networks.sketchgan.refiner import SIZES, Discriminator, draft_size, refiner
 from ...pictures.features import Features
 from ..batches import Prefetch, generator_of, to_device
 from ..loop import Lesson, Losses, Panel
@@ -70,6 +71,11 @@ class Settings:
     ae_rate: float = 1.0
     gan_rate: float = 1.0
     decay_share: float = 0.0
+
+    def check(self) -> None:
+        """ValueError: a batch of one, a size or a width that the networks do not support."""
+        check_batch(self.batch)
+        check("The sketch GAN", self.size, SIZES, self.width)
 
     def rate_factor(self, progress: float) -> float:
         """What is left of the learning rates at this point of the run."""

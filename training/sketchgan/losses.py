@@ -80,7 +80,7 @@ def grey_reconstruction(made: Tensor, wanted: Tensor) -> Tensor:
 
 
 def perceptual_sum(percept: Percept, made: Tensor, wanted: Tensor) -> Tensor:
-    """percept(a, b), one number an image, summed over the batch; larger pictures are averaged down to 256 pixels."""
+    """percept(a, b), one number per image, summed over the batch; larger pictures are averaged down to 256 pixels."""
     return percept(_small(full(made)), _small(full(wanted))).sum()
 
 
@@ -95,7 +95,7 @@ def perceptual(features: Features, device: torch.device | str) -> Percept:
 
 
 def likelihood(mean: Tensor, log_variance: Tensor, styles: Maps) -> Tensor:
-    """[B]: log of a Gaussian's density at the style vectors, a dimension's average, without its constant.
+    """[B]: log of a Gaussian's density at the style vectors, averaged over dimensions, without its constant.
 
     Our formulation of the mutual-information term of the paper, after CLUB (Cheng et al. 2020); the release has none.
     """

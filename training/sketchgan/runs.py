@@ -26,7 +26,6 @@ from ..loop import Course, Goal, Lesson, Moment, Watch, check_identity, learn, l
 from ..photos import Pictures, Store, tensor
 from .extractor import ExtractorLesson
 from .lessons import SETTLING, AutoencoderLesson, GeneratorLesson, Settings
-from .losses import check_batch
 
 DRAFTS = "autoencoder.finished"  # a .safetensors file beside the states, under a name that no loader lists
 STAGES = "extractor.stages"  # which files are stages of an extractor's run: their names and SHA-256 sums
@@ -70,24 +69,25 @@ def train_gan(
     folder `state_dir`; after each save the model file holds what is learned so far, first the autoencoder alone.
 
     Once the generator has begun, the autoencoder stays as it is, whatever the first goal says then.
-    half_file: in fp16. ValueError: a batch of one, another process that trains there, or as in learn.
+    half_file: in fp16. ValueError: settings that no network has, another process that trains there, or as in learn.
     """
-    check_batch(settings.batch)
+    settings.check()
     stages = _Stages(settings, model_path, state_dir, options, half_file, {**asdict(settings), **(notes or {})})
-    store = Store(pictures, settings.size)
-    finished = state_dir / DRAFTS
-    if not finished.is_file():
-        side = draft_size(settings.size)
-        small = store if settings.size == side else Store(pictures, side)
-        weights = stages.run(AutoencoderLesson(small, features, settings, device), goals[0])
-        if goals[1] == Goal():
-            return Trained(weights, stages.plots, samples(weights, store, device, settings.seed), stages.courses)
-        files.replace_weights(finished, weights, stages.notes)
-        del small  # its pictures, which the generator does not need
-    else:
-        stages.recall(AutoencoderLesson)
-    weights = stages.run(GeneratorLesson(store, features, settings, _drafts(finished), device), goals[1])
-    return Trained(weights, stages.plots, samples(weights, store, device, settings.seed), stages.courses)
+    with locked(state_dir, model_path):
+        store = Store(pictures, settings.size)
+        finished = state_dir / DRAFTS
+        if not finished.is_file():
+            side = draft_size(settings.size)
+            small = store if settings.size == side else Store(pictures, side)
+            weights = stages.run(AutoencoderLesson(small, features, settings, device), goals[0])
+            if goals[1] == Goal():
+                return Trained(weights, stages.plots, samples(weights, store, device, settings.seed), stages.courses)
+            files.replace_weights(finished, weights, stages.notes)
+            del small  # its pictures, which the generator does not need
+        else:
+            stages.recall(AutoencoderLesson)
+        weights = stages.run(GeneratorLesson(store, features, settings, _drafts(finished), device), goals[1])
+        return Trained(weights, stages.plots, samples(weights, store, device, settings.seed), stages.courses)
 
 
 class _Stages:
@@ -115,7 +115,7 @@ class _Stages:
             batches = SETTLING if goal.progress(course) >= 1 else UNFINISHED
             files.replace_weights(self.model_path, lesson.weights(batches), self.notes, self.half_file)
 
-        with lesson, locked(self.state_dir, self.model_path):
+        with lesson:
             course = learn(lesson, self.state_dir, goal, saved=saved, **self.options._asdict())
             self.plots.append(curves(lesson, course.rows))
             return files.read_weights(self.model_path)

@@ -30,9 +30,10 @@ def synthesise(
 ) -> list[str]:
     """Draws every photo into folder/<its name>.png; what is there already stays, unless `again`.
 
-    photos: see gan_data.by_name. draw: as Extractor.open gives it, [1,3,H,W] -> [1,1,H,W] in [0,1]. size: the shorter
-    side that larger photos are reduced to first; 0: none is. inked: black lines on white, nothing between (published);
-    otherwise as drawn. watch(done): called after each photo; may raise to stop. Files are whole or not there.
+    photos: see training.photos.by_name. draw: as Extractor.prepare gives it, [1,3,H,W] -> [1,1,H,W] in [0,1]. size:
+    larger photos are first reduced to this shorter side; 0: none is. inked: black lines on white, nothing between
+    (published); otherwise as drawn. watch(done): called after each photo; may raise to stop. Files are whole or not
+    there.
 
     -> photos that could not be drawn, each with the reason.
     """

@@ -244,7 +244,7 @@ def test_clip_vision_of_the_host(experts, room, changes):
 
 
 def test_a_clip_vision_of_varying_size_is_refused(experts):
-    with pytest.raises(ValueError, match="varying number of pieces"):
+    with pytest.raises(ValueError, match="variable number of patches"):
         load_features(experts, experts.CONNECTED, clip_vision=SimpleNamespace(model_type="siglip2_vision_model"))
 
 

@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from helpers.drawn import told
+from tools import fuzz
 
 
 def svg(tmp_path: Path, body: str, head: str = 'viewBox="0 0 40 40"') -> Path:
@@ -561,25 +562,6 @@ def test_a_huge_artboard_wants_a_size(read, tmp_path):
     assert read(path, size=64).ink.mean() == pytest.approx(0.5, abs=0.01)
 
 
-def mutated(original: bytes, generator: random.Random) -> bytes:
-    """A few bytes changed, cut out, repeated, or exchanged for something that means something."""
-    data = bytearray(original)
-    words = (b"<", b">", b"&a;", b'"', b"1e999", b"-1", b"NaN", b"url(#a)", b"%", b"\0", b"\xff", b"]]>", b"<!--", b"{")
-    for _ in range(generator.randint(1, 6)):
-        at, end = sorted(generator.randrange(len(data) + 1) for _ in range(2))
-        end = min(end, at + 40)
-        match generator.randrange(4):
-            case 0:
-                data[at:end] = bytes(generator.randrange(256) for _ in range(end - at))
-            case 1:
-                del data[at:end]
-            case 2:
-                data[at:at] = data[at:end] * generator.randint(1, 3)
-            case _:
-                data[at:at] = generator.choice(words)
-    return bytes(data)
-
-
 @pytest.mark.filterwarnings("ignore")
 def test_mutated_drawings_are_read_or_told(read, golden, tmp_path):
     """100 drawings of every kind with bytes changed: only our ValueError comes out."""
@@ -588,7 +570,7 @@ def test_mutated_drawings_are_read_or_told(read, golden, tmp_path):
     told_of = 0
     for turn, source in zip(range(100), itertools.cycle(files), strict=False):
         path = tmp_path / f"{turn}{source.suffix}"
-        path.write_bytes(mutated(source.read_bytes(), generator))
+        path.write_bytes(fuzz.mutated(source.read_bytes(), generator))
         try:
             drawing = read(path, size=64)
         except ValueError as error:

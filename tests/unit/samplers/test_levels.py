@@ -176,9 +176,17 @@ def test_cut_keeps_what_lies_below(levels):
     assert levels.cut(sigmas[:4], 5.0).tolist() == [5.0, 4.0, 2.0], "an end above 0 stays"
 
 
-@pytest.mark.parametrize("sigmas", [[], [1.0], [1.0, 2.0], [2.0, 1.0, 1.0, 0.0]])
-def test_cut_refuses_what_is_no_walk(levels, sigmas):
-    with pytest.raises(ValueError, match="each below"):
+@pytest.mark.parametrize(
+    ("sigmas", "message"),
+    [
+        ([], "each below"),
+        ([1.0], "each below"),
+        ([1.0, 2.0], "must fall from step to step; got 2 after 1"),
+        ([2.0, 1.0, 1.0, 0.0], "each below"),
+    ],
+)
+def test_cut_refuses_what_is_no_walk(levels, sigmas, message):
+    with pytest.raises(ValueError, match=message):
         levels.cut(torch.tensor(sigmas), 0.5)
 
 
