@@ -11,6 +11,7 @@ Use it:
 
 Check and measure it:
   python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to one pytest)
+  python3 dev/run.py test --host 0.27.0 --frontend newest [...]   the same on another ComfyUI or editor
   python3 dev/run.py coverage      which lines no test runs (words after it go to pytest)
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
