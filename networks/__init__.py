@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import files
+from .errors import Unsupported
 from .sketchgan import keys as sketchgan_keys
 
 
@@ -269,6 +270,8 @@ def _check(layout: Layout, config: dict[str, Any], state_dict: Mapping[str, Tens
     """Compares key by key before anything is built, because the host's layers accept weights of any shape."""
     try:
         wanted = layout.network(**config, device="meta").state_dict()
+    except Unsupported:  # a sentence of ours
+        raise
     except Exception as error:  # torch refuses sizes that no file of this layout has, each in its own words
         raise _does_not_fit(layout, f"no network has such sizes or settings: {str(error).splitlines()[0]}") from error
     missing, extra = sorted(wanted.keys() - state_dict.keys()), sorted(state_dict.keys() - wanted.keys())

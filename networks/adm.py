@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, scaled_dot_product_attention
 
+from .errors import Unsupported
+
 
 def timestep_embedding(t: Tensor, width: int) -> Tensor:
     """[cos(t f), sin(t f)] with f_k = 10000^(-k/half): t [B], whole or fractional, gives [B, width] in float32."""
@@ -164,13 +166,13 @@ class _Parts:
         return ResBlock(channels, out, self.emb_channels, self.ops, resample=resample, **settings)
 
     def attention(self, channels: int) -> AttentionBlock:
-        """ValueError: heads that do not divide the channels."""
+        """Unsupported: heads that do not divide the channels."""
         heads, head_channels = self.heads
         if head_channels > 0:
             heads = channels // head_channels
         if heads < 1 or channels % heads or (head_channels > 0 and channels % head_channels):
             wanted = f"{head_channels} channels per head" if head_channels > 0 else f"{heads} heads"
-            raise ValueError(
+            raise Unsupported(
                 f"An attention layer of {channels} channels cannot be split into {wanted}. "
                 "Set num_heads and num_head_channels to the values the network was trained with."
             )

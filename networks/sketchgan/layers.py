@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import batch_norm, interpolate, normalize
 
+from ..errors import Unsupported
+
 # Transposed convolutions: the outputs, which are the rows of the matrix, are the second axis of their weight.
 TRANSPOSED = ("from_noise_32.1", "from_style.1", "from_style_32.0")
 
@@ -339,6 +341,6 @@ def check(what: str, size: int, known: Sequence[int], width: int) -> None:
     """ValueError: a size or a width that these networks do not support."""
     if size not in known:
         listed = ", ".join(map(str, known[:-1])) + f" or {known[-1]}"
-        raise ValueError(f"{what} works at {listed} pixels a side, not {size}: choose one of those sizes.")
+        raise Unsupported(f"{what} works at {listed} pixels a side, not {size}: choose one of those sizes.")
     if width < 8 or width % 8:
-        raise ValueError(f"{what} has a width (nfc) that is a multiple of 8, such as 64, not {width}.")
+        raise Unsupported(f"{what} has a width (nfc) that is a multiple of 8, such as 64, not {width}.")

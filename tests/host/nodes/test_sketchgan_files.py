@@ -106,8 +106,7 @@ FAULTS = {
     ),
     "averages without a generator": (
         lambda make: {key: value for key, value in make().items() if key != "ig"},
-        "'p.pth' looks like a sketch GAN, but its generator lacks the tensor 'from_noise_32.1.weight'. The file may "
-        "be damaged.",
+        "'p.pth' looks like a sketch GAN, but the tensor 'from_noise_32.1.weight' is missing. The file may be damaged.",
     ),
     "averages of another network": (
         lambda make: {**make(), "ig_ema": make()["ig_ema"][:-1]},

@@ -112,7 +112,7 @@ def test_unet_is_what_was_trained(models, room, encode):
     path = room("nodes.starter").SETS["landscapes 128 px"][0]
     from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
 
-    lesson = room("starter.training.text").PromptLesson(UNetModel)
+    lesson = room("starter.training.text").TextTask(UNetModel)
     weights = comfy.utils.load_torch_file(str(path))
     for name, part in (("unet.", lesson.unet), ("text.", lesson.text)):
         part.load_state_dict({key[5:]: value.float() for key, value in weights.items() if key.startswith(name)})
