@@ -15,9 +15,8 @@ from .. import files, host
 from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
 from ..pictures.fit import as_rgb
 from ..pictures.painters import simulate_strokes
-from .parts.folders import SAMPLES
+from .parts.samples import find_sample, show_samples
 
-SAMPLE = "sample: "
 _PREVIEW = 512
 
 
@@ -37,8 +36,8 @@ class SketchLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "file",
-                    options=[*_samples(), *_input_files()],
-                    default=f"{SAMPLE}mountain lake.png",
+                    options=[*show_samples(), *_input_files()],
+                    default="mountain lake (sample).png [temp]",
                     upload=io.UploadType.image,
                     tooltip="A drawing of ComfyUI's input folder, or one of the samples that come with the pack. "
                     "Read are the picture formats of Load Image (PNG, JPEG, WebP, TIFF, PSD and many more), SVG, "
@@ -185,10 +184,6 @@ class SketchPhotoToStrokes(io.ComfyNode):
         return io.NodeOutput(torch.cat(painted))
 
 
-def _samples() -> list[str]:
-    return sorted(SAMPLE + path.name for path in SAMPLES.glob("*") if path.suffix in EXTENSIONS)
-
-
 def _input_files() -> list[str]:
     folder = Path(folder_paths.get_input_directory())
     return sorted(path.name for path in folder.glob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
@@ -198,10 +193,9 @@ def _find(file: str) -> Path:
     """The path behind the widget's text. ValueError: there is no such drawing, or it lies outside."""
     if not files.check_name(file, "drawing").strip():
         raise ValueError("No drawing is chosen. Choose a sample, or upload a drawing of your own.")
-    if file.startswith(SAMPLE):
-        if file not in _samples():
-            raise ValueError(f"There is no {files.quote(file)}. The samples are {', '.join(map(repr, _samples()))}.")
-        return SAMPLES / file[len(SAMPLE) :]
+    sample = find_sample(file)
+    if sample is not None:
+        return sample
     try:
         path = Path(folder_paths.get_annotated_filepath(file))
     except ValueError as error:

@@ -1,6 +1,6 @@
 """Makes the drawings of starter/samples: what somebody with a broad brush, a pen or a mouse might bring.
 
-    python3 dev/run.py make_samples         # needs Pillow and numpy; same files every time
+    python3 dev/run.py make_samples         # needs Pillow, numpy and resvg-py; same files every time
 
 Scenes and colours are those of the starter world, so that its prior knows what they mean. Painted on a sheet of 1024
 pixels with a brush of many bristles, and reduced to 256.
@@ -13,6 +13,8 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
+
+from runtime.rooms import room
 
 SAMPLES = Path(__file__).resolve().parents[2] / "starter" / "samples"
 SHEET, SIDE = 1024, 256
@@ -299,8 +301,17 @@ def doodles() -> None:
     (SAMPLES / "doodles.ndjson").write_text("\n".join(lines) + "\n", encoding="utf-8", newline="\n")
 
 
+def preview(name: str) -> None:
+    """What the editor shows of a sample that browsers do not show."""
+    drawn = room("pictures.drawings").read_drawing(SAMPLES / name, size=SIDE)
+    picture = Image.fromarray((drawn.rgb * 255).round().astype(np.uint8))
+    picture.quantize(64).save(SAMPLES / "previews" / f"{name}.png", optimize=True)
+
+
 if __name__ == "__main__":
-    SAMPLES.mkdir(parents=True, exist_ok=True)
+    (SAMPLES / "previews").mkdir(parents=True, exist_ok=True)
     for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, doodles):
         make()
     (SAMPLES / "mountains and cabin.svg").write_text(MOUNTAINS_AND_CABIN, encoding="utf-8", newline="\n")
+    for name in ("doodles.ndjson", "mountains and cabin.svg"):
+        preview(name)

@@ -6,6 +6,8 @@ import io
 import json
 import os
 import re
+import shutil
+import urllib.parse
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +28,8 @@ READS = (
     ".pfm, .psd, .jp2, .jpx, .jpf, .j2k, .ico, .icns, .dds, .pcx, .qoi, .sgi, .rgb, .ras, .xbm, .xpm, .fits, .fit, "
     ".exr, .hdr, .dpx, .xwd, .svg, .svgz, .ndjson"
 )
-SAMPLES = ("mountain lake.png", "desert sunset.png", "moonlit cabin.png", "green hills.png")
+SAMPLES = ("mountain lake", "desert sunset", "moonlit cabin", "green hills")
+MARK = " (sample).png [temp]"
 
 
 @pytest.fixture(scope="module")
@@ -51,6 +54,15 @@ def load(loader, file: str, **more):
     return loader.execute(file=file, **{**DEFAULTS, **more}).result
 
 
+@pytest.fixture
+def temp(monkeypatch, tmp_path) -> Path:
+    """A temp folder of our own, not made yet."""
+    import folder_paths
+
+    monkeypatch.setattr(folder_paths, "temp_directory", str(tmp_path / "temp"))
+    return tmp_path / "temp"
+
+
 def options(loader) -> list[str]:
     return loader.INPUT_TYPES()["required"]["file"][1]["options"]
 
@@ -60,7 +72,7 @@ def options(loader) -> list[str]:
 
 def test_a_fresh_node_shows_a_sample(loader, inputs):
     default = loader.INPUT_TYPES()["required"]["file"][1]["default"]
-    assert default == "sample: mountain lake.png"
+    assert default == "mountain lake (sample).png [temp]"
     assert loader.validate_inputs(file=default) is True
     image, mask = load(loader, default)
     assert image.shape == (1, 256, 256, 3)
@@ -71,8 +83,8 @@ def test_a_fresh_node_shows_a_sample(loader, inputs):
 
 
 def test_every_sample_is_an_option_and_loads(loader, inputs):
-    samples = [option for option in options(loader) if option.startswith("sample: ")]
-    assert {f"sample: {name}" for name in SAMPLES} < set(samples)
+    samples = [option for option in options(loader) if option.endswith(MARK)]
+    assert {name + MARK for name in SAMPLES} < set(samples)
     assert options(loader)[: len(samples)] == samples, "samples first"
     for sample in samples:
         assert loader.validate_inputs(file=sample) is True
@@ -80,6 +92,52 @@ def test_every_sample_is_an_option_and_loads(loader, inputs):
         assert max(image.shape[1:3]) == 64
         assert mask.shape == image.shape[:3]
         assert mask.max() > 0.5
+
+
+def test_the_editor_finds_a_picture_of_every_sample(loader, inputs, temp):
+    """Where ComfyUI's /view looks for it, and again after somebody has emptied the temp folder."""
+    import folder_paths
+
+    for _ in range(2):
+        pictures = [Path(folder_paths.get_annotated_filepath(option)) for option in options(loader)]
+        assert len(pictures) >= 15
+        assert {picture.parent for picture in pictures} == {temp}
+        for picture in pictures:
+            with Image.open(picture) as opened:
+                assert opened.format == "PNG"
+                opened.load()
+        shutil.rmtree(temp)
+    assert not list(inputs.iterdir()), "nothing is put into the input folder"
+
+
+def test_a_damaged_copy_is_replaced_and_never_read(loader, inputs, temp):
+    sample = "mountain lake (sample).png [temp]"
+    options(loader)
+    copy = temp / "mountain lake (sample).png"
+    whole = copy.read_bytes()
+    copy.write_bytes(b"")
+    assert load(loader, sample)[0].shape == (1, 256, 256, 3)
+    assert sample in options(loader)
+    assert copy.read_bytes() == whole
+
+
+def test_without_their_pictures_samples_still_load(loader, inputs, temp, caplog):
+    (temp / "cut-out - red cabin (sample).png").mkdir(parents=True)  # where a file cannot be written
+    assert "mountain lake (sample).png [temp]" in options(loader)
+    assert "will not show the samples" in caplog.text
+    assert load(loader, "mountain lake (sample).png [temp]")[0].shape == (1, 256, 256, 3)
+
+
+@pytest.mark.parametrize("name", ["doodles.ndjson", "mountains and cabin.svg"])
+def test_previews_show_the_sample(loader, inputs, temp, name):
+    """Samples that no browser shows have a picture, made by `dev/run.py make_samples`."""
+    option = f"{name} (sample).png [temp]"
+    drawn = load(loader, option, size=256)[0][0].numpy()
+    assert option in options(loader)
+    with Image.open(temp / f"{name} (sample).png") as opened:
+        shown = np.asarray(opened.convert("RGB"), np.float32) / 255
+    assert shown.shape == drawn.shape
+    assert np.abs(shown - drawn).mean() < 0.01
 
 
 def test_input_files_are_listed_not_their_subfolders(loader, inputs):
@@ -96,14 +154,14 @@ def test_input_files_are_listed_not_their_subfolders(loader, inputs):
     ):
         (inputs / name).parent.mkdir(exist_ok=True)
         (inputs / name).write_bytes(b"x")
-    assert [option for option in options(loader) if not option.startswith("sample: ")] == [
+    assert [option for option in options(loader) if not option.endswith(MARK)] == [
         *("B.JPG", "a.png", "c.svg", "d.ndjson", "e.jfif", "f.SVGZ"),
     ]
 
 
 def test_a_missing_input_folder_breaks_nothing(loader, inputs):
     inputs.rmdir()
-    assert all(option.startswith("sample: ") for option in options(loader))
+    assert all(option.endswith(MARK) for option in options(loader))
 
 
 @pytest.mark.parametrize("name", ["a.png", "sub/pasted.png", "a.png [input]", "with space (1).png", "größe.png"])
@@ -312,9 +370,11 @@ def test_told_before_anything_runs(loader, bad, file):
 
 
 def test_an_unknown_sample_names_the_samples(loader, inputs):
-    sentence = loader.validate_inputs(file="sample: ../../README.md")
-    assert sentence.startswith("There is no 'sample: ../../README.md'. The samples are 'sample: ")
-    assert "'sample: mountain lake.png'" in sentence
+    sentence = loader.validate_inputs(file="../../README.md (sample).png [temp]")
+    assert sentence.startswith(
+        "There is no '../../README.md (sample).png [temp]'. The samples are 'cut-out - red cabin (sample).png [temp]', "
+    )
+    assert "'mountain lake (sample).png [temp]'" in sentence
 
 
 @pytest.mark.parametrize("file", WHEN_READ)
@@ -362,9 +422,21 @@ def picture(server, entry: dict) -> np.ndarray:
 
 
 def test_a_sample_runs_on_a_live_host(server):
-    outputs = server.run(graph("sample: mountain lake.png", size=64))
+    outputs = server.run(graph("mountain lake (sample).png [temp]", size=64))
     assert picture(server, outputs["3"]["images"][0]).shape == (64, 64, 3)
     assert picture(server, outputs["1"]["images"][0]).shape == (64, 64, 3), "the node shows what it has read"
+
+
+def test_a_live_host_shows_every_sample(server):
+    """As the editor asks: of the classic renderer, and of the picker of Nodes 2.0."""
+    listed = server.object_info()["SketchLoader"]["input"]["required"]["file"]
+    options = listed[1]["options"] if listed[0] == "COMBO" else listed[0]
+    samples = [option for option in options if option.endswith(MARK)]
+    assert len(samples) >= 15
+    for sample in samples:
+        for more in ({"subfolder": ""}, {}):
+            asked = urllib.parse.urlencode({"filename": sample, "type": "input", **more})
+            assert Image.open(io.BytesIO(server.get(f"/api/view?{asked}"))).format == "PNG"
 
 
 def test_an_uploaded_svg_runs_on_a_live_host(server):

@@ -108,8 +108,9 @@ class Around:
         self.root, _ = parts(self.workflow)
         self.put("prior", "SketchPriorLoader", [STARTER], ["MODEL", "VAE"])
         self.put("label", "SketchPriorLabel", [-1], ["CONDITIONING"])
-        for key, file in (("sketch", "line drawing - lake and peaks.png"), ("exemplar", "photo - evening lake.png")):
-            self.put(key, "SketchLoader", [f"sample: {file}", "auto", "#ffffff", "auto", 64], ["IMAGE", "MASK"])
+        for key, name in (("sketch", "line drawing - lake and peaks"), ("exemplar", "photo - evening lake")):
+            values = [f"{name} (sample).png [temp]", "auto", "#ffffff", "auto", 64]
+            self.put(key, "SketchLoader", values, ["IMAGE", "MASK"])
         for name, source, slot in (
             ("model", "prior", 0),
             ("vae", "prior", 1),
