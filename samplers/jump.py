@@ -75,8 +75,7 @@ def sample_jump(
     family = host.noise_family(model.inner_model.model_patcher)
     check_sigmas(sigmas, family)
     host.check_latent(model.inner_model.model_patcher, x)
-    clock = Clock(family)
-    levels = sigmas.tolist()
+    clock, levels = Clock(family), sigmas.tolist()
     times = [clock.time(sigma) for sigma in levels]
     legs = plan(times, published_bands(times[0], dense, groups, share) if bands is None else bands)
     run = run_of(extra_args.get("model_options", {}))
