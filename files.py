@@ -19,10 +19,15 @@ from torch import Tensor
 SHOWN = 100  # characters of a name in a message
 
 
+def writable(text: str) -> str:
+    """The text with what UTF-8 cannot write (a file name of broken bytes, which Python reads) escaped."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
 def quote(name: object) -> str:
     """A name in quotes, for a message. What is not text (such as a file name of broken bytes) is escaped: ComfyUI's log
     cannot write it, and its queue would end."""
-    text = str(name).encode("utf-8", "backslashreplace").decode()
+    text = writable(str(name))
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return f"'{text}'" if len(text) <= SHOWN else f"'{text[: SHOWN - 30]}...{text[-25:]}'"
 

@@ -584,4 +584,4 @@ def text_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
 def say_on_node(node_id: str | None, text: str) -> None:
     """Shows a text on a node of the graph that is open, also while another node runs."""
     if node_id:
-        PromptServer.instance.send_progress_text(text.encode("utf-8", "backslashreplace").decode(), node_id)
+        PromptServer.instance.send_progress_text(files.writable(text), node_id)

@@ -201,29 +201,27 @@ class AutoencoderLesson(Lesson):
                 kept.copy_(moving)
 
     def state(self) -> dict[str, Any]:
-        parts = {"networks": self.nets, "optimisers": self.optimisers}
-        held: dict[str, Any] = {name: [part.state_dict() for part in group] for name, group in parts.items()}
-        held["set_number"] = self.set_number
-        if self.mutual_information is not None:
-            held["mutual_information"] = [part.state_dict() for part in self.mutual_information[:3]]
-        return held
+        self._keep()
+        return {**super().state(), "set_number": self.set_number}
 
     def load(self, state: Mapping[str, Any]) -> None:
         classes = len(state["networks"][0]["final_cls.1.bias"])
         if classes != self.classes:
             self._build(classes)
-        for part, held in zip(self.nets, state["networks"], strict=True):
-            part.load_state_dict(held)
-        for part, held in zip(self.optimisers, state["optimisers"], strict=True):
-            part.load_state_dict(held)
+        self._keep()
+        new = self.mutual_information is not None and "mutual_information" not in state
+        if new:
+            del self.kept["mutual_information"]
+        super().load(state)
         self.set_number = state["set_number"]
-        if self.mutual_information is None:
-            return
-        if "mutual_information" not in state:  # the term is new to this run
+        if new and self.mutual_information is not None:
             self.mutual_information.style.load_state_dict(self.nets.style.state_dict())
-        else:
-            for part, held in zip(self.mutual_information[:3], state["mutual_information"], strict=True):
-                part.load_state_dict(held)
+
+    def _keep(self) -> None:
+        """What there is now: another set of photos exchanges an optimiser, another classifier everything."""
+        self.kept = {"networks": self.nets, "optimisers": self.optimisers}
+        if self.mutual_information is not None:
+            self.kept["mutual_information"] = self.mutual_information[:3]
 
     def weights(self, batches: int = SETTLING) -> dict[str, Tensor]:
         """For use: spectral norms folded; the batch norms' statistics from this many batches at these weights."""
