@@ -152,10 +152,12 @@ def test_the_list_shows_the_samples(editor, renderer, refused):
         menu.wait_for()
         seen: set[str] = set()
         for _ in range(40):  # the list holds only what is in view
-            page.wait_for_function(
-                "[...document.querySelectorAll('[data-testid=form-dropdown-menu] img')].every(one => one.complete)"
-            )
-            pictures = menu.locator("img").evaluate_all("all => all.map(one => [one.alt, one.naturalWidth])")
+            pictures = [["", 0]]
+            for _ in range(round(100 * editor.patience)):  # a picture that scrolls into view starts to load then
+                pictures = menu.locator("img").evaluate_all("all => all.map(one => [one.alt, one.naturalWidth])")
+                if all(width > 16 for _, width in pictures):
+                    break
+                page.wait_for_timeout(100)
             assert all(width > 16 for _, width in pictures), pictures
             if not seen:
                 editor.shot("samples - list - Nodes 2.0")
