@@ -376,6 +376,53 @@ def wants_pooled(model: Any) -> bool:
     return isinstance(model.model, (comfy.model_base.SDXL, comfy.model_base.SDXLRefiner))
 
 
+def prompt_widths(model: Any) -> tuple[int | None, int | None]:
+    """The width of the text vectors that a MODEL reads, and of the pooled output; None where it is not known, or the
+    MODEL reads any."""
+    config, base = getattr(model.model.model_config, "unet_config", {}), comfy.model_base
+    if type(model.model) is base.Flux:  # what derives from it may read its text otherwise
+        return config.get("context_in_dim"), config.get("vec_in_dim")
+    if type(model.model) is base.SD3:
+        reads = (config.get("context_embedder_config") or {}).get("params", {})
+        return reads.get("in_features"), config.get("adm_in_channels")
+    network = model.get_model_object("diffusion_model")
+    if not isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
+        return None, None
+    sizes = next((count for kind, count in ((base.SDXL, 6), (base.SDXLRefiner, 5)) if isinstance(model.model, kind)), 0)
+    both = config.get("adm_in_channels") if sizes else None  # the pooled output and 256 for each size or score
+    text = config.get("context_dim")
+    return text if isinstance(text, int) else None, both - 256 * sizes if both else None
+
+
+def check_prompt(model: Any, context: Any, values: Mapping[str, Any], what: str = "conditioning") -> None:
+    """ValueError: text vectors [B, tokens, width] or a pooled output [B, width] that do not fit this MODEL."""
+    for name, given, rank, wide in zip(
+        ("text vectors", "a pooled output"),
+        (context, values.get("pooled_output")),
+        (3, 2),
+        prompt_widths(model),
+        strict=True,
+    ):
+        if wide is None or not isinstance(given, Tensor):
+            continue
+        if given.ndim != rank or given.shape[-1] != wide:
+            raise ValueError(
+                f"{what} has {name} of the shape {list(given.shape)}, but this model reads a width of {wide}. Encode "
+                "the prompt with this model's own CLIP."
+            )
+
+
+def check_run(guider: Any, samples: Tensor) -> None:
+    """ValueError: the samples or a prompt of this run were made for another MODEL than the one it samples with."""
+    model = guider.model_patcher
+    check_latent(model, samples)
+    for side, prompts in getattr(guider, "conds", {}).items():
+        if side == "negative" and getattr(guider, "cfg", 0.0) == 1.0:
+            continue  # not used at CFG 1, so anything may be connected there
+        for prompt in prompts or []:
+            check_prompt(model, prompt.get("cross_attn"), prompt, f"{side} conditioning")
+
+
 def check_cross_attention(model: Any) -> None:
     """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
     network = model.get_model_object("diffusion_model")
@@ -396,6 +443,22 @@ def check_image_model(model: Any) -> None:
         raise ValueError(
             f"This MODEL's latents have {dimensions} dimensions (video, audio or 3D). The sketch nodes work on image "
             "models."
+        )
+
+
+def check_vae(model: Any, vae: Any, what: str = "vae") -> None:
+    """ValueError: no VAE, one without weights, or one for other latents than this MODEL's."""
+    if vae is None or getattr(vae, "first_stage_model", None) is None:
+        raise ValueError(
+            f"{what} holds no VAE: the checkpoint has none, or its file could not be read. Connect Load VAE with this "
+            "model's VAE."
+        )
+    form = model.get_model_object("latent_format")
+    made, wanted = (vae.latent_channels, vae.latent_dim), (form.latent_channels, form.latent_dimensions)
+    if made != wanted:
+        raise ValueError(
+            f"{what} belongs to another model: its latents have {made[0]} channels and {made[1]} dimensions, this "
+            f"model's {wanted[0]} and {wanted[1]}. Connect this model's own VAE."
         )
 
 

@@ -50,7 +50,7 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, recom
     the energy is a low-pass or there is no VAE; otherwise the VAE (a TAESD works too). recompute: the VAE's blocks are
     computed again in the backward pass, for less than half the memory.
 
-    ValueError: a VAE is needed but not connected, or the model's latents have no linear map.
+    ValueError: a VAE is needed but not connected, empty or another model's, or the model's latents have no linear map.
     """
     form = model.get_model_object("latent_format")
     if isinstance(form, host.PixelSpace):
@@ -58,6 +58,7 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, recom
     if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
         if vae is None:
             raise ValueError("Decoder 'vae' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
+        host.check_vae(model, vae)
         blocks, parts = host.DECODER_BLOCKS if recompute else (), host.decoder_side(vae)
         network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), parts, None, blocks)
         return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae, recompute))

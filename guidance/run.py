@@ -98,6 +98,7 @@ def _with_run(execute: Any, model: Any, sigmas: Tensor, extra_args: dict, callba
     options = extra_args["model_options"]
     if run_of(options) is not None:
         return execute(model, sigmas, extra_args, callback, noise, *rest)
+    host.check_run(model, noise)
     run = Run(noise, sigmas, extra_args.get("seed"))
     sampler = execute.class_obj
     run.sampler = getattr(getattr(getattr(sampler, "inner", sampler), "sampler_function", None), "__name__", "")

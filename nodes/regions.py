@@ -260,6 +260,7 @@ class CrossAttnRegionMap(io.ComfyNode):
 
         patched = patch(model, tell)
         conditioning, text = encode(clip, prompt, regions, Pull(method, strength, schedule, start, end))
+        check_conditioning(model, conditioning, "The CLIP's conditioning")
         logging.info(f"Cross-Attention Region Map: {text}")
         return io.NodeOutput(patched, conditioning, ui=host.text_on_node(cls, text))
 
@@ -362,6 +363,7 @@ class SketchAttentionMaps(io.ComfyNode):
 def _picture(model: Any, samples: Tensor, image: Tensor | None, vae: Any) -> Tensor:
     """What heat maps are drawn on, [H, W, 3]: the image, the decoded latent, or mid grey of its size."""
     if image is None and vae is not None:
+        host.check_vae(model, vae)
         image = vae.decode(samples)
     ratio = model.get_model_object("latent_format").spacial_downscale_ratio
     height, width = (side * ratio for side in samples.shape[-2:])

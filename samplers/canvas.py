@@ -156,11 +156,6 @@ def _views(task: Task, guider: Any, latent: Tensor) -> list[_View]:
     views, needed = [], 0.0
     pixels = latent.shape[-2] * latent.shape[-1]
     for kind, vae in chosen:
-        if vae is not None and vae.latent_channels != latent.shape[1]:
-            raise ValueError(
-                f"The MODEL's latents have {latent.shape[1]} channels, but a connected VAE expects "
-                f"{vae.latent_channels}. Connect this model's own VAE."
-            )
         decoder = choose(patcher, vae, kind)
         at_once = max(1, min(len(latent), int(AT_ONCE / (pixels * (1 if vae is None else scale) ** 2))))
         if decoder.memory is not None:

@@ -9,6 +9,7 @@ import torch
 from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
 from torch import Tensor
 
+from .. import host
 from ..guidance.noise import check_sigmas
 from ..guidance.run import run_of
 
@@ -44,6 +45,7 @@ class RepeatSampler(KSAMPLER):
     ):
         if self.repeats > 1:
             check_sigmas(sigmas)
+            host.check_run(model_wrap, noise)
         if self.repeats > 1 and float(sigmas[-1]) > FINISHED:
             raise ValueError(
                 f"Repeats start from a finished picture, but these SIGMAS end at {float(sigmas[-1]):.4g}, not at 0. "

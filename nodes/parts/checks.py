@@ -46,7 +46,8 @@ def plain_samples(latent: Any, what: str = "latent") -> Tensor:
 
 
 def check_conditioning(model: Any, conditioning: Any, what: str = "conditioning") -> None:
-    """ValueError: no prompt in it, or a prompt without text vectors [B, tokens, width] or what else the MODEL needs."""
+    """ValueError: no prompt in it, or a prompt without text vectors [B, tokens, width] or what else the MODEL needs,
+    or made for another MODEL."""
     if not isinstance(conditioning, list) or not conditioning:
         raise ValueError(f"{what} is empty. Connect the prompt, as from CLIP Text Encode.")
     pooled = host.wants_pooled(model)
@@ -57,3 +58,4 @@ def check_conditioning(model: Any, conditioning: Any, what: str = "conditioning"
             raise ValueError(
                 f"{what} lacks the pooled output that SDXL needs. Encode the prompt with this model's CLIP."
             )
+        host.check_prompt(model, context, values, what)

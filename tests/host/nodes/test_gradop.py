@@ -465,7 +465,7 @@ def test_errors(room, models, vaes, solve):
         solve(decoder="fast vae")
     model = models["sd15"]
     sigmas = ladder(room, model)
-    with pytest.raises(ValueError, match="latents have 4 channels, but a connected VAE expects 16"):
+    with pytest.raises(ValueError, match="its latents have 16 channels and 2 dimensions, this model"):
         run(model, solve(vae=vaes[16], decoder="vae"), sigmas, empty())
     with pytest.raises(ValueError, match=r"end at .* not at 0"):
         run(model, solve(variant=GRADOP), sigmas[:-1], empty())

@@ -111,9 +111,9 @@ def test_every_float_must_be_a_number(nodes, value, kind):
 # --- SIGMAS -----------------------------------------------------------------------------------------------------------
 
 
-def walkers(nodes, vae):
+def walkers(nodes, vae, reference=None):
     plain = call(nodes, "SketchSDESampler").args[0]
-    reference = tiny.latent()
+    reference = tiny.latent() if reference is None else reference
     return {
         "sde": plain,
         "jump": call(nodes, "SketchJumpSampler").args[0],
@@ -251,7 +251,8 @@ def test_conditioning_without_a_prompt(nodes, model, clip):
         ([], "conditioning is empty"),
         (None, "conditioning is empty"),
         ([[None, {}]], "holds no text"),
-        ([[torch.zeros(1, 1, 1), {}]], "1 tokens"),
+        ([[torch.zeros(1, 1, 1), {}]], "reads a width of 16"),
+        ([[torch.zeros(1, 1, 16), {}]], "1 tokens"),
     ):
         given = {"model": model, "clip": clip, "conditioning": conditioning, "latent": tiny.latent()}
         with pytest.raises(ValueError, match=message):
@@ -261,6 +262,85 @@ def test_conditioning_without_a_prompt(nodes, model, clip):
 def test_sdxl_without_a_pooled_output(nodes, room, clip):
     with pytest.raises(ValueError, match="lacks the pooled output"):
         room("nodes.parts.checks").check_conditioning(tiny.model("sdxl"), [[torch.zeros(1, 77, 16), {}]])
+
+
+WRONG_PROMPTS = {
+    "words": ([[torch.zeros(1, 6, 24), {"pooled_output": torch.zeros(1, 16)}]], "text vectors of the shape"),
+    "pooled rank": ([[torch.zeros(1, 6, 16), {"pooled_output": torch.zeros(16)}]], "a pooled output of the shape"),
+    "pooled": ([[torch.zeros(1, 6, 16), {"pooled_output": torch.zeros(1, 24)}]], "a pooled output of the shape"),
+}
+
+
+@pytest.mark.parametrize("family", ["sd15", "sd15_v", "sdxl", "edm", "sd3", "flux"])
+@pytest.mark.parametrize("kind", WRONG_PROMPTS)
+def test_prompts_of_another_width(nodes, room, vaes, family, kind):
+    """Before torch multiplies matrices that do not fit; where the family has no pooled output, any will do."""
+    conditioning, message = WRONG_PROMPTS[kind]
+    checks, one = room("nodes.parts.checks"), tiny.model(family)
+    if kind.startswith("pooled") and family.startswith("sd15"):
+        return checks.check_conditioning(one, conditioning)
+    with pytest.raises(ValueError, match=f"{message}.* reads a width of 16"):
+        checks.check_conditioning(one, conditioning)
+    checks.check_conditioning(one, tiny.cond(batch=2))
+    if kind != "words" or family == "sd15_v":
+        return None
+    start = tiny.latent(family)["samples"]
+    sigmas = torch.tensor([1.0, 0.5, 0.0])
+    samplers = walkers(nodes, vaes[start.shape[1]], tiny.latent(family))
+    eyes = {"vae": vaes[start.shape[1]], "decoder": "linear"}
+    pulled = call(nodes, "SketchShapeEnergy", model=one, sketch=PHOTO, **eyes).args[0]
+    runs = {**{name: (one, sampler) for name, sampler in samplers.items()}, "an energy": (pulled, None)}
+    for name, (patched, sampler) in runs.items():
+        for side in ("positive", "negative"):
+            with pytest.raises(ValueError, match=f"^{side} conditioning has text vectors"):
+                tiny.sample(patched, sigmas, start, sampler=sampler, cfg=2.0, **{side: conditioning})
+        if not name.startswith("an energy"):
+            fine = tiny.sample(patched, sigmas, start, sampler=sampler, cfg=1.0, negative=conditioning)
+            assert fine.isfinite().all(), f"{name}: CFG 1 never looks at the negative"
+    return None
+
+
+def test_regions_with_the_clip_of_another_model(nodes, room, model):
+    doors = room("nodes.regions")
+    wide = tiny.model("sd15", network={"context_dim": 24})
+    with pytest.raises(ValueError, match=r"The CLIP's conditioning has .* \[1, 77, 16\], but this model reads .* 24"):
+        mapped(doors, wide, tiny.clip(), lake(doors))
+
+
+def test_a_vae_that_is_none_or_another(nodes, model, clip, vaes):
+    import comfy.sd
+
+    hollow = comfy.sd.VAE(sd={"nothing": torch.zeros(1)})  # what a checkpoint without a VAE gives
+    video = tiny.vae(4)
+    video.latent_dim = 3
+    given = {"model": model, "sketch": PHOTO}
+    picture = {"clip": clip, "conditioning": encoded(clip, SHORT), "latent": tiny.latent(), "phrases": "lake"}
+    doors = {
+        "encodes": lambda vae: call(nodes, "ShapeInversion", vae=vae, decoder="linear", **given),
+        "decodes": lambda vae: call(nodes, "ShapeInversion", vae=vae, decoder="vae", latent=tiny.latent(), **given),
+        "shape": lambda vae: call(nodes, "SketchShapeEnergy", vae=vae, decoder="vae", **given),
+        "colours": lambda vae: call(
+            nodes, "AppearanceEnergyGuidance", model=model, exemplar=PHOTO, vae=vae, decoder="vae"
+        ),
+        "gradop": lambda vae: tiny.sample(
+            model,
+            FALLING,
+            tiny.latent()["samples"],
+            sampler=call(nodes, "GradOpSolve", vae=vae, painting=strokes(), decoder="vae", rounds=1).args[0],
+        ),
+        "maps": lambda vae: call(nodes, "SketchAttentionMaps", model=model, vae=vae, prompt=SHORT, **picture),
+    }
+    for name, door in doors.items():
+        with pytest.raises(ValueError, match="vae holds no VAE"):
+            door(hollow)
+        for other, size in ((vaes[16], "16 channels and 2"), (video, "4 channels and 3")):
+            with pytest.raises(ValueError, match=f"vae belongs to another model: its latents have {size} dimensions"):
+                door(other)
+        if name not in ("maps", "encodes"):  # these two say that it is missing in other words, or do without
+            with pytest.raises(ValueError, match=r"needs the model's VAE"):
+                door(None)
+    with pytest.raises(ValueError, match="vae holds no VAE"):
+        doors["encodes"](None)
 
 
 def test_a_run_without_regions_says_so(room, model, clip, caplog):
