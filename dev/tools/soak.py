@@ -1,6 +1,7 @@
-"""`python3 dev/run.py soak [--runs 500] [--cancels 100] [--seed 0] [NAME ...]`: one server, many runs.
+"""`python3 dev/run.py soak [--runs 500] [--cancels 100] [--seed 0] [--under SECONDS] [NAME ...]`: one server.
 
-First every starter template (or those whose names contain a NAME) runs once: its pictures are the reference. Then
+First every starter template (or those whose names contain a NAME) runs once: its pictures are the reference, and with
+`--under` only those go on that took less than so many seconds. Then
 `--runs` random ones follow, and every picture must be the same; memory, open files and threads are written down on the
 way. Then `--cancels` runs are interrupted at random moments, and the run after each must give the same pictures as at
 first; a training resumes there. No run uses results that ComfyUI kept of an earlier one.
@@ -124,7 +125,7 @@ class Soak:
         return f"{int(status['VmRSS'].split()[0]) / 1024:.0f} MiB, {files} files, {int(status['Threads'])} threads"
 
 
-def soak(names: list[str], runs: int, cancels: int, seed: int) -> list[str]:
+def soak(names: list[str], runs: int, cancels: int, seed: int, under: float) -> list[str]:
     """What went wrong, as sentences."""
     base = Path(tempfile.mkdtemp(prefix="sketchsynth-soak-"))
     rng = random.Random(seed)
@@ -132,8 +133,9 @@ def soak(names: list[str], runs: int, cancels: int, seed: int) -> list[str]:
         with ComfyServer(Path(sys.executable), Path(os.environ["COMFYUI_PATH"]), base) as server:
             say("every template once:")
             one = Soak(server, base, names)
+            one.jobs = [job for job in one.jobs if job.seconds < under]
             if not one.jobs:
-                return ["There is no template with such a name that runs on the starter."]
+                return ["There is no template with such a name, as quick as that, that runs on the starter."]
             say(f"{runs} runs:")
             wrong: list[Any] = one.mixed(runs, rng)
             say(f"{cancels} cancelled runs:")
@@ -150,9 +152,10 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="only templates whose names contain one of these")
     for name, count in (("runs", 500), ("cancels", 100), ("seed", 0)):
         parser.add_argument(f"--{name}", type=int, default=count)
+    parser.add_argument("--under", type=float, default=float("inf"), help="only templates that take fewer seconds")
     options = parser.parse_args()
     try:
-        wrong = soak(options.names, options.runs, options.cancels, options.seed)
+        wrong = soak(options.names, options.runs, options.cancels, options.seed, options.under)
     except ServerDied as failure:
         sys.exit(str(failure))
     say("\n".join(wrong) or "every picture was the same")
