@@ -12,7 +12,7 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
 from .. import files, host
-from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
+from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, not_read, read_drawing
 from ..pictures.fit import as_rgb
 from ..pictures.painters import simulate_strokes
 from .parts.samples import find_sample, show_samples
@@ -208,7 +208,7 @@ def _find(file: str) -> Path:
             f"{files.quote(file)} is not in ComfyUI's input folder. Copy it there, or choose another drawing."
         )
     if path.suffix.lower() not in EXTENSIONS:
-        raise ValueError(f"{files.quote(file)} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
+        raise ValueError(not_read(path))
     return path
 
 

@@ -15,7 +15,7 @@ import torch
 from PIL import Image, ImageFilter
 from torch import Tensor
 
-from ..pictures.drawings import files_in
+from ..pictures.drawings import files_in, foreign_in
 from ..pictures.drawings.raster import EXTENSIONS, open_raster
 
 MARGIN = 1.1  # pictures are resized to this times the side of the square that is cut out of them
@@ -94,9 +94,10 @@ def files(folder: Path, prefix: str = "") -> list[Path]:
         raise ValueError(f"There is no folder {folder}. Make it and copy pictures into it, or choose another.")
     found = files_in(folder, EXTENSIONS, prefix)
     if not found:
+        other = foreign_in(folder)
         raise ValueError(
             f"The folder {folder} holds no pictures that can be read here ({', '.join(EXTENSIONS)}). Copy some into "
-            "it, or choose another."
+            "it, or choose another." + (f" The first of {len(other)} others: {other[0]}" if other else "")
         )
     return found
 
@@ -119,7 +120,7 @@ def alone(folder: Path, prefix: str = "") -> Folders:
     good, left_out = _readable(files(folder, prefix))
     if not good:
         raise ValueError(f"No picture of {folder} can be read. The first: {left_out[0]}")
-    return Folders(good, [], left_out)
+    return Folders(good, [], [*left_out, *foreign_in(folder)])
 
 
 def paired(photos: Path, sketches: Sequence[Path], prefix: str = "") -> Folders:
@@ -129,6 +130,7 @@ def paired(photos: Path, sketches: Sequence[Path], prefix: str = "") -> Folders:
     """
     named, drawn = by_name(photos, prefix), [by_name(folder) for folder in sketches]
     good, left_out = _readable(named.values())
+    left_out += foreign_in(photos)
     kept: list[Path] = []
     for path in good:
         wrong = next(filter(None, (_wrong(path, *of) for of in zip(sketches, drawn, strict=True))), None)

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from . import foreign, ink, raster
 from . import frame as framing
-from . import ink, raster
 from .source import Source, name_of
 
 KINDS = ("auto", ink.LINES, ink.PAINTING)
@@ -60,7 +60,7 @@ def read_drawing(
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:
-        raise ValueError(f"{name_of(path)} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}.")
+        raise ValueError(not_read(path))
     if not path.is_file():
         raise ValueError(f"{name_of(path)} is not there any more. Choose another drawing, or copy it back.")
     try:
@@ -70,7 +70,13 @@ def read_drawing(
         raise ValueError(f"{name_of(path)} cannot be opened ({error.strerror}). Check its permissions.") from error
     if empty:
         raise ValueError(f"{name_of(path)} is empty (0 bytes). Save or copy the drawing again.")
-    source = _open(path, suffix, index)
+    try:
+        source = _open(path, suffix, index)
+    except ValueError as error:
+        other = foreign.told(path) if suffix not in raster.EXTENSIONS else None  # raster.py tells its own
+        if other is None:
+            raise
+        raise ValueError(other) from error
     fit = framing.fit(source.size, size, frame)
     picture = source.load(fit.box, fit.inner)
     sheet = np.array(paper, np.float32)
@@ -89,6 +95,18 @@ def read_drawing(
         there = slice(top + row, top + end), slice(left, left + picture.width)
         rgb[there], covered[there] = ink.lay_on_paper(band, sheet, style)
     return Drawing(rgb, covered, style.kind, style.inverted, (*source.notes, *style.notes))
+
+
+def not_read(path: Path) -> str:
+    """The sentence for a file whose ending is none of EXTENSIONS: what it is, where that is known."""
+    return foreign.told(path) or (
+        f"{name_of(path)} is not a drawing this node reads. It reads {', '.join(EXTENSIONS)}."
+    )
+
+
+def foreign_in(folder: Path) -> list[str]:
+    """Sentences for the files of a folder that may be pictures to a person but are not read here, by name."""
+    return [text for path in files_in(folder, tuple(foreign.ENDINGS)) if (text := foreign.told(path))]
 
 
 def files_in(folder: Path, extensions: tuple[str, ...], prefix: str = "") -> list[Path]:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from . import foreign
 from .source import LARGEST, Box, Size, Source, name_of
 
 EXTENSIONS = (
@@ -150,8 +151,9 @@ def _in_words(path: Path) -> Iterator[None]:
         raise ValueError(_too_large(path, "far too many")) from error
     except Image.UnidentifiedImageError as error:
         raise ValueError(
-            f"{name_of(path)} is not a picture of a kind read here, or is damaged from its first bytes. "
-            "Export it as PNG."
+            foreign.told(path, pixels=False)
+            or f"{name_of(path)} is not a picture of a kind read here, or is damaged from its first bytes. Export it "
+            "as PNG."
         ) from error
     except Exception as error:  # decoders raise what comes to hand: OSError, SyntaxError, struct.error, zlib.error ...
         raise ValueError(_damaged(path, error)) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mimetypes
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -125,6 +126,54 @@ def test_tiff_orientation_in_every_compression(read, tmp_path, compression):
     stored.save(tmp_path / "a.tif", compression=compression, tiffinfo={274: 6})
     rgb = read(tmp_path / "a.tif", kind="colour painting").rgb * 255
     assert np.abs(rgb - picture(80, 40)).mean() < 4
+
+
+# --- what is not read ------------------------------------------------------------------------------------------------
+
+FOREIGN = {
+    "a.heic": (b"\0\0\0\x24ftypheic", "a HEIC photo.*PNG or JPEG"),
+    "a.HEIF": (b"", "a HEIC photo"),
+    "photo.jpg": (b"\0\0\0\x24ftypmif1\0\0\0\0mif1heic", "a HEIC photo"),
+    "a.jxl": (b"\xff\x0a", "a JPEG XL picture.*PNG or JPEG"),
+    "b.png": (b"\0\0\0\x0cJXL \r\n\x87\n", "a JPEG XL picture"),
+    "a.dng": (b"II*\0", "a camera's raw photo"),
+    "a.pdf": (b"%PDF-1.7", "a PDF document.*SVG or PNG"),
+    "c.png": (b"%PDF-1.7", "a PDF document"),
+    "c.svg": (b"%PDF-1.7", "a PDF document"),
+    "a.ai": (b"%!PS-Adobe", "an? PostScript or Illustrator"),
+    "a.eps": (b"%!PS-Adobe", "an? PostScript or Illustrator"),
+    "a.xcf": (b"gimp xcf v011", "a GIMP picture"),
+    "a.kra": (b"PK\x03\x04", "a Krita painting"),
+    "d.png": (b"PK\x03\x04", "a compressed folder"),
+    "a.clip": (b"CSFCHUNK", "a Clip Studio painting"),
+    "e.png": (b"<!DOCTYPE html><html>", "a web page"),
+    "e.svg": (b"<!DOCTYPE html><html>", "a web page"),
+    "f.png": (b"version https://git-lfs.github.com/spec/v1", "a pointer of Git LFS"),
+    "g.jpg": (b"\0\0\0\x20ftypisom", "a video"),
+    "h.png": (b"<?xml version='1.0'?><svg/>", "an SVG drawing under another ending.*ends in .svg"),
+    "i.svg": (b"\x89PNG\r\n\x1a\n", "a PNG picture under another ending.*ends in .png"),
+    "i.ndjson": (b"\xff\xd8\xff\xe0", "a JPEG picture under another ending.*ends in .jpg"),
+    "kept": (b"\xff\xd8\xff\xe0", "a JPEG picture under another ending"),
+    "i.txt": (b"words", "not a drawing this node reads. It reads .png"),
+    "j.png": (b"\x89PNG\r\n\x1a\nnothing", "damaged"),
+    "j.gif": (b"words", "not a picture of a kind read here"),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_not_read_is_named(read, tmp_path, name):
+    begins, sentence = FOREIGN[name]
+    (tmp_path / name).write_bytes(begins + bytes(60))
+    found = told(read, tmp_path / name)
+    assert re.search(sentence, found), found
+    assert found.startswith(name)
+    assert found.count(name) == 1, "once is enough"
+
+
+def test_wrong_names_that_pillow_does_not_mind(read, tmp_path):
+    """Photos from the web often have another kind than their name says."""
+    Image.fromarray(picture()).save(tmp_path / "a.png", "WEBP", lossless=True)
+    assert np.abs(read(tmp_path / "a.png", kind="colour painting").rgb * 255 - picture()).max() < 1
 
 
 # --- floats ----------------------------------------------------------------------------------------------------------
