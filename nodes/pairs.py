@@ -12,8 +12,8 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io
 from torch import Tensor
 
-from .. import host
-from ..pictures.drawings import EXTENSIONS, FRAMES, files_in, raster, read_drawing
+from .. import files, host
+from ..pictures.drawings import EXTENSIONS, FRAMES, files_in, foreign_in, raster, read_drawing
 from ..pictures.drawings.ink import PAINTING
 from ..pictures.fit import fit_image
 from .parts.folders import (
@@ -27,6 +27,7 @@ from .parts.folders import (
 
 IN_ORDER, ALL = "in order, the shorter folder repeats", "every sketch with every exemplar"
 PAIRINGS = (IN_ORDER, ALL)
+NAMED = 4  # files named before the rest is counted
 
 
 class SketchPairs(io.ComfyNode):
@@ -119,17 +120,18 @@ class SketchPairs(io.ComfyNode):
     @classmethod
     def execute(cls, sketches: str, exemplars: str, pairing: str, limit: int, size: int, frame: str) -> io.NodeOutput:
         skipped: list[str] = []
+        notes: dict[str, list[str]] = {}
         drawings = _readable(
-            "sketches", sketches, EXTENSIONS, lambda path: _picture(path, size=size, frame=frame), limit, skipped
+            "sketches", sketches, EXTENSIONS, lambda path: _picture(path, notes, size=size, frame=frame), limit, skipped
         )
         photos = _readable(
-            "exemplars", exemplars, raster.EXTENSIONS, lambda path: _picture(path, kind=PAINTING), limit, skipped
+            "exemplars", exemplars, raster.EXTENSIONS, lambda path: _picture(path, notes, kind=PAINTING), limit, skipped
         )
         pairs = list(islice(paired(list(drawings), list(photos), pairing), limit))
         drawn = [drawings[sketch] for sketch, _ in pairs]
         painted = [fit_image(photos[photo], *drawings[sketch].shape[1:3]) for sketch, photo in pairs]
         names = [f"{photo.stem}-to-{sketch.stem}" for sketch, photo in pairs]
-        text = f"{len(pairs)} pairs from {len(drawings)} sketches and {len(photos)} exemplars."
+        text = f"{len(pairs)} pairs from {len(drawings)} sketches and {len(photos)} exemplars." + _noted(notes)
         if skipped:
             text += "\nSkipped, because they cannot be read:\n" + "\n".join(skipped)
         return io.NodeOutput(drawn, painted, names, ui=host.text_on_node(cls, text))
@@ -156,9 +158,10 @@ def _readable(
     """The first `limit` pictures of a folder by path; unreadable files go to `skipped` with the reason."""
     paths = _files(what, folder, extensions)
     if not paths:
+        other = foreign_in(input_folder(folder))
         raise ValueError(
             f"The folder of {what} '{folder}' contains no readable file ({', '.join(extensions)}). Copy some into it, "
-            "or choose another folder."
+            "or choose another folder." + (f" The first of {len(other)} others: {other[0]}" if other else "")
         )
     progress = ProgressBar(min(limit, len(paths)))  # Cancel takes effect at its updates
     pictures: dict[Path, Tensor] = {}
@@ -168,18 +171,33 @@ def _readable(
         try:
             pictures[path] = read(path)
         except ValueError as error:
-            skipped.append(f"{path.name}: {error}")
+            name = files.quote(path.name)
+            skipped.append(str(error) if path.name in str(error) else f"{name}: {error}")
             continue
         progress.update(1)
     if not pictures:
         raise ValueError(
             f"None of the files in the folder of {what} '{folder}' can be read. The first: {skipped[-len(paths)]}"
         )
+    skipped += foreign_in(input_folder(folder))
     return pictures
 
 
-def _picture(path: Path, **settings) -> Tensor:
-    return torch.from_numpy(read_drawing(path, **settings).rgb)[None]
+def _picture(path: Path, notes: dict[str, list[str]], **settings) -> Tensor:
+    """The picture of a file; what it has to say is added to `notes`, which has the files' names by sentence."""
+    drawing = read_drawing(path, **settings)
+    for note in drawing.notes:
+        notes.setdefault(note, []).append(path.name)
+    return torch.from_numpy(drawing.rgb)[None]
+
+
+def _noted(notes: dict[str, list[str]]) -> str:
+    """One line for each sentence, with the files that it is about."""
+    lines = []
+    for note, names in notes.items():
+        more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+        lines.append(f"\n{', '.join(names[:NAMED])}{more}: {note}")
+    return "".join(lines)
 
 
 def _files(what: str, name: str, extensions: tuple[str, ...]) -> list[Path]:

@@ -45,7 +45,9 @@ def test_in_order(doors, folders):
     assert [tuple(s.shape) for s in sketches] == [(1, 32, 48, 3), (1, 32, 32, 3), (1, 32, 48, 3)]
     assert [e.shape for e in exemplars] == [s.shape for s in sketches]
     assert [int(e.mean((0, 1, 2)).argmax()) for e in exemplars] == [2, 1, 0]
-    assert text == "3 pairs from 2 sketches and 3 exemplars."
+    first, *notes = text.splitlines()
+    assert first == "3 pairs from 2 sketches and 3 exemplars."
+    assert notes == ["a.png, b.png: Taken for a line drawing: its own paper is exchanged for yours."]
 
 
 def test_all_combinations_and_limit(doors, folders):
@@ -64,7 +66,8 @@ def test_samples_serve_at_once(doors, folders):
     """With an empty input folder, and beside folders of one's own."""
     built_in = doors.define_schema().inputs[0].options[0]
     sketches, exemplars, names, text = pair(doors, ALL, size=64, sketches=built_in, exemplars=built_in)
-    assert text == "8 pairs from 2 sketches and 4 exemplars."
+    assert text.startswith("8 pairs from 2 sketches and 4 exemplars.\nline drawing - ")
+    assert text.count("Taken for a line drawing: its own paper is exchanged for yours.") == 1, "once for both"
     assert all(name.startswith("photo - ") and "-to-line drawing - " in name for name in names)
     assert all(sketch.median() > 0.9 for sketch in sketches), "lines on white paper"
     assert all(exemplar.std() > 0.05 for exemplar in exemplars)
@@ -83,6 +86,27 @@ def test_unreadable_files_are_skipped_and_told(doors, folders):
         (folders / "sketches" / name).unlink()
     with pytest.raises(ValueError, match="None of the files in the folder of sketches"):
         pair(doors)
+
+
+def test_what_load_sketch_says_is_said_of_a_folder(doors, folders):
+    for i in range(6):
+        text = "" if i else '<text x="5" y="9">words</text>'
+        drawn = f'{text}<path d="M9 9h60" stroke="#000"/>'
+        (folders / "sketches" / f"c{i}.svg").write_text(f'<svg width="90" height="60">{drawn}</svg>')
+    notes = pair(doors)[3].splitlines()[1:]
+    assert [note for note in notes if note.startswith("c0.svg: Its text is left out")]
+    assert [note for note in notes if note.startswith("c0.svg, c1.svg, c2.svg, c3.svg and 2 more: Taken for a line")]
+
+
+def test_pictures_of_kinds_that_are_not_read(doors, folders):
+    (folders / "photos" / "iphone.HEIC").write_bytes(b"\0\0\0\x24ftypheic" + bytes(40))
+    text = pair(doors)[3]
+    assert "iphone.HEIC is a HEIC photo" in text
+    assert "notes.txt" not in text, "nobody takes it for a picture"
+    (folders / "raws").mkdir()
+    (folders / "raws" / "a.jxl").write_bytes(b"\xff\x0a" + bytes(40))
+    with pytest.raises(ValueError, match=r"contains no readable file.*a\.jxl is a JPEG XL picture"):
+        pair(doors, exemplars="raws")
 
 
 def test_folders_that_do_not_serve(doors, folders):
