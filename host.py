@@ -395,7 +395,8 @@ def prompt_widths(model: Any) -> tuple[int | None, int | None]:
 
 
 def check_prompt(model: Any, context: Any, values: Mapping[str, Any], what: str = "conditioning") -> None:
-    """ValueError: text vectors [B, tokens, width] or a pooled output [B, width] that do not fit this MODEL."""
+    """ValueError: text vectors [B, tokens, width] or a pooled output [B, width] that do not fit this MODEL, are empty,
+    or hold NaN or infinite values."""
     for name, given, rank, wide in zip(
         ("text vectors", "a pooled output"),
         (context, values.get("pooled_output")),
@@ -403,7 +404,12 @@ def check_prompt(model: Any, context: Any, values: Mapping[str, Any], what: str 
         prompt_widths(model),
         strict=True,
     ):
-        if wide is None or not isinstance(given, Tensor):
+        if not isinstance(given, Tensor):
+            continue
+        if given.numel() == 0 or not given.isfinite().all():
+            held = "no numbers" if given.numel() == 0 else "NaN or infinite values"
+            raise ValueError(f"{what} has {name} with {held}. Encode the prompt again, or fix what made it.")
+        if wide is None:
             continue
         if given.ndim != rank or given.shape[-1] != wide:
             raise ValueError(
@@ -460,6 +466,18 @@ def check_vae(model: Any, vae: Any, what: str = "vae") -> None:
             f"{what} belongs to another model: its latents have {made[0]} channels and {made[1]} dimensions, this "
             f"model's {wanted[0]} and {wanted[1]}. Connect this model's own VAE."
         )
+
+
+def encode(model: Any, vae: Any, image: Tensor, what: str = "image") -> Tensor:
+    """The latent of an IMAGE by this MODEL's VAE. ValueError: as check_vae, or a picture below one latent pixel."""
+    check_vae(model, vae)
+    smallest = vae.spacial_compression_encode()
+    if min(image.shape[1:3]) < smallest:
+        raise ValueError(
+            f"{what} is {image.shape[2]} x {image.shape[1]} pixels, but this VAE needs {smallest} or more on each "
+            "side. Enlarge it."
+        )
+    return vae.encode(image)
 
 
 _layers = comfy.ldm.modules.diffusionmodules.model
@@ -611,6 +629,8 @@ def check_latent(model: Any, samples: Tensor) -> None:
             f"This latent has the shape {list(samples.shape)}, but this model's latents have "
             f"{form.latent_dimensions + 2} dimensions. Encode the picture with this model's VAE."
         )
+    if samples.numel() == 0:
+        raise ValueError(f"This latent holds no picture, its shape is {list(samples.shape)}. Connect another one.")
     if samples.shape[1] != form.latent_channels:
         raise ValueError(
             f"This latent was made with another model's VAE: it has {samples.shape[1]} channels, this model "

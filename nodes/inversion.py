@@ -449,9 +449,7 @@ class ShapeInversion(io.ComfyNode):
         stepper = sampler or KSAMPLER(sde.sample_sde)
         family = host.noise_family(model)
         walk = levels.walk(family, levels.start_sigma(family, t0)[0], steps)
-        if latent is None:
-            host.check_vae(model, vae)
-        begin = {"samples": vae.encode(sketch)} if latent is None else latent
+        begin = {"samples": host.encode(model, vae, sketch, "sketch")} if latent is None else latent
         latent_samples(model, begin)
         return io.NodeOutput(
             attach(model, pull), RepeatSampler(stepper, repeats) if repeats > 1 else stepper, walk, begin

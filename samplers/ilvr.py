@@ -93,5 +93,12 @@ def fit_latent(samples: Tensor, x: Tensor) -> Tensor:
             "reference with this model's own VAE."
         )
     if samples.shape[2:] != x.shape[2:]:
+        (height, width), (tall, wide) = samples.shape[2:], x.shape[2:]
+        spare = height - min(height, width * tall / wide), width - min(width, height * wide / tall)
+        if height <= 2 * round(spare[0] / 2) or width <= 2 * round(spare[1] / 2):  # the host's cut would leave nothing
+            raise ValueError(
+                f"The reference LATENT is {width} x {height}, too narrow to be cut to the shape of {wide} x {tall}. "
+                "Encode a picture of about that shape."
+            )
         samples = common_upscale(samples, x.shape[3], x.shape[2], "area", "center")
     return pair_batches(samples, x.shape[0], "reference", "latent").to(x)

@@ -29,6 +29,12 @@ def test_hostile_prompts(pack, all_nodes):
     assert found.refused > 150
 
 
+def test_odd_tensors(pack, all_nodes):
+    found = fuzz.tensors(270, 7)  # each door ten times
+    assert found.raw == []
+    assert found.refused > 150
+
+
 def test_the_fuzzer_can_fail():
     raw: list[str] = []
     assert fuzz.attempt("one", lambda: int("x"), raw)
