@@ -336,7 +336,7 @@ def test_strips_as_references_of_ilvr(nodes, model, height, width):
     """What the host would cut to nothing is refused; any other strip is cut."""
     reference = {"samples": torch.rand(1, 4, height, width)}
     sampler = call(nodes, "SketchILVRSampler", reference=reference, grid=2).args[0]
-    if (height, width) == (3, 1):
+    if max(height, width) < 16:
         assert tiny.sample(model, FALLING, tiny.latent()["samples"], sampler=sampler).isfinite().all()
         return
     with pytest.raises(ValueError, match=f"reference LATENT is {width} x {height}, too narrow"):
