@@ -1,7 +1,7 @@
 """CSS as drawing programs write it today, rewritten into what resvg reads.
 
 resvg knows SVG 1.1's colours and style sheets. Exports of Figma, draw.io, Inkscape or a web page also hold
-light-dark(), var(), color(display-p3 ...), space-separated rgb() and hsl(), lengths in transforms, and @media blocks.
+light-dark(), var(), color(display-p3 ...), space-separated rgb() and hsl(), and lengths in transforms.
 A declaration that cannot be rewritten is dropped, as a browser drops one it cannot read: the one before it applies.
 """
 
@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
-from PIL.ImageColor import colormap as COLOUR_NAMES
+from PIL import ImageColor
 
 Variables = Mapping[str, str]
 
@@ -49,19 +49,45 @@ def variables(text: str) -> dict[str, str]:
     return found
 
 
-def declarations(text: str, known: Variables) -> list[tuple[str, str]]:
-    """name and value of each declaration in `text` that resvg can read, in order."""
+def declarations(text: str, known: Variables, missed: set[str] | None = None) -> list[tuple[str, str]]:
+    """name and value of each declaration in `text` that resvg can read, in order. missed: gets the names of those that
+    it does not draw and a browser does."""
     found = []
-    for rule in _split(re.sub(r"/\*.*?(\*/|$)", " ", text, flags=re.S), ";"):
+    for rule in split(re.sub(r"/\*.*?(\*/|$)", " ", text, flags=re.S), ";"):
         name, colon, written = rule.partition(":")
         name = name.strip().lower()
         if not colon or not re.fullmatch(r"[a-z][a-z-]*", name):
             continue
         important = re.search(r"!\s*important\s*$", written, re.I)
-        read = value(name, written[: important.start()] if important else written, known)
+        written = written[: important.start()] if important else written
+        strange = not_drawn(name, written)
+        if strange is not None and missed is not None:
+            missed.add(strange)
+        read = None if strange else value(name, written, known)
         if read is not None:
             found.append((name, read + (" !important" if important else "")))
     return found
+
+
+_NOT_DRAWN = {  # values that a browser obeys and resvg does not know
+    "clip-path": r"(circle|ellipse|inset|polygon|path|rect|xywh|shape)\(",
+    "vector-effect": r"non-scaling-(stroke|size)|non-rotation|fixed-position",
+    "transform-box": r"(fill|stroke|content|border)-box",
+    "mask-image": r"(linear|radial|conic)-gradient\(|url\(",
+    **dict.fromkeys(("rotate", "translate", "scale"), r"(?!none|inherit)."),
+    "offset-path": r"(?!none).",
+}
+
+
+_ATTRIBUTES = ("clip-path", "vector-effect", "transform-box")  # others mean something else as attributes of SVG
+
+
+def not_drawn(name: str, text: str, attribute: bool = False) -> str | None:
+    """What of a declaration is no part of what resvg draws, by name; None if it can be drawn."""
+    if re.search(r"(?<![\w-])(calc|min|max|clamp)\(", text) and not name.startswith("-"):
+        return "calc()"
+    pattern = _NOT_DRAWN.get(name) if not attribute or name in _ATTRIBUTES else None
+    return name if pattern and re.match(pattern, text.strip(), re.I) else None
 
 
 def value(name: str, text: str, known: Variables) -> str | None:
@@ -91,15 +117,11 @@ def _paint(name: str, text: str) -> str | None:
         return "none" if name == "stroke" else "black"
     if word in ("unset", "revert", "revert-layer"):
         return "inherit" if name in ("fill", "stroke", "color") else "black"
-    known = word in ("", "none", "inherit", "transparent", "context-fill", "context-stroke") or word in COLOUR_NAMES
+    known = (
+        word in ("", "none", "inherit", "transparent", "context-fill", "context-stroke") or word in ImageColor.colormap
+    )
     known = known or bool(re.fullmatch(r"#([0-9a-f]{3,4}|[0-9a-f]{6}|[0-9a-f]{8})|rgba?\([\d.,]+\)", word))
     return text if known and text else None
-
-
-def sheet(text: str, known: Variables) -> str:
-    """A style sheet with its @media and @supports blocks for screens unwrapped, and other @ rules dropped."""
-    text = re.sub(r"<!--|-->", " ", re.sub(r"/\*.*?(\*/|$)", " ", text, flags=re.S))
-    return "".join(_rules(text, known, 0))
 
 
 def transform(text: str) -> str | None:
@@ -139,54 +161,7 @@ def _amount(text: str) -> float | None:
     return None if factor is None else float(found[1]) * factor
 
 
-def _rules(text: str, known: Variables, depth: int) -> Iterator[str]:
-    at = 0
-    while at < len(text) and depth < _DEEPEST:
-        stop = re.compile(r"[{};]").search(text, at)
-        if not stop:
-            return
-        prelude, at = text[at : stop.start()].strip(), stop.end()
-        if stop[0] != "{":
-            continue
-        inside, at = _block(text, at)
-        if prelude.startswith("@"):
-            if for_screens(prelude):
-                yield from _rules(inside, known, depth + 1)
-            continue
-        selectors = [re.sub(r"(svg)?:root", "svg", part).strip() for part in prelude.split(",")]
-        kept = [part for part in selectors if part and not re.search(r":(?!first-child)", part)]
-        if kept:
-            body = ";".join(f"{name}:{read}" for name, read in declarations(inside, known))
-            yield f"{','.join(kept)}{{{body}}}"
-
-
-def _block(text: str, start: int) -> tuple[str, int]:
-    """What stands before the brace that closes the one before `start`, and where it goes on."""
-    depth = 1
-    for brace in re.compile(r"[{}]").finditer(text, start):
-        depth += 1 if brace[0] == "{" else -1
-        if depth == 0:
-            return text[start : brace.start()], brace.end()
-    return text[start:], len(text)
-
-
-def for_screens(rule: str) -> bool:
-    """Whether an @ rule's block applies to a light screen of no particular size."""
-    name, _, query = rule.lower().partition(" ")
-    if name in ("@supports", "@layer"):
-        return True
-    if name != "@media":
-        return False
-    for one in query.split(","):
-        tests = re.findall(r"\(([^()]*)\)", one)
-        kind = re.sub(r"\([^()]*\)|\band\b|\bonly\b", " ", one).split()
-        fits = all(re.sub(r"\s", "", test) == "prefers-color-scheme:light" for test in tests)
-        if fits and kind in ([], ["all"], ["screen"], ["not", "print"]) and (kind or tests):
-            return True
-    return False
-
-
-def _split(text: str, separator: str) -> list[str]:
+def split(text: str, separator: str) -> list[str]:
     """Parts between separators that stand in no bracket and in no quotes."""
     parts, depth, quote, start = [], 0, "", 0
     for at, sign in enumerate(text):
@@ -229,9 +204,62 @@ def _function(name: str, inside: str, known: Variables, depth: int) -> str | Non
         chosen = known.get(own.strip(), fallback.strip())
         return _functions(chosen, known, depth) if chosen else None
     if name == "light-dark":
-        return _functions(_split(inside, ",")[0].strip(), known, depth)
+        return _functions(split(inside, ",")[0].strip(), known, depth)
+    if name == "color-mix":
+        return _mixed(inside, known, depth)
     plain = _functions(inside, known, depth)
     return None if plain is None else _colour(name, plain)
+
+
+def _mixed(inside: str, known: Variables, depth: int) -> str | None:
+    """color-mix(in <space>, colour [share], colour [share]), mixed in sRGB whatever the space."""
+    space, *parts = split(inside, ",")
+    if len(parts) != 2 or not space.strip().lower().startswith("in "):
+        return None
+    colours, shares = [], []
+    for part in parts:
+        found = re.fullmatch(rf"\s*(.*?)(?:\s+({_NUMBER})%)?\s*", part, re.S)
+        plain = _functions(found[1], known, depth) if found else None
+        colour = None if plain is None else rgba(plain)
+        if found is None or colour is None:
+            return None
+        colours.append(np.array(colour) / 255)
+        shares.append(None if found[2] is None else float(found[2]) / 100)
+    first = shares[0] if shares[0] is not None else 0.5 if shares[1] is None else 1 - shares[1]
+    second = shares[1] if shares[1] is not None else 1 - first
+    if not (min(first, second) >= 0 and 0 < first + second < 1e6):
+        return None
+    share = first / (first + second)
+    alpha = float(share * colours[0][3] + (1 - share) * colours[1][3])
+    mixed = (share * colours[0][3] * colours[0][:3] + (1 - share) * colours[1][3] * colours[1][:3]) / max(alpha, 1e-6)
+    return _written(mixed, alpha * min(1.0, first + second))
+
+
+def rgba(text: str) -> tuple[int, int, int, int] | None:
+    """A plain colour (a name, #rgb to #rrggbbaa, rgb() or rgba() with commas) in 0..255; None for anything else."""
+    text = text.strip().lower()
+    found = re.fullmatch(rf"rgba?\((\d+),(\d+),(\d+)(?:,({_NUMBER}))?\)", text.replace(" ", ""))
+    if found:
+        red, green, blue = (min(int(found[i]), 255) for i in (1, 2, 3))
+        return red, green, blue, round(255 * min(1.0, max(0.0, float(found[4] or 1))))
+    if text == "transparent":
+        return 0, 0, 0, 0
+    try:
+        red, green, blue, alpha = ImageColor.getcolor(text, "RGBA")  # pyright: ignore[reportGeneralTypeIssues]
+    except (ValueError, TypeError):
+        return None
+    return red, green, blue, alpha
+
+
+def background(text: str, known: Variables) -> tuple[int, int, int, int] | None:
+    """The colour that a style attribute lays behind the whole drawing, in 0..255; None for no colour."""
+    found = None
+    for name, read in declarations(text, known):
+        if name in ("background", "background-color"):
+            whole = re.sub(r"\s*!important$", "", read)
+            colours = [colour for colour in map(rgba, [whole, *whole.split()]) if colour is not None]
+            found = colours[0] if colours else found
+    return found if found is not None and found[3] else None
 
 
 def _colour(name: str, inside: str) -> str | None:
@@ -246,6 +274,10 @@ def _colour(name: str, inside: str) -> str | None:
     rgb = _rgb(name.removesuffix("a") if name in ("rgba", "hsla") else name, space, parts[:3])
     if rgb is None or alpha is None or not np.isfinite([*rgb, alpha]).all():
         return None
+    return _written(rgb, alpha)
+
+
+def _written(rgb: np.ndarray, alpha: float) -> str:
     red, green, blue = (np.clip(rgb, 0, 1) * 255).round().astype(int)
     return f"rgb({red},{green},{blue})" if alpha >= 1 else f"rgba({red},{green},{blue},{max(alpha, 0.0):.4f})"
 

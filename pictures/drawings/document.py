@@ -15,7 +15,7 @@ from typing import NamedTuple
 from xml.parsers import expat
 from xml.sax.saxutils import escape, quoteattr
 
-from . import css
+from . import css, sheets
 
 LARGEST_FILE = 20_000_000  # bytes, unpacked
 _LARGEST_TEXT = 60_000_000  # characters, entities expanded
@@ -37,11 +37,14 @@ TEXT, PICTURE, PART = "text", "linked pictures", "links to parts of other files"
 
 
 class Document(NamedTuple):
-    """root: attributes of the outermost <svg>. body: all in it, as clean SVG. left_out: of TEXT, PICTURE, PART."""
+    """root: attributes of the outermost <svg>. body: all in it, as clean SVG. left_out: of TEXT, PICTURE, PART.
+    missed: names of styles that resvg does not draw. background: the colour behind it, RGBA in 0..255, or None."""
 
     root: dict[str, str]
     body: str
     left_out: tuple[str, ...]
+    missed: tuple[str, ...] = ()
+    background: tuple[int, int, int, int] | None = None
 
 
 def read_document(data: bytes) -> Document:
@@ -60,7 +63,8 @@ def read_document(data: bytes) -> Document:
     except expat.ExpatError as error:
         raise ValueError(f"not well-formed XML ({error}). Save the drawing again, or export it as PNG.") from error
     reader.check_repeats()
-    return Document(reader.root, "".join(reader.pieces), tuple(sorted(reader.left_out)))
+    left_out, missed = (tuple(sorted(names)) for names in (reader.left_out, reader.missed))
+    return Document(reader.root, "".join(reader.pieces), left_out, missed, reader.background)
 
 
 def _unpack(data: bytes) -> bytes:
@@ -99,11 +103,12 @@ def _decode(data: bytes) -> str:
 
 class _Open(NamedTuple):
     """An element whose end has not come yet. emitted: its name in what comes out, or "" for nothing. hidden: the
-    property that hides what is in it, or ""."""
+    property that hides what is in it, or "". known: the custom properties of CSS in it."""
 
     emitted: str
     spaces: dict[str, str]
     hidden: str
+    known: css.Variables
 
 
 class _Reader:
@@ -115,6 +120,8 @@ class _Reader:
         self.root: dict[str, str] = {}
         self.pieces: list[str] = []
         self.left_out: set[str] = set()
+        self.missed: set[str] = set()
+        self.background: tuple[int, int, int, int] | None = None
         self.stack: list[_Open] = []
         self.skipping = 0  # depth inside an element of which nothing comes out
         self.listens = ""  # what characters inside it mean: TEXT, or nothing
@@ -188,22 +195,30 @@ class _Reader:
         if space not in ("", _SVG) or name in _SKIPPED:
             self._skip(name, space, hidden, attributes)
             return
-        clean = self._attributes(name, attributes, spaces, hidden)
+        known = _own_variables(self.stack[-1].known, attributes)
+        clean = self._attributes(name, attributes, spaces, hidden, known)
         if clean is None:
             self.skipping = 1
             return
         if name == "style":
             css_here = clean.get("type", "text/css") in ("", "text/css")
-            self.sheet = [] if css_here and css.for_screens(f"@media {clean.get('media', 'all')}") else None
+            self.sheet = [] if css_here and sheets.for_screens(f"@media {clean.get('media', 'all')}") else None
             self.skipping = 1
             return
-        self._open(name, clean, spaces, hidden)
+        self._open(name, clean, _Open(name, spaces, hidden, known))
 
     def _start_root(self, name: str, space: str, tag: str, attributes: dict[str, str], spaces: dict[str, str]) -> None:
         if name != "svg" or space not in ("", _SVG):
             raise ValueError(f"XML, but not a drawing: its first element is <{tag[:60]}> and not <svg>.")
-        self.root = self._attributes("svg", attributes, spaces, "") or {}
-        self.stack.append(_Open("", spaces, _hidden("", attributes)))
+        known = _own_variables(self.known, attributes)
+        self.root = self._attributes("svg", attributes, spaces, "", known) or {}
+        styles = attributes.get("style", "")
+        self.background = css.background(styles, known)
+        if "viewBox" not in self.root:  # else browsers go by that, whatever the style says
+            for side, size in css.declarations(styles, known):
+                if side in ("width", "height") and css.length(size):
+                    self.root.setdefault(side, size)
+        self.stack.append(_Open("", spaces, _hidden("", attributes), known))
         self.ids.append((self.root.get("id", ""), self.elements))
 
     def _skip(self, name: str, space: str, hidden: str, attributes: dict[str, str]) -> None:
@@ -214,8 +229,8 @@ class _Reader:
             asks = {key: value for key, value in attributes.items() if key.startswith("required")}
             self.pieces.append(opened("foreignObject", asks) + "/>")
 
-    def _open(self, name: str, clean: dict[str, str], spaces: dict[str, str], hidden: str) -> None:
-        self.stack.append(_Open(name, spaces, hidden))
+    def _open(self, name: str, clean: dict[str, str], opening: _Open) -> None:
+        self.stack.append(opening)
         self.ids.append((clean.get("id", ""), self.elements))
         if name == "use" and "href" in clean:
             for around in {"", *(one for one, _ in self.ids)}:
@@ -231,7 +246,9 @@ class _Reader:
             if not self.skipping:
                 self.listens = ""
                 if self.sheet is not None:
-                    self.pieces.append(f"<style>{escape(css.sheet(''.join(self.sheet), self.known))}</style>")
+                    self.pieces.append(
+                        f"<style>{escape(sheets.sheet(''.join(self.sheet), self.known, self.missed))}</style>"
+                    )
                     self.sheet = None
             return
         done = self.stack.pop()
@@ -257,7 +274,7 @@ class _Reader:
             )
 
     def _attributes(
-        self, tag: str, attributes: dict[str, str], spaces: dict[str, str], hidden: str
+        self, tag: str, attributes: dict[str, str], spaces: dict[str, str], hidden: str, known: css.Variables
     ) -> dict[str, str] | None:
         """What is kept of an element's attributes; None if the element draws nothing without what it links to."""
         clean: dict[str, str] = {}
@@ -271,14 +288,19 @@ class _Reader:
             elif prefix or name.startswith("on") or name in ("xmlns", "style"):
                 continue
             else:
+                if strange := css.not_drawn(name, written, attribute=True):
+                    self.missed.add(strange)
                 plain = name not in css.COLOURED and ("(" not in written or name == "transform")
-                kept = written if plain else css.value(name, written, self.known)
+                kept = written.strip() if plain else css.value(name, written, known)
                 if kept is not None:
                     clean[name] = kept
         rules = []
-        for name, value in css.declarations(attributes.get("style", ""), self.known):
+        for name, value in css.declarations(attributes.get("style", ""), known, self.missed):
             size = css.length(value)
-            if name in _PLACED.get(tag, ()):
+            if name == "d" and tag == "path":
+                shape = re.fullmatch(r"path\(\s*(['\"])([^'\"]*)\1\s*\)", value)
+                clean["d"] = shape[2] if shape else clean.get("d", "")
+            elif name in _PLACED.get(tag, ()):
                 if size is not None and (tag != "svg" or self.stack):
                     clean[name] = f"{size:.9g}"
             else:
@@ -317,6 +339,12 @@ class _Reader:
 
         if self.elements + sum(total(name, frozenset()) for name in self.repeats.get("", [])) > _MOST_ELEMENTS:
             raise ValueError(_TOO_MANY)
+
+
+def _own_variables(above: css.Variables, attributes: dict[str, str]) -> css.Variables:
+    """The custom properties in an element: its own count before those around it."""
+    style = attributes.get("style", "")
+    return {**above, **css.variables(style)} if "--" in style else above
 
 
 _PLAIN = "Save it as plain SVG, or export it as PNG."

@@ -21,7 +21,7 @@ def main() -> None:
     def draw() -> None:
         try:
             svg = sys.stdin.buffer.read().decode("utf-8")
-            picture = resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True)
+            picture = resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True, dpi=96.0, languages=["en"])
             sys.stdout.buffer.write(picture)
             sys.stdout.buffer.flush()
         except BaseException as error:  # a panic of the renderer is no Exception

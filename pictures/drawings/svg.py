@@ -15,6 +15,7 @@ from .document import LARGEST_FILE, PART, PICTURE, TEXT, Document, opened, read_
 from .source import Box, Size, Source, name_of
 
 _SHARE = {"Min": 0.0, "Mid": 0.5, "Max": 1.0}
+_NAMED = 5  # styles named in a note
 _SMALL = 32  # pixels: below that a drawing "as drawn" is hardly meant
 _WORDS = {
     TEXT: "Its text is left out, since fonts differ from machine to machine: convert it to paths in your drawing "
@@ -33,6 +34,11 @@ def open_svg(path: Path) -> Source:
         document = read_document(path.read_bytes())
         size, viewport, to_page = _page(document.root)
     notes = [_WORDS[part] for part in document.left_out]
+    if document.missed:
+        notes.append(
+            f"Styles of it are left out that are not drawn here ({', '.join(document.missed[:_NAMED])}): if it looks "
+            "wrong, export it as PNG."
+        )
     if max(size) < _SMALL:
         notes.append(f"As drawn it is {size[0]:g} x {size[1]:g} pixels: set a size to draw it larger.")
 
@@ -42,6 +48,8 @@ def open_svg(path: Path) -> Source:
             picture = resvg.render(_framed(document, zoom @ _translate(-box[0], -box[1]) @ to_page, viewport, inner))
             if document.left_out and not picture.getbbox():
                 raise ValueError(f"nothing is left to draw. {' '.join(_WORDS[part] for part in document.left_out)}")
+        if document.background is not None:
+            picture = Image.alpha_composite(Image.new("RGBA", picture.size, document.background), picture)
         return picture
 
     return Source(size, load, notes=tuple(notes))

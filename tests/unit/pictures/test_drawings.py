@@ -461,7 +461,7 @@ def test_pillow_is_left_as_it_was(read, tmp_path):
 def test_postscript_in_disguise_is_not_run(read, tmp_path):
     """Pillow would hand it to Ghostscript."""
     (tmp_path / "a.png").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\n")
-    with pytest.raises(ValueError, match=r"^a\.png is not a picture of a kind read here"):
+    with pytest.raises(ValueError, match=r"^a\.png is a PostScript or Illustrator drawing, which is not read here"):
         read(tmp_path / "a.png")
 
 
@@ -471,8 +471,9 @@ def test_postscript_in_disguise_is_not_run(read, tmp_path):
     ("a.ndjson", b"", "a.ndjson is empty (0 bytes). Save or copy the drawing again."),
     ("a.png", None, "a.png is not there any more. Choose another drawing, or copy it back."),
     ("a.svg", None, "a.svg is not there any more. Choose another drawing, or copy it back."),
-    ("a.png", b"<svg/>", "a.png is not a picture of a kind read here, or is damaged from its first bytes. "
-                         "Export it as PNG."),
+    ("a.png", b"<svg/>", "a.png is an SVG drawing under another ending. Rename it so that it ends in .svg."),
+    ("a.png", b"<a>", "a.png is not a picture of a kind read here, or is damaged from its first bytes. Export it as "
+                      "PNG."),
 ])  # fmt: skip
 def test_wrong_files(read, tmp_path, name, content, sentence):
     if content is not None:

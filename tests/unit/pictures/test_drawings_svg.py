@@ -7,6 +7,7 @@ import gzip
 import http.server
 import itertools
 import random
+import re
 import subprocess
 import sys
 import threading
@@ -158,8 +159,10 @@ COLOURS = {
     "lch(29.57 131.2 301.36)": BLUE, "light-dark(red, blue)": RED, "light-dark(rgb(0, 255, 0), var(--x, #123))": GREEN,
     "var(--brand)": BLUE, "var(--none, red)": RED, "var(--none, var(--brand))": BLUE, "currentcolor": GREEN,
     "rgba(255,0,0,.5)": [255, 128, 128], "rgb(255 0 0 / 50%)": [255, 128, 128], "#f008": [255, 119, 119],
+    "color-mix(in srgb, red, blue)": [128, 0, 128], "color-mix(in oklab, red 25%, rgb(0 0 255))": [64, 0, 191],
+    "color-mix(in srgb, red, transparent)": [255, 128, 128], "color-mix(in srgb, red 80%, red 20%)": RED,
     "transparent": WHITE, "none": WHITE, "url(#gone)": WHITE, "url(#gone) red": RED, "url(http://a.b/c#d) red": RED,
-    "blurple": None, "color-mix(in srgb, red, blue)": None, "rgb(1,2)": None, "var(--none)": None, "light-dark(": None,
+    "blurple": None, "color-mix(red, blue)": None, "rgb(1,2)": None, "var(--none)": None, "light-dark(": None,
 }  # fmt: skip
 
 
@@ -239,6 +242,20 @@ def test_svg_transforms_in_css(read, tmp_path, style, point, sheet):
     ('<style>rect:hover{fill:red} rect:first-child{fill:red} rect{fill:blue}</style><rect width="40" height="40"/>',
      BLUE),
     ('<style><![CDATA[ g > rect { fill: red } ]]></style><g><rect width="40" height="40"/></g>', RED),
+    ('<rect width="2cm" height="40" fill="red"/>', RED),
+    ('<path d="M0 20H40" stroke="red" stroke-width="10mm"/>', RED),
+    ('<path d="M0 20H40" style="stroke:red;stroke-width:1in"/>', RED),
+    ('<rect x="-5pt" width="3pc" height="1in" fill="red"/>', RED),
+    ('<switch><rect systemLanguage="xx" width="40" height="40"/><rect systemLanguage="en" width="40" height="40" '
+     'fill="red"/><rect width="40" height="40" fill="blue"/></switch>', RED),
+    ('<g style="--k:red"><rect width="40" height="40" fill="var(--k)"/></g><g style="--k:blue"/>', RED),
+    ('<g style="--k:blue"/><g style="--k:red"><rect width="40" height="40" style="fill:var(--k)"/></g>', RED),
+    ('<rect width="40" height="40" fill="color-mix(in srgb, red 100%, blue)"/>', RED),
+    ('<path style="d:path(\'M0 0H40V40H0Z\')" fill="red"/>', RED),
+    ('<style>:is(.a, .b) {fill: red}</style><rect class="b" width="40" height="40"/>', RED),
+    ('<style>g:where(.a, .b) > rect, circle {fill: red}</style><g class="a"><rect width="40" height="40"/></g>', RED),
+    ('<style>rect:not(.x, .y) {fill: blue} rect {fill: red}</style><rect width="40" height="40"/>', RED),
+    ('<rect width=" 40 " height="\n40" fill=" red "/>', RED),
 ])  # fmt: skip
 def test_svg_of_drawing_programs(read, tmp_path, body, colour):
     body = body.replace("xlink:href", "x:href")
@@ -314,9 +331,65 @@ def test_svg_small_as_drawn_says_so(read, tmp_path):
     assert read(svg(tmp_path, '<rect width="1" height="1"/>')).notes[1:] == ()
 
 
-# --- text and links are left out, with a word ------------------------------------------------------------------------
-
 SHAPE = '<rect width="20" height="40"/>'
+BEHIND = {
+    "background:#f00": RED,
+    "background-color: rgb(255, 0, 0)": RED,
+    "width:40px;height:40px;background:#FF0000;": RED,
+    "background: red url(paper.png) no-repeat": RED,
+    "background: #ff000080": (255, 127, 127),
+    "background: light-dark(#ff0000, #000)": RED,
+    "background: none": WHITE,
+    "background: transparent": WHITE,
+    "background: blue; background-color: transparent": WHITE,
+    "color: red": WHITE,
+}
+
+
+@pytest.mark.parametrize("style", BEHIND)
+def test_svg_background_of_the_page(read, tmp_path, style):
+    """draw.io, PlantUML and others write the paper's colour as a style of the whole drawing."""
+    path = svg(tmp_path, "<g/>", f'width="40" height="40" style="{style}"')
+    colour = read(path, kind="colour painting", invert="no").rgb[20, 20] * 255
+    assert np.abs(colour - BEHIND[style]).max() < 1.1
+
+
+@pytest.mark.parametrize(("head", "size"), [
+    ('style="width:60px;height:40px"', (40, 60)), ('style="width:60px;height:40px" viewBox="0 0 9 6"', (6, 9)),
+    ('width="30" style="width:60px;height:40px"', (40, 30)),
+])  # fmt: skip
+def test_svg_size_in_css_serves_where_there_is_no_other(read, tmp_path, head, size):
+    assert read(svg(tmp_path, SHAPE, head)).ink.shape == size
+
+
+@pytest.mark.parametrize(("body", "named"), [
+    ('<style>rect:nth-child(2) {fill: red}</style>', ":nth-child"),
+    ('<style>rect:not(.a) {fill: red}</style>', ":not"),
+    ('<style>g {fill: red; rect {fill: blue}}</style>', "nested rules"),
+    ('<style>.md\\:a {fill: red}</style>', "escapes in names"),
+    ('<style>:root {--k: red} .dark {--k: blue}</style>', "--k"),
+    ('<g style="clip-path: circle(30px)"/>', "clip-path"), ('<g clip-path="inset(3px)"/>', "clip-path"),
+    ('<style>path {vector-effect: non-scaling-stroke}</style>', "vector-effect"),
+    ('<path vector-effect="non-scaling-stroke"/>', "vector-effect"),
+    ('<g style="rotate: 30deg"/>', "rotate"), ('<rect style="width: calc(100% - 9px)"/>', r"calc\(\)"),
+    ('<g style="transform-box: fill-box"/>', "transform-box"),
+])  # fmt: skip
+def test_svg_styles_that_are_not_drawn_are_named(read, tmp_path, body, named):
+    notes = "\n".join(read(svg(tmp_path, SHAPE + body)).notes)
+    assert re.search(rf"not drawn here \({named}\)", notes)
+
+
+@pytest.mark.parametrize("body", [
+    '<style>:root {--k: red} @media (prefers-color-scheme: dark) {:root {--k: blue}}</style>',
+    '<style>rect:hover {fill: red} a::before {fill: red} [href|="a"] > g {fill: red} g + g {fill: red}</style>',
+    '<filter id="f"><feDisplacementMap in="SourceGraphic" scale="3"/></filter><g rotate="3"/>',
+    '<g style="rotate: none; clip-path: url(#a); filter: blur(2px); transform: translate(2px)"/>',
+])  # fmt: skip
+def test_svg_styles_that_change_nothing_are_not_named(read, tmp_path, body):
+    assert not any("not drawn" in note for note in read(svg(tmp_path, SHAPE + body)).notes)
+
+
+# --- text and links are left out, with a word ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(("body", "words"), [
@@ -542,7 +615,7 @@ def test_the_renderer_is_imported_when_an_svg_is_read(drawings):
 
 @pytest.mark.parametrize(("text", "sentence"), [
     ("<svg", "not well-formed XML (unclosed token: line 1, column 0). Save the drawing again, or export it as PNG."),
-    ("<html/>", "XML, but not a drawing: its first element is <html> and not <svg>."),
+    ("<page/>", "XML, but not a drawing: its first element is <page> and not <svg>."),
     ("<svg/>", "neither a viewBox nor a width and height tell its size. Add a viewBox to the <svg> element."),
     ('<svg viewBox="0 0 0 9"/>', 'viewBox="0 0 0 9" must be four numbers, the last two above 0.'),
     ('<svg viewBox="0 0 nan inf"/>', 'viewBox="0 0 nan inf" must be four numbers, the last two above 0.'),
