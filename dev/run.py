@@ -16,7 +16,7 @@ Check and measure it:
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
   python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan   renew their own sections of that page
-  python3 dev/run.py fuzz          hostile model files, training states and prompts, counted
+  python3 dev/run.py fuzz          hostile drawings, model files, training states, prompts and tensors, counted
   python3 dev/run.py soak          many runs and cancelled ones in one server: memory, and the same pictures
   python3 dev/run.py import_time   what importing the pack costs
 
