@@ -6,7 +6,8 @@ Pictures are squares [B,3,S,S] in [-1,1]; codes w are [B,styles,style_dim]. Laye
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,6 +22,49 @@ PASSES = 5  # of the canvas encoder, as published
 CLIP = 1.0  # beta: the largest move of one number of the code
 IDENTITY_LAYERS = range(9)  # styles that the identity may move: poses and features, not colours
 FACE_CROP = slice(35, 223), slice(32, 220)  # rows and columns of an aligned face in 256 x 256
+
+
+@dataclass(frozen=True, eq=False)
+class Paint2pix:
+    """The networks behind host ModelPatchers: the value of the SKETCH_PAINTER socket. identity: None without one."""
+
+    name: str
+    canvas: Any
+    identity: Any = None
+
+    @property
+    def network(self) -> Painter:
+        return self.canvas.model
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a painting stands: the value of the SKETCH_STATE socket. Codes [B,styles,style_dim], float32, on the CPU.
+
+    before: the code that the last prediction started from; after: the one it ended at. painter: the networks' name.
+    """
+
+    before: Tensor
+    after: Tensor
+    painter: str
+
+    def __len__(self) -> int:
+        return len(self.after)
+
+    @property
+    def move(self) -> Tensor:
+        """What the last strokes changed: delta_w."""
+        return self.after - self.before
+
+
+def check_state(network: Painter, state: State) -> None:
+    """ValueError: a state of networks with another number of styles or another style dimension."""
+    if state.after.shape[1:] != network.latent_avg.shape:
+        mine, theirs = (" x ".join(map(str, shape)) for shape in (network.latent_avg.shape, state.after.shape[1:]))
+        raise ValueError(
+            f"This state comes from {state.painter}, whose codes are {theirs}; these networks' are {mine}. Use a state "
+            "that the same networks made."
+        )
 
 
 class Painted(NamedTuple):
