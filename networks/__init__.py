@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .. import files
 from .errors import Unsupported
+from .paint2pix import keys as paint2pix_keys
 from .sketchgan import keys as sketchgan_keys
 
 
@@ -32,6 +33,7 @@ class _Lazy:
 
 _adm, _ddpm, _infodraw, _clip, _vgg = (_Lazy(name) for name in ("adm", "ddpm", "infodraw", "clip_resnet", "vgg"))
 _inception, _dse, _tom, _sketchgan = (_Lazy(name) for name in ("inception", "dse", "sketchgan.tom", "sketchgan.whole"))
+_painter, _stylegan, _encoders = (_Lazy(f"paint2pix.{name}") for name in ("whole", "stylegan2", "encoders"))
 
 
 class Layout(NamedTuple):
@@ -46,7 +48,7 @@ class Layout(NamedTuple):
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
 
 
-ROLES = ("prior", "extractor", "features", "domain", "style", "gan")
+ROLES = ("prior", "extractor", "features", "domain", "style", "gan", "painter", "stylegan", "face")
 LAYOUTS = (
     Layout(
         "ADM (guided diffusion)",
@@ -180,6 +182,24 @@ LAYOUTS = (
             ("sketch GAN, folded", sketchgan_keys.FOLDED_KEYS),
         )
     ),
+    Layout(
+        "Paint2pix, ReStyle, e4e, pSp",
+        "painter",
+        paint2pix_keys.PAINTER_KEYS,
+        (),
+        _painter.Painter,
+        _painter.config_from,
+        _painter.for_use,
+    ),
+    Layout(
+        "StyleGAN2 (rosinality)",
+        "stylegan",
+        paint2pix_keys.GENERATOR_KEYS,
+        (),
+        _stylegan.Generator,
+        _stylegan.generator_config,
+    ),
+    Layout("IR-SE (ArcFace)", "face", paint2pix_keys.FACE_KEYS, (), _encoders.FaceNetwork, _encoders.face_config),
 )
 
 

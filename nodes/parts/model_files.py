@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ... import files, host, networks
+from ...networks.paint2pix.keys import PAINTER_KEYS
 
 WEIGHTS = host.PACK / "starter" / "weights"
 STARTER = "starter (built in)"
@@ -24,6 +25,7 @@ SETTINGS = (
     "norm_groups",
     "use_new_attention_order",
     "image_size",
+    "encoder_type",
 )  # settings that keys and shapes do not reveal
 
 # Files that people load here by mistake: part of a key name, what the file then is, and what to do with it.
@@ -50,6 +52,9 @@ ROLES = {
     "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "style": ("half of an AdaIN style network", "Choose it in Style Injection (AdaIN)."),
     "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
+    "painter": ("a painter", "Put it into models/sketch_paint2pix and load it with Load Paint2pix."),
+    "stylegan": ("a StyleGAN2 generator", "Put it into models/sketch_paint2pix and choose it as the decoder."),
+    "face": ("a face network", "Put it into models/sketch_paint2pix and choose it in Paint2pix Identity."),
 }
 
 
@@ -110,6 +115,8 @@ def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dic
 
 def _stated(name: str, key: str, text: str) -> Any:
     """One of SETTINGS from a file's metadata. ValueError: not what it has to be."""
+    if key == "encoder_type":
+        return text  # checked where the network is built
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):
@@ -162,6 +169,8 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
     from ...networks.sketchgan import whole as sketchgan  # imported lazily: most files are not sketch GANs
 
     content, metadata = host.read_weights(path)
+    if isinstance(content, Mapping) and all(key in content for key in PAINTER_KEYS):
+        return _painter(content, metadata, path)
     try:
         together = sketchgan.flat(content)
     except (KeyError, IndexError, RuntimeError) as error:
@@ -173,6 +182,17 @@ def read_groups(path: str) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
         return [together], metadata
     found = [networks.strip_module(weights) for weights in _state_dicts(content)]
     return found, metadata
+
+
+def _painter(
+    weights: Mapping[str, Tensor], metadata: dict[str, str], path: str
+) -> tuple[list[dict[str, Tensor]], dict[str, str]]:
+    """An encoder with its decoder. Published files keep the mean style and the options beside the state_dict, which the
+    host's loader leaves out."""
+    from ...networks.paint2pix import whole as paint2pix  # imported lazily, as above
+
+    found = None if "latent_avg" in weights else paint2pix.flat(host.read_all(path))
+    return ([dict(weights)], metadata) if found is None else ([found[0]], {**metadata, **found[1]})
 
 
 def _state_dicts(content: Any, depth: int = DEEPEST) -> Iterator[dict[str, Tensor]]:
