@@ -51,7 +51,7 @@ def note(text: str, column: int = 0, height: int = 300) -> dict[str, Any]:
 def drawing(file: str, column: int = 0, **more: Any) -> dict[str, Any]:
     """A sample, by its file name. The starter paints 64 x 64 pixels, so drawings come in at that size."""
     option = f"{file.removesuffix('.png')} (sample).png [temp]"  # as nodes/parts/samples.py names it
-    return node("SketchLoader", column, (280, 480), **{"file": option, "size": 64, **more})
+    return node("SketchLoader", column, (280, 480), **{"image": option, "size": 64, **more})
 
 
 def starter_walk(first: int, latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
