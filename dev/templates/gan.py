@@ -63,7 +63,7 @@ def sketch_and_style() -> Graph:
         [group("walk", "one pass", (["style"], ["decode", "larger", "draft"]))],
         [group("result", "your sketch in that style", ["save"])],
     ]
-    shown = app([("sketch", "file"), ("photo", "file"), ("decode", "refine"), ("decode", "seed")], "save")
+    shown = app([("sketch", "image"), ("photo", "image"), ("decode", "refine"), ("decode", "seed")], "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
@@ -122,7 +122,7 @@ def style_mixing() -> Graph:
         [group("result", "the sketch in every style between", (["sheet", "larger"], ["save", "show"]))],
     ]
     shown = app(
-        [("sketch", "file"), ("photo a", "file"), ("photo b", "file"), ("mix", "steps"), ("decode", "seed")], "save"
+        [("sketch", "image"), ("photo a", "image"), ("photo b", "image"), ("mix", "steps"), ("decode", "seed")], "save"
     )
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
@@ -201,7 +201,7 @@ def style_transfer() -> Graph:
         [group("walk", "one pass", (["draw", "style", "show"], ["decode", "larger"]))],
         [group("result", "your photo in that style", ["save"])],
     ]
-    shown = app([("photo", "file"), ("other", "file"), ("decode", "seed")], "save")
+    shown = app([("photo", "image"), ("other", "image"), ("decode", "seed")], "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
@@ -229,7 +229,7 @@ def colours_of_another() -> Graph:
         [group("walk", "no model needed", ["adain", "larger"])],
         [group("result", "your photo in the other's colours", ["save"])],
     ]
-    shown = app([("content", "file"), ("style", "file"), ("adain", "alpha")], "save")
+    shown = app([("content", "image"), ("style", "image"), ("adain", "alpha")], "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 

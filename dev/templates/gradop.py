@@ -295,7 +295,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         [group("result", "the lake on its shore", ["save"])],
     ]
     shown = app(
-        [("painting", "file"), ("legend", "legend"), ("tie", "prompt"), ("sampler", "denoise"), ("sampler", "seed")],
+        [("painting", "image"), ("legend", "legend"), ("tie", "prompt"), ("sampler", "denoise"), ("sampler", "seed")],
         *("show", "save"),
     )
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
@@ -435,7 +435,7 @@ def by_mask(base: Base) -> Graph:
     ]
     shown = app(
         [
-            *(("one", "file"), ("lake", "phrase"), ("two", "file"), ("forest", "phrase"), ("tie", "prompt")),
+            *(("one", "image"), ("lake", "phrase"), ("two", "image"), ("forest", "phrase"), ("tie", "prompt")),
             ("sampler", "seed"),
         ],
         "save",

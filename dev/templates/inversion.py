@@ -118,7 +118,7 @@ def sketch_and_exemplar() -> Graph:
     ]
     shown = app(
         [
-            *(("drawing", "file"), ("exemplar", "file"), ("shape stage 1", "weight"), ("appearance", "colour_weight")),
+            *(("drawing", "image"), ("exemplar", "image"), ("shape stage 1", "weight"), ("appearance", "colour_weight")),
             ("walk stage 2", "noise_seed"),
         ],
         "save",
@@ -345,7 +345,7 @@ def energies_on_a_ksampler() -> Graph:
     ]
     shown = app(
         [
-            *(("drawing", "file"), ("exemplar", "file"), ("shape", "weight"), ("appearance", "colour_weight")),
+            *(("drawing", "image"), ("exemplar", "image"), ("shape", "weight"), ("appearance", "colour_weight")),
             ("sampler", "seed"),
         ],
         "save",
@@ -418,7 +418,7 @@ def energies_sd15() -> Graph:
     ]
     shown = app(
         [
-            *(("drawing", "file"), ("exemplar", "file"), ("positive", "text"), ("shape", "weight")),
+            *(("drawing", "image"), ("exemplar", "image"), ("positive", "text"), ("shape", "weight")),
             *(("appearance", "colour_weight"), ("sampler", "seed")),
         ],
         "save",

@@ -73,7 +73,7 @@ def app(inputs: list[tuple[str, str]], *outputs: str) -> Graph:
 def drawing(file: str, named: str = "", **more: Any) -> Graph:
     """A sample, by its file name. The starter paints 64 x 64 pixels, so drawings come in at that size."""
     option = f"{file.removesuffix('.png')} (sample).png [temp]"  # as nodes/parts/samples.py names it
-    return node("SketchLoader", (300, 480), named, **{"file": option, "size": 64, **more})
+    return node("SketchLoader", (300, 480), named, **{"image": option, "size": 64, **more})
 
 
 def larger(scale: float = 4.0) -> Graph:

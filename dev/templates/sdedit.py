@@ -103,7 +103,7 @@ def strokes_to_photo() -> Graph:
         ["save"],
         *("your strokes", PAINTER, "t0 is the knob", "four photos"),
     )
-    shown = app([("drawing", "file"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "save")
+    shown = app([("drawing", "image"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "save")
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.4), groups=groups, app=shown)
 
 
@@ -137,7 +137,7 @@ def best_of_four() -> Graph:
         (["rank", "first"], ["all", "save"]),
         *("your strokes", PAINTER, "t0 is the knob", "best first"),
     )
-    shown = app([("drawing", "file"), ("t0", "t0"), ("sampler", "noise_seed")], "all", "save")
+    shown = app([("drawing", "image"), ("t0", "t0"), ("sampler", "noise_seed")], "all", "save")
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.5), groups=groups, app=shown)
 
 
@@ -200,7 +200,7 @@ def edit_with_mask() -> Graph:
         [group("result", "the rest is kept to the pixel", (["copies", "outside", "paste"], "save"))],
     ]
     shown = app(
-        [("photo", "file"), ("strokes", "file"), ("grow", "expand"), ("t0", "t0"), ("sampler", "noise_seed")], "save"
+        [("photo", "image"), ("strokes", "image"), ("grow", "expand"), ("t0", "t0"), ("sampler", "noise_seed")], "save"
     )
     return join(
         {"nodes": nodes, "links": links},
@@ -245,7 +245,7 @@ def paint_on_photo() -> Graph:
     )
     walk = starter_walk(("mask", "LATENT"), 0.35)
     walk["nodes"]["larger"] = larger(8.0)
-    shown = app([("photo", "file"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
     return join(
         {"nodes": nodes, "links": links},
         walk,
@@ -295,7 +295,7 @@ def cut_and_paste() -> Graph:
         *("a piece into a photo", PAINTER, "t0 is the knob", "blended"),
     )
     shown = app(
-        [("photo", "file"), ("piece", "file"), ("put", "x"), ("put", "y"), ("t0", "t0"), ("sampler", "noise_seed")],
+        [("photo", "image"), ("piece", "image"), ("put", "x"), ("put", "y"), ("t0", "t0"), ("sampler", "noise_seed")],
         "save",
     )
     return join({"nodes": nodes, "links": links}, walk, groups=groups, app=shown)
@@ -345,7 +345,7 @@ def sweep() -> Graph:
         ["save"],
         *("your strokes", PAINTER, "many values of t0", "close to the strokes ... free"),
     )
-    shown = app([("drawing", "file"), ("sweep", "first"), ("sweep", "last"), ("sweep", "count")], "save")
+    shown = app([("drawing", "image"), ("sweep", "first"), ("sweep", "last"), ("sweep", "count")], "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
@@ -381,7 +381,7 @@ def photo_to_strokes() -> Graph:
     )
     shown = app(
         [
-            ("photo", "file"),
+            ("photo", "image"),
             ("strokes", "median_size"),
             ("strokes", "colours"),
             ("t0", "t0"),
@@ -442,7 +442,7 @@ def twin_sd15() -> Graph:
         ["save"],
         *("your strokes", "your checkpoint and its words", "t0 is the knob", "the photo"),
     )
-    shown = app([("drawing", "file"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
+    shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
     return join(
         {"nodes": nodes, "links": links}, checkpoint_walk(("drawing", "image"), 0.6, LAKE), groups=groups, app=shown
     )
@@ -496,7 +496,7 @@ def full_size() -> Graph:
         [group("walk", "t0 of the finish is the knob", (["encode", "t0"], ["sampler", "decode"]))],
         [group("result", "at full size", ["save"])],
     ]
-    shown = app([("drawing", "file"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
+    shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
     second = checkpoint_walk(("first larger", "IMAGE"), 0.45, LAKE)
     second["links"] = [link for link in second["links"] if link[2:] != ("encode", "pixels")]
     return join({"nodes": nodes, "links": links}, first, second, groups=groups, app=shown)

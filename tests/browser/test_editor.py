@@ -170,8 +170,8 @@ async (name) => {
   }
   const prior = put('SketchPriorLoader', 0, { prior: 'starter landscapes (built in)' })
   const label = put('SketchPriorLabel', 300, {})
-  const sketch = put('SketchLoader', 450, { file: 'line drawing - lake and peaks (sample).png [temp]', size: 64 })
-  const photo = put('SketchLoader', 950, { file: 'photo - evening lake (sample).png [temp]', size: 64 })
+  const sketch = put('SketchLoader', 450, { image: 'line drawing - lake and peaks (sample).png [temp]', size: 64 })
+  const photo = put('SketchLoader', 950, { image: 'photo - evening lake (sample).png [temp]', size: 64 })
   const show = put('PreviewImage', 0, {})
   const into = id => node.inputs.findIndex(one => one.name === id)
   prior.connect(0, node, into('model'))

@@ -51,7 +51,7 @@ def one_node(editor: Any, file: str | None = None) -> int:
             window.app.graph.clear()
             window.app.graph.add(node)
             if (file !== null) {
-              const widget = node.widgets.find(one => one.name === 'file')
+              const widget = node.widgets.find(one => one.name === 'image')
               widget.value = file
               widget.callback(file)
             }
@@ -73,7 +73,7 @@ def shown(editor: Any, renderer: str) -> dict[str, list[str]]:
             const pictures = node => classic ? node.imgs ?? [] :
               [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)]
             return Object.fromEntries(nodes.map(node => [
-              node.widgets.find(one => one.name === 'file').value,
+              node.widgets.find(one => one.name === 'image').value,
               pictures(node).filter(one => one.complete && one.naturalWidth > 16)
                 .map(one => new URL(one.src).searchParams.get('filename')),
             ]))
