@@ -32,10 +32,11 @@ SPEAKERS = (
 # Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
 GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)
 MAKE = """
-async ({nodes, links}) => {
+async ({nodes, links, begin}) => {
   const app = window.app, graph = app.graph
   await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)
   graph.clear()
+  graph.state.lastNodeId = begin
   const made = {}
   for (const [key, spec] of Object.entries(nodes)) {
     const node = window.LiteGraph.createNode(spec.type)
@@ -107,7 +108,6 @@ async ({nodes, groups, ways, app: shown}) => {
   for (const [title, color, [x, y, width, height]] of groups) {
     const group = new window.LiteGraph.LGraphGroup(title)
     group.color = color
-    group.font_size = 40
     graph.add(group)
     group.pos = [x, y]
     group.size = [width, height]
@@ -166,14 +166,37 @@ def in_editor() -> Iterator[tuple[Any, dict[str, Any]]]:
         browser.close()
 
 
-def built(page: Any, graph: dict[str, Any]) -> dict[str, Any]:
-    """A marked graph as the editor saves it. The page is opened anew: the editor keeps widgets' values by the ids of
-    their nodes, beyond a graph's end."""
+def opened(page: Any) -> None:
+    """The editor anew, and at rest: on a busy machine it brings back its last graph late, over ours."""
     page.reload(wait_until="domcontentloaded")
     page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
     page.wait_for_load_state("networkidle")
-    page.evaluate(MAKE, {"nodes": graph["nodes"], "links": graph["links"]})
-    return tidy(page.evaluate(ARRANGE, arranged(graph, page.evaluate(MEASURE))))
+    page.wait_for_timeout(2000)
+
+
+def built(page: Any, graph: dict[str, Any], begin: int = 0) -> dict[str, Any]:
+    """A marked graph as the editor saves it. begin: its nodes' ids in the editor come after this one, where no node
+    was before, for the editor keeps widgets' values by the ids of their nodes; the saved ids begin with 1."""
+    page.evaluate(MAKE, {"nodes": graph["nodes"], "links": graph["links"], "begin": begin})
+    saved = tidy(page.evaluate(ARRANGE, arranged(graph, page.evaluate(MEASURE))))
+    if len(saved["nodes"]) != len(graph["nodes"]):
+        raise RuntimeError("The editor replaced the graph by another one: try again when less else runs.")
+    return renumbered(saved, begin)
+
+
+def renumbered(saved: dict[str, Any], begin: int) -> dict[str, Any]:
+    """The saved graph with ids of nodes from 1."""
+    for node in saved["nodes"]:
+        node["id"] -= begin
+    for link in saved["links"]:
+        link[1] -= begin
+        link[3] -= begin
+    saved["last_node_id"] -= begin
+    shown = saved["extra"].get("linearData")
+    if shown:
+        shown["inputs"] = [[str(int(key) - begin), name] for key, name in shown["inputs"]]
+        shown["outputs"] = [str(int(key) - begin) for key in shown["outputs"]]
+    return saved
 
 
 def arranged(graph: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
@@ -193,6 +216,8 @@ def arranged(graph: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
         start = (a.x + a.width, a.y + slot["at"][1])
         end = (b.x, b.y + slots[target]["inputs"][name][1])
         ways.append((target, name, layout.route(start, end, (source, target), slot["type"], placed.nodes)))
+    if graph.get("bare"):  # the inside of a blueprint: no groups, and wires as they fall
+        return {"nodes": placed.nodes, "groups": [], "ways": [], "app": None}
     shown = {"nodes": placed.nodes, "groups": placed.groups, "ways": [way for way in ways if way[2]]}
     return {**shown, "app": graph.get("app")}
 
@@ -207,8 +232,9 @@ def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     wanted = sys.argv[1:] or list(TEMPLATES)
     with in_editor() as (page, info):
-        for name in wanted:
-            write(name, built(page, marked(TEMPLATES[name](), info)))
+        opened(page)
+        for number, name in enumerate(wanted):
+            write(name, built(page, marked(TEMPLATES[name](), info), number * 1000))
     return 0
 
 

@@ -35,6 +35,7 @@ def sketch_and_style() -> Graph:
             "Sketch and style: one pass",
             "The sketch gives shapes, the style colours and textures. No prompt, no steps.",
             "seed changes fine detail only.",
+            width=664,
         ),
         "gan": loader(),
         "sketch": sketch_at(LINES[1], "your sketch"),
@@ -57,7 +58,7 @@ def sketch_and_style() -> Graph:
     ]
     groups = [
         [
-            group("draw", "a sketch, and a photo for the style", ("note", "sketch", "photo")),
+            group("draw", "a sketch, and a photo for the style", ["note", ("sketch", "photo")]),
             group("model", ONE_PASS, ["gan"]),
         ],
         [group("walk", "one pass", (["style"], ["decode", "larger", "draft"]))],
@@ -74,6 +75,7 @@ def style_mixing() -> Graph:
             "One sketch in eight steps from style a to style b.",
             "level_8 is the broad part of a style, level_32 its fine texture.",
             "Below: both photos read as one style.",
+            width=1028,
         ),
         "gan": loader(),
         "sketch": sketch_at(LINES[1], "your sketch"),
@@ -88,7 +90,7 @@ def style_mixing() -> Graph:
         "decode collage": decode("paint the collage's style"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=4, cell=256),
         "larger": larger(),
-        "save": save("style mixing", "from a to b", (700, 420)),
+        "save": save("style mixing", "from a to b", (560, 400)),
         "show": show("both as one style", (300, 360)),
     }
     nodes["decode collage"]["widgets"] |= {"control_after_generate": "fixed"}
@@ -110,7 +112,7 @@ def style_mixing() -> Graph:
     ]
     groups = [
         [
-            group("draw", "one sketch, two styles", (["note"], "sketch", "photo a", "photo b")),
+            group("draw", "one sketch, two styles", ["note", ("sketch", "photo a", "photo b")]),
             group("model", ONE_PASS, ["gan"]),
         ],
         [
@@ -119,7 +121,7 @@ def style_mixing() -> Graph:
                 (["style a", "style b", "both"], ["mix", "collage"], ["decode", "decode collage"]),
             )
         ],
-        [group("result", "the sketch in every style between", (["sheet", "larger"], ["save", "show"]))],
+        [group("result", "the sketch in every style between", ["sheet", "save", "larger", "show"])],
     ]
     shown = app(
         [("sketch", "image"), ("photo a", "image"), ("photo b", "image"), ("mix", "steps"), ("decode", "seed")], "save"
@@ -135,6 +137,7 @@ def matrix() -> Graph:
             "Every sketch in every style",
             "Sketches on the left, styles at the top, one seed for all.",
             "More pictures: connect them to the two batches.",
+            width=1028,
         ),
         "gan": loader(),
         **drawn,
@@ -153,7 +156,7 @@ def matrix() -> Graph:
         ("matrix", "sheet", "save", "images"),
     ]
     groups = [
-        [group("draw", "sketches", ("note", *drawn)), group("draw", "photos for the styles", tuple(painted))],
+        [group("draw", "sketches", ["note", tuple(drawn)]), group("draw", "photos for the styles", tuple(painted))],
         [
             group("model", ONE_PASS, ["gan"]),
             group("walk", "one pass for each", ["sketches", "exemplars", "matrix"]),
@@ -169,6 +172,7 @@ def style_transfer() -> Graph:
             "A photo in another style",
             "The photo becomes lines, the lines are painted in the style of the other photo.",
             "To change the lines: save them, edit them, load them as a sketch.",
+            width=664,
         ),
         "gan": loader(),
         "lines": extractor(),
@@ -195,7 +199,7 @@ def style_transfer() -> Graph:
     ]
     groups = [
         [
-            group("draw", "two photos", ("note", "photo", "other")),
+            group("draw", "two photos", ["note", ("photo", "other")]),
             group("model", "the built-in sketch GAN, and what finds lines", ("lines", "gan")),
         ],
         [group("walk", "one pass", (["draw", "style", "show"], ["decode", "larger"]))],
@@ -299,7 +303,7 @@ def train_your_own() -> Graph:
         ],
         [group("walk", "train", (["train"], ["plot", "preview"]))],
         [group("draw", "a photo to try", ["photo"]), group("walk", "try it", ["sketch", "style"])],
-        [group("result", "painted by your network", (["decode", "larger"], "painted"))],
+        [group("result", "painted by your network", ["decode", "larger", "painted"])],
     ]
     return join({"nodes": nodes, "links": links}, groups=groups)
 

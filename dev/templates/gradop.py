@@ -144,8 +144,8 @@ def compared(base: Base, prompt: str, without: str) -> Graph:
     ]
     groups = [
         [
-            group("draw", "one painting", ("note", "painting")),
-            group("model", base.group, (base.key, ["prompt", "without", "encode"])),
+            group("draw", "one painting", ["note", "painting"]),
+            group("model", base.group, [base.key, "prompt", "without", "encode"]),
         ],
         [group("walk", "three ways", (["solve", "near", "far"],))],
         [
@@ -240,6 +240,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
             "Each colour of the painting gets words of the prompt. Here two kinds of land look alike: the legend says "
             "which is the lake.",
             "Empty legend: Run lists the colours.",
+            width=704,
         ),
         "painting": painting(base, "two shores.png"),
         "legend": node(
@@ -288,8 +289,8 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
     last_column = ["sampler", "decode", *(["larger"] if small else [])]
     groups = [
         [
-            group("draw", "a painting and its legend", ("note", "painting", ["legend", "show"])),
-            group("model", base.group, (base.key, ["without"], ["encode", "repeat"])),
+            group("draw", "a painting and its legend", ["note", ("painting", ["legend", "show"])]),
+            group("model", base.group, ([base.key, "without"], ["encode", "repeat"])),
         ],
         [group("walk", "the legend and the prompt are the knobs", (["tie"], last_column))],
         [group("result", "the lake on its shore", ["save"])],
@@ -348,10 +349,9 @@ def regions_compared(base: Base, prompt: str, without: str) -> Graph:
         walks.append(walk(base, f"{key} walk", solver, sigmas, latent, **tied))
     groups = [
         [
-            group("draw", "one painting", ("note", "painting")),
+            group("draw", "one painting, two legends", (["note", "painting"], ["legend", "exchanged", "show"])),
             group("model", base.group, (base.key, ["prompt", "without"])),
         ],
-        [group("draw", "two legends", (["legend", "exchanged", "show"],))],
         [
             group(
                 *("walk", "words tied to regions"),
@@ -379,6 +379,7 @@ def by_mask(base: Base) -> Graph:
             "Words by mask",
             "Paint where each phrase belongs: mask of a drawing, Painter or mask editor. Two regions are chained.",
             "weight above 1 insists more.",
+            width=664,
         ),
         "one": drawing("region - lake.png", "where the lake is", size=base.side),
         "two": drawing("region - forest.png", "where the forest is", size=base.side),
@@ -422,8 +423,8 @@ def by_mask(base: Base) -> Graph:
     ]
     groups = [
         [
-            group("draw", "two masks", ("note", "one", "two")),
-            group("model", base.group, (base.key, ["without"], ["of painting"])),
+            group("draw", "two masks", ["note", ("one", "two")]),
+            group("model", base.group, ([base.key, "without"], ["of painting"])),
         ],
         [
             group(

@@ -74,6 +74,7 @@ def sketch_and_exemplar() -> Graph:
             "Lines give the shapes, the exemplar the colours.",
             "weight: how strictly the lines. colour_weight: how strongly the colours.",
             "Your own model: the SD1.5 version.",
+            width=664,
         ),
         **loaders(),
         "drawing": drawing("line drawing - lake and peaks.png", "your lines"),
@@ -101,24 +102,29 @@ def sketch_and_exemplar() -> Graph:
     ]
     groups = [
         [
-            group("draw", "lines, and a photo for the colours", ("note", "drawing", "exemplar")),
-            group("model", "the built-in painter, and what finds lines", ("prior", "lines", "label")),
-        ],
-        [
-            group("walk", "stage 1, the shapes: weight is the knob", ("shape stage 1", ["repeat", "walk stage 1"])),
-            group("walk", "what stage 1 painted", ("decode 1", "show 1")),
+            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
+            group("model", "the built-in painter, and what finds lines", ("prior", ["lines", "label"])),
         ],
         [
             group(
+                *("walk", "stage 1, the shapes: weight is the knob"),
+                ("shape stage 1", ["repeat", "walk stage 1"], ["decode 1", "show 1"]),
+            ),
+            group(
                 *("walk", "stage 2, the colours: colour_weight is the knob"),
-                (["appearance"], ["shape stage 2"], ["walk stage 2", "decode", "larger"]),
-            )
+                ("appearance", "shape stage 2", "walk stage 2"),
+            ),
         ],
-        [group("result", "your lines, its colours", ["save"])],
+        [group("result", "your lines, its colours", ["decode", "larger", "save"])],
     ]
     shown = app(
         [
-            *(("drawing", "image"), ("exemplar", "image"), ("shape stage 1", "weight"), ("appearance", "colour_weight")),
+            *(
+                ("drawing", "image"),
+                ("exemplar", "image"),
+                ("shape stage 1", "weight"),
+                ("appearance", "colour_weight"),
+            ),
             ("walk stage 2", "noise_seed"),
         ],
         "save",
@@ -141,6 +147,7 @@ def afhq(title: str, beast: str, prefix: str, weights: tuple, repeats: tuple, **
             f"As in the paper: {title}",
             f"A sketch of a dog, a photo of a {beast}, at 256 pixels. Three stages; the second uses the exemplar.",
             f"steps 0 as published: {400 * sum(repeats)} model calls. 40 for a quick look.",
+            width=664,
         ),
         "prior": node("SketchPriorLoader", (300, 0), "AFHQ dogs", [AFHQ], prior=AFHQ["name"]),
         "label": node("SketchPriorLabel", named="no class: this model has none"),
@@ -180,16 +187,17 @@ def afhq(title: str, beast: str, prefix: str, weights: tuple, repeats: tuple, **
         )
         for i in (1, 2, 3)
     ]
-    loaded = ["prior", "label"], ["lines"]
     groups = [
         [
-            group("draw", "a sketch, and a photo for the look", ("note", "drawing", "exemplar")),
-            group("model", "the paper's own", loaded),
+            group("draw", "a sketch, and a photo for the look", ["note", ("drawing", "exemplar")]),
+            group("model", "the paper's own", (["prior", "label"], ["lines"])),
         ],
-        [group("walk", "stage 1", (["shape stage 1"], ["walk stage 1"]))],
-        [group("walk", "stage 2", (["appearance"], ["shape stage 2"], ["walk stage 2"]))],
-        [group("walk", "stage 3", (["shape stage 3"], ["walk stage 3", "decode"]))],
-        [group("result", "", ["save"])],
+        [
+            group("walk", "stage 1", ("shape stage 1", "walk stage 1")),
+            group("walk", "stage 2", ("appearance", "shape stage 2", "walk stage 2")),
+        ],
+        [group("walk", "stage 3", ("shape stage 3", "walk stage 3"))],
+        [group("result", "", ["decode", "save"])],
     ]
     return join({"nodes": nodes, "links": links}, *stages, groups=groups)
 
@@ -208,7 +216,7 @@ def twin_cat2dog() -> Graph:
         feeding="as published",
     )
     graph["links"].append(["clip", "features", "appearance", "features"])
-    graph["groups"][0][1]["inside"] = (["prior", "label"], ["lines"], ["clip"])
+    graph["groups"][0][1]["inside"] = (["prior", "label"], ["lines", "clip"])
     return graph
 
 
@@ -236,7 +244,7 @@ def folders_in_pairs() -> Graph:
         "decode look 2": node("VAEDecode"),
         "stages": node("BatchImagesNode"),
         "sheet": node("SketchContactSheet", named="one sheet for each pair", cell=160),
-        "show": show("the stages of every pair", (640, 420)),
+        "show": show("the stages of every pair", (500, 420)),
         "prefix": node("StringConcatenate", (300, 150), "name of the files", string_a="SketchSynth/pairs/"),
         "save": node("SaveImage", (420, 420), "the results, saved by name"),
     }
@@ -266,16 +274,15 @@ def folders_in_pairs() -> Graph:
     ]
     groups = [
         [
-            group("draw", "folders in pairs", ("note", "drawing")),
-            group("model", "the built-in painter", ("prior", ["lines", "label"])),
+            group("draw", "folders in pairs", ["note", "drawing"]),
+            group("model", "the built-in painter", ["prior", "lines", "label"]),
         ],
         [
-            group("walk", "stage 1", ("shape stage 1", "walk stage 1")),
-            group("walk", "stage 1, to look at", ("look 1", ["decode look 1", "decode 1"])),
-        ],
-        [
-            group("walk", "stage 2", ("appearance", "shape stage 2", "walk stage 2")),
-            group("walk", "stage 2, to look at", ("look 2", ["decode look 2", "decode 2"])),
+            group("walk", "stage 1", ("shape stage 1", "walk stage 1", "look 1", ["decode look 1", "decode 1"])),
+            group(
+                *("walk", "stage 2"),
+                (["appearance", "look 2"], "shape stage 2", "walk stage 2", ["decode look 2", "decode 2"]),
+            ),
         ],
         [group("result", "a sheet for each pair, files by name", (["stages", "sheet", "prefix"], ["show", "save"]))],
     ]
@@ -290,6 +297,7 @@ def energies_on_a_ksampler() -> Graph:
             "Lines and colours on a KSampler",
             "Two patches steer any model and any sampler: one to your lines, one to the exemplar's colours.",
             "Bypass one (Ctrl+B) to see what it does.",
+            width=664,
         ),
         **loaders(),
         "drawing": drawing("line drawing - three conifers.png", "your lines"),
@@ -332,8 +340,8 @@ def energies_on_a_ksampler() -> Graph:
     ]
     groups = [
         [
-            group("draw", "lines, and a photo for the colours", ("note", "drawing", "exemplar")),
-            group("model", "the built-in painter, and what finds lines", ("prior", ["lines", "label"], "of drawing")),
+            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
+            group("model", "the built-in painter, and what finds lines", ("prior", ["lines", "label", "of drawing"])),
         ],
         [
             group(
@@ -359,6 +367,7 @@ def energies_sd15() -> Graph:
             "On your own model",
             "Start with weight 0.5 and colour_weight 5. The prompt says what the lines show.",
             "A TAESD on vae is several times faster.",
+            width=664,
         ),
         "checkpoint": node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"]),
         "drawing": drawing("line drawing - lake and peaks.png", "your lines", size=512),
@@ -405,7 +414,7 @@ def energies_sd15() -> Graph:
     ]
     groups = [
         [
-            group("draw", "lines, and a photo for the colours", ("note", "drawing", "exemplar")),
+            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
             group("model", "your checkpoint and its words", (["checkpoint", "of drawing"], ["positive", "negative"])),
         ],
         [

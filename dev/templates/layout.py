@@ -12,11 +12,11 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 TITLE = 30  # the bar above a node, outside its size
-ROW, COLUMN = 26, 76  # free space between nodes: below each other (without the title), beside each other
-PAD, HEAD, BETWEEN = 26, 72, 44  # inside a group at its sides, at its top for the title, and between groups
+ROW, COLUMN = 24, 64  # free space between nodes: below each other (without the title), beside each other
+PAD, HEAD, BETWEEN = 24, 52, 40  # inside a group at its sides, at its top for the title, and between groups
 CLEAR = 5  # how close a wire may come to a node
 MARGINS = {"MODEL": 12, "VAE": 18, "CLIP": 24, "CONDITIONING": 30, "LATENT": 36, "IMAGE": 42}
-TURN = 40  # a turn costs as much as this length of wire
+TURN = 150  # a turn costs as much as this length of wire
 
 Point = tuple[float, float]
 
@@ -84,7 +84,7 @@ def extent(inside: Any, sizes: dict[str, Any], grows: dict[str, float]) -> tuple
     if isinstance(inside, str):
         width, height = sizes[inside]
         return width, TITLE + height + grows[inside]
-    parts = [extent(part, sizes, grows) for part in inside]
+    parts = [extent(part, sizes, grows) for part in inside] or [(0.0, 0.0)]
     widths, heights = [part[0] for part in parts], [part[1] for part in parts]
     if isinstance(inside, tuple):
         return sum(widths) + COLUMN * (len(parts) - 1), max(heights)

@@ -165,6 +165,7 @@ def edit_with_mask() -> Graph:
             "Only the strokes and a little around them are repainted. All else stays your photo, to the pixel.",
             "t0 0.25 to 0.45 blends them in.",
             "The strokes have a clear background: that is the mask.",
+            width=664,
         ),
         "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
         "strokes": drawing(
@@ -193,11 +194,11 @@ def edit_with_mask() -> Graph:
     ]
     groups = [
         [
-            group("draw", "strokes on your photo", (["note"], "photo", "strokes")),
+            group("draw", "strokes on your photo", ["note", ("photo", "strokes")]),
             group("model", PAINTER, ("prior", ["put", "small", "encode"], ["grow", "mask", "repeat"])),
         ],
         [group("walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode", "larger"]))],
-        [group("result", "the rest is kept to the pixel", (["copies", "outside", "paste"], "save"))],
+        [group("result", "the rest is kept to the pixel", ["copies", "outside", "paste", "save"])],
     ]
     shown = app(
         [("photo", "image"), ("strokes", "image"), ("grow", "expand"), ("t0", "t0"), ("sampler", "noise_seed")], "save"
@@ -240,7 +241,7 @@ def paint_on_photo() -> Graph:
         (["note", "photo"], "paint"),
         ("prior", ["small", "encode"], ["grow", "mask"]),
         (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
-        (["copies", "outside", "paste"], "result"),
+        ["copies", "outside", "paste", "result"],
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
     walk = starter_walk(("mask", "LATENT"), 0.35)
@@ -261,6 +262,7 @@ def cut_and_paste() -> Graph:
             "Cut and paste",
             "A low t0 blends seams and light: 0.1 keeps the piece, 0.3 redraws it.",
             "x and y move the piece.",
+            width=664,
         ),
         "photo": drawing("photo - mountain meadow.png", "the photo", size=256),
         "piece": drawing(
@@ -288,7 +290,7 @@ def cut_and_paste() -> Graph:
     walk = starter_walk(("encode", "LATENT"), 0.12)
     walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
     groups = bands(
-        ("note", "photo", "piece"),
+        ["note", ("photo", "piece")],
         ("prior", ["put", "small"], ["encode", "repeat"]),
         (["t0", "show", "label", "ddpm"], ["twice", "sampler", "decode", "larger"]),
         ["save"],
@@ -468,6 +470,8 @@ def full_size() -> Graph:
     }
     first["nodes"]["first larger"] = larger(8.0)
     first["nodes"]["first t0"]["title"] = "t0 of the small picture"
+    first["nodes"]["first sampler"]["title"] = "a small picture"
+    first["nodes"]["first sampler"]["widgets"] |= FIXED
     del first["nodes"]["repeat"]
     first["links"] = [
         ("first encode", "LATENT", *link[2:]) if link[0] == "repeat" else link
@@ -482,18 +486,19 @@ def full_size() -> Graph:
     ]
     groups = [
         [
-            group("draw", "your strokes", ("note", "drawing")),
+            group("draw", "your strokes", ["note", "drawing"]),
             group("model", PAINTER, ("prior", ["first encode", "label", "first ddpm"])),
         ],
         [
             group(
-                "walk",
-                "a small picture first",
-                (["first t0"], ["first sampler", "first decode"], ["first larger", "small"]),
-            ),
-            group("model", "your checkpoint and its words", ("checkpoint", ["positive", "negative"], ["ddpm"])),
+                *("walk", "a small picture first"),
+                (["first t0"], ["first sampler", "first decode", "first larger", "small"]),
+            )
         ],
-        [group("walk", "t0 of the finish is the knob", (["encode", "t0"], ["sampler", "decode"]))],
+        [
+            group("model", "your checkpoint and its words", (["checkpoint", "ddpm"], ["positive", "negative"])),
+            group("walk", "t0 of the finish is the knob", (["encode", "t0"], ["sampler", "decode"])),
+        ],
         [group("result", "at full size", ["save"])],
     ]
     shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
@@ -508,7 +513,7 @@ def twin_church() -> Graph:
     nodes["note"] = note(
         "As in the paper: LSUN church",
         "Strokes of a building, 256 pixels, t0 0.5. steps 0 are all 500 native levels; 30 for a quick look.",
-        "Put the checkpoint into models/sketch_priors.",
+        "Download it, rename it to ddpm-ema-church-256.pt, put it into models/sketch_priors.",
     )
     nodes["prior"] = node("SketchPriorLoader", (300, 0), "LSUN church, 256 pixels", [CHURCH], prior=CHURCH["name"])
     nodes["drawing"]["widgets"]["size"] = 256
