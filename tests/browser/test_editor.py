@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
+from helpers.quick import QUICK
 from runtime.comfy_server import NAME, PACK, ComfyServer
 from tools.graph import missing_files, to_prompt
 
@@ -80,6 +81,15 @@ def complaints(editor) -> dict:
     )
 
 
+SET_WIDGETS = """
+(settings) => {
+  for (const node of window.app.graph.nodes)
+    for (const [name, value] of Object.entries(settings[node.type] ?? {}))
+      node.widgets.find(widget => widget.name === name).value = value
+}
+"""
+
+
 def same_prompt(ours: dict, theirs: dict) -> None:
     """Our converter and the editor agree on every input (title texts aside)."""
     assert {key: (node["class_type"], node["inputs"]) for key, node in ours.items()} == {
@@ -139,6 +149,7 @@ def test_template(editor, server, template: Path):
     if absent:  # a twin for a published checkpoint: the editor names the very files that are not here
         assert set(found["models"]) == absent
     else:
+        editor.page.evaluate(SET_WIDGETS, QUICK)
         outputs = press_run(editor, server)
         assert_picture(server, outputs)
         editor.page.wait_for_timeout(1000)
