@@ -93,7 +93,7 @@ def wait_until_shown(editor: Any, renderer: str, names: set[str]) -> None:
     pytest.fail(f"the nodes show {found}")
 
 
-@pytest.mark.parametrize("name", ["SDEdit - strokes to photo", "Sketch GAN - matrix"])
+@pytest.mark.parametrize("name", ["02 Strokes to photo - sketch to image", "20 Every sketch in every style - matrix"])
 def test_a_template_shows_its_samples(editor, renderer, refused, name):
     """The second template has a sample for which the browser needs our preview, an SVG."""
     graph = template(name)
