@@ -90,7 +90,7 @@ def style_mixing() -> Graph:
         "decode collage": decode("paint the collage's style"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=4, cell=256),
         "larger": larger(),
-        "save": save("style mixing", "from a to b", (560, 400)),
+        "save": save("style mixing", "from a to b", (480, 380)),
         "show": show("both as one style", (300, 360)),
     }
     nodes["decode collage"]["widgets"] |= {"control_after_generate": "fixed"}
@@ -118,7 +118,7 @@ def style_mixing() -> Graph:
         [
             group(
                 *("walk", "the levels are the knobs"),
-                (["style a", "style b", "both"], ["mix", "collage"], ["decode", "decode collage"]),
+                (["style a", "style b", "both"], ["mix", "decode", "collage", "decode collage"]),
             )
         ],
         [group("result", "the sketch in every style between", ["sheet", "save", "larger", "show"])],
@@ -270,14 +270,14 @@ def train_your_own() -> Graph:
         ),
         "drawn": show("photos and their sketches"),
         "train": node("SketchTrainGAN", (360, 0), "train: photos, name, steps", **trained),
-        "plot": show("losses", (420, 320)),
-        "preview": save("train your own", "what it paints while it learns", (420, 320)),
+        "plot": show("losses", (340, 300)),
+        "preview": save("train your own", "what it paints while it learns", (340, 320)),
         "photo": sketch_at(PHOTOS[1], "one of the four"),
         "sketch": node("SketchPhotoToSketch", (300, 0), "photo to lines"),
         "style": node("SketchGANStyle", (300, 0), "read its style"),
         "decode": decode("paint with the new network"),
         "larger": larger(),
-        "painted": show("painted by your network", (460, 520)),
+        "painted": show("painted by your network", (400, 460)),
     }
     links = [
         ("lines", "extractor", "draw", "extractor"),

@@ -466,7 +466,9 @@ def attention_maps(base: Base) -> Graph:
             scheduler="normal",
         ),
         "decode": node("VAEDecode"),
-        "maps": node("SketchAttentionMaps", (340, 0), "phrases is the knob", phrases="clouds\nhills\na lake\na meadow"),
+        "maps": node(
+            "SketchAttentionMaps", (340, 0), "phrases is the knob", phrases="clouds\nhills\na lake\na meadow", **FIXED
+        ),
         "picture": show("the picture", (340, 360)),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=2, cell=256),
         "save": save("where words act", "where each word acts"),

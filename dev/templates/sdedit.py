@@ -33,6 +33,13 @@ def smaller(scale: float) -> Graph:
     return node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=scale)
 
 
+def finer(walk: Graph, enlarged: float) -> Graph:
+    """The walk at 128 pixels, where pieces of a photo keep their shapes: the starter paints any multiple of 8."""
+    walk["nodes"]["t0"]["widgets"]["steps"] = 15
+    walk["nodes"]["larger"] = larger(enlarged)
+    return walk
+
+
 def bands(draw: Any, model: Any, walk: Any, result: Any, *says: str) -> list[list[Graph]]:
     """What to paint with its model below it, then the walk with its knob beside the drawing, then the result."""
     return [
@@ -174,7 +181,7 @@ def edit_with_mask() -> Graph:
         "put": node("ImageCompositeMasked", named="strokes on the photo", x=0, y=0),
         "show": show("photo with strokes"),
         "grow": node("GrowMask", named="room around the strokes", expand=12),
-        "small": smaller(0.25),
+        "small": smaller(0.5),
         "encode": node("VAEEncode"),
         "mask": node("SetLatentNoiseMask", named="repaint only there"),
         "save": save("edited photo"),
@@ -205,8 +212,8 @@ def edit_with_mask() -> Graph:
     )
     return join(
         {"nodes": nodes, "links": links},
-        starter_walk(("mask", "LATENT"), 0.3),
-        kept_outside(("photo", "image"), ("grow", "MASK"), 4),
+        finer(starter_walk(("mask", "LATENT"), 0.25, 2), 2.0),
+        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
         groups=groups,
         app=shown,
     )
@@ -222,7 +229,7 @@ def paint_on_photo() -> Graph:
         "photo": drawing("photo - quiet lake.png", "your photo", size=512),
         "paint": node("Painter", (450, 780), "paint on it"),
         "grow": node("GrowMask", named="room around your paint", expand=16),
-        "small": smaller(0.125),
+        "small": smaller(0.25),
         "encode": node("VAEEncode"),
         "mask": node("SetLatentNoiseMask", named="repaint only there"),
         "result": show("your photo, repainted (right-click to save)", (460, 520)),
@@ -244,13 +251,12 @@ def paint_on_photo() -> Graph:
         ["copies", "outside", "paste", "result"],
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
-    walk = starter_walk(("mask", "LATENT"), 0.35)
-    walk["nodes"]["larger"] = larger(8.0)
+    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2), 4.0)
     shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
     return join(
         {"nodes": nodes, "links": links},
         walk,
-        kept_outside(("photo", "image"), ("grow", "MASK"), 4),
+        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
         groups=groups,
         app=shown,
     )
@@ -270,7 +276,7 @@ def cut_and_paste() -> Graph:
         ),
         "put": node("ImageCompositeMasked", named="where the piece goes: x, y", x=112, y=124),
         "show": show("pasted"),
-        "small": smaller(0.25),
+        "small": smaller(0.5),
         "encode": node("VAEEncode"),
         "twice": node("SketchRepeatSampler", named="twice: blends more", repeats=2),
         "save": save("cut and paste"),
@@ -287,7 +293,7 @@ def cut_and_paste() -> Graph:
         ("ddpm", "SAMPLER", "twice", "sampler"),
         ("twice", "sampler", "sampler", "sampler"),
     ]
-    walk = starter_walk(("encode", "LATENT"), 0.12)
+    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2), 2.0)
     walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
     groups = bands(
         ["note", ("photo", "piece")],
