@@ -13,6 +13,7 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import comfy.conds
 import comfy.latent_formats
@@ -568,11 +569,12 @@ def model_file(role: str, folder: str, name: str) -> str:
     url = next(
         (f["url"] for e in manifest() for f in e["files"] if (f["folder"], f["filename"]) == (folder, name)), None
     )
-    advice = (
-        f"Download it from {url} and save it there under that name."
-        if url
-        else "Put it there, or choose another; models_manifest.json in the pack's folder lists files that work."
-    )
+    advice = "Put it there, or choose another; models_manifest.json in the pack's folder lists files that work."
+    if url:
+        theirs = PurePosixPath(urlsplit(url).path).name
+        rename = "." in theirs and theirs != PurePosixPath(name.replace("\\", "/")).name
+        how = f"put it there, and rename {theirs} to {name}." if rename else "save it there under that name."
+        advice = f"Download it from {url}{', ' if rename else ' and '}{how}"
     place = f"models/{folder} ({folder_paths.get_folder_paths(folder)[0]})"
     raise ValueError(f"The {role} {files.quote(name)} was not found in {place}. {advice}")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -15,8 +16,10 @@ from .. import files, host
 from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, not_read, read_drawing
 from ..pictures.fit import as_rgb
 from ..pictures.painters import simulate_strokes
+from .parts import search
 from .parts.samples import find_sample, show_samples
 
+MASK_EDITOR = "clipspace-"  # how the names of the mask editor's files begin; older editors put them into "clipspace/"
 _PREVIEW = 512
 
 
@@ -31,18 +34,19 @@ class SketchLoader(io.ComfyNode):
             "as an image on paper of your colour, and as a mask of its ink.",
             search_aliases=[
                 *("load drawing", "load sketch", "load painting", "open svg", "svg to image", "quickdraw", "ndjson"),
-                *("scribble", "doodle", "line art", "stroke painting", "SDEdit", "GradOP", "Inversion-by-Inversion"),
+                *("mask editor", "SDEdit", "GradOP", "Inversion-by-Inversion", *search.SKETCH, *search.STROKES),
             ],
             inputs=[
                 io.Combo.Input(
-                    "file",
+                    "image",  # the mask editor and Paste (Clipspace) write to the widget of this name and to no other
+                    display_name="file",
                     options=[*show_samples(), *_input_files()],
                     default="mountain lake (sample).png [temp]",
                     upload=io.UploadType.image,
-                    tooltip="A drawing of ComfyUI's input folder, or one of the samples that come with the pack. "
-                    "Read are the picture formats of Load Image (PNG, JPEG, WebP, TIFF, PSD and many more), SVG, "
-                    "compressed or not, and QuickDraw (.ndjson). The upload button offers PNG, JPEG and WebP; drop an "
-                    "SVG on the node, or copy any other file into the input folder.",
+                    tooltip="A drawing of ComfyUI's input folder or its sub-folders, or one of the samples that come "
+                    "with the pack. Read are the picture formats of Load Image (PNG, JPEG, WebP, TIFF, PSD and many "
+                    "more), SVG, compressed or not, and QuickDraw (.ndjson). The upload button offers PNG, JPEG and "
+                    "WebP; drop an SVG on the node, or copy any other file into the input folder.",
                 ),
                 io.Combo.Input(
                     "kind",
@@ -94,45 +98,54 @@ class SketchLoader(io.ComfyNode):
                 io.Mask.Output(
                     "mask",
                     tooltip="Ink: 1 where pen or brush went, 0 on bare paper, soft at the edges. A painting that "
-                    "leaves no paper bare is 1 all over.",
+                    "leaves no paper bare is 1 all over. With a mask from the mask editor: that mask, 1 where it is "
+                    "painted.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
-    def validate_inputs(cls, file: str | None = None) -> bool | str:
-        if file is None:  # comes from a link: known only when it runs
+    def validate_inputs(cls, image: str | None = None) -> bool | str:
+        if image is None:  # comes from a link: known only when it runs
             return True
         try:
-            _find(file)
+            _find(image)
         except ValueError as error:
             return str(error)
         return True
 
     @classmethod
-    def fingerprint_inputs(cls, file: str | None = None, **_) -> str:
-        if file is None:
+    def fingerprint_inputs(cls, image: str | None = None, **_) -> str:
+        if image is None:
             return ""
         digest = hashlib.sha256()
-        with _find(file).open("rb") as content:
+        with _find(image).open("rb") as content:
             while chunk := content.read(1 << 20):
                 digest.update(chunk)
         return digest.hexdigest()
 
     @classmethod
     def execute(
-        cls, file: str, kind: str, paper: str, invert: str, size: int, frame: str, drawing_index: int
+        cls, image: str, kind: str, paper: str, invert: str, size: int, frame: str, drawing_index: int
     ) -> io.NodeOutput:
+        path = _find(image)
         drawing = read_drawing(
-            _find(file), kind=kind, paper=_rgb(paper), invert=invert, size=size, frame=frame, index=drawing_index
+            path,
+            kind=kind,
+            paper=_rgb(paper),
+            invert=invert,
+            size=size,
+            frame=frame,
+            index=drawing_index,
+            masked=path.name.startswith(MASK_EDITOR),
         )
-        image, ink = torch.from_numpy(drawing.rgb)[None], torch.from_numpy(drawing.ink)[None]
+        picture, ink = torch.from_numpy(drawing.rgb)[None], torch.from_numpy(drawing.ink)[None]
         skip = -(-max(drawing.ink.shape) // _PREVIEW)
-        shown = ui.PreviewImage(image[:, ::skip, ::skip]).as_dict()
+        shown = ui.PreviewImage(picture[:, ::skip, ::skip]).as_dict()
         if drawing.notes:
             shown |= host.text_on_node(cls, "\n".join(drawing.notes)).as_dict()
-        return io.NodeOutput(image, ink, ui=shown)
+        return io.NodeOutput(picture, ink, ui=shown)
 
 
 class SketchPhotoToStrokes(io.ComfyNode):
@@ -145,8 +158,8 @@ class SketchPhotoToStrokes(io.ComfyNode):
             description="Repaints a photograph in a few flat strokes: the stroke simulator of SDEdit and GradOP (a "
             "median filter, then an adaptive palette).",
             search_aliases=[
-                *("stroke simulator", "simulated strokes", "posterize", "median filter", "palette", "flat colours"),
-                *("photo to painting", "SDEdit", "GradOP"),
+                *("stroke simulator", "simulated strokes", "posterize", "median filter", "flat colours"),
+                *("photo to painting", "SDEdit", "GradOP", *search.STROKES, *search.PALETTE),
             ],
             inputs=[
                 io.Image.Input("image", tooltip="Photographs of any size; each of a batch gets its own palette."),
@@ -185,12 +198,23 @@ class SketchPhotoToStrokes(io.ComfyNode):
 
 
 def _input_files() -> list[str]:
-    folder = Path(folder_paths.get_input_directory())
-    return sorted(path.name for path in folder.glob("*") if path.suffix.lower() in EXTENSIONS and path.is_file())
+    """Drawings of the input folder, then those of its sub-folders, with / on every system. Links to other folders are
+    not followed, since what lies outside is not read. The mask editor's files are left out: it chooses them itself."""
+    root = Path(folder_paths.get_input_directory())
+    found = []
+    for folder, inner, names in os.walk(root):
+        inner[:] = sorted(name for name in inner if name != "clipspace" and not name.startswith("."))
+        for name in sorted(names):
+            path = Path(folder, name)
+            if path.suffix.lower() in EXTENSIONS and not name.startswith(MASK_EDITOR) and path.is_file():
+                found.append(path.relative_to(root).as_posix())
+    return found
 
 
 def _find(file: str) -> Path:
-    """The path behind the widget's text. ValueError: there is no such drawing, or it lies outside."""
+    """The path behind the widget's text: a sample's, or one in the input folder, in temp for "name [temp]" (a picture
+    pasted from Preview Image), in output for "name [output]". ValueError: there is no such drawing, or it lies
+    outside."""
     if not files.check_name(file, "drawing").strip():
         raise ValueError("No drawing is chosen. Choose a sample, or upload a drawing of your own.")
     sample = find_sample(file)

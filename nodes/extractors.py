@@ -16,6 +16,7 @@ from ..networks.frozen import gradients, ordinary
 from ..pictures.extractors import EDGES, Extractor, extractor
 from ..pictures.features import TAPS, Domain, Features, clip_vision_features, features
 from ..pictures.fit import as_rgb
+from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
@@ -168,7 +169,7 @@ class SketchPhotoToSketch(io.ComfyNode):
             category="sketch/drawing",
             description="Draws a photograph in dark lines on white, with the same extractor that a shape energy uses: "
             "see what the energy sees, or make a sketch to start from.",
-            search_aliases=[*PAPER, "line art", "lineart preprocessor", "edges", "InformativeDrawings", "sketch"],
+            search_aliases=[*PAPER, "lineart preprocessor", "edges", "InformativeDrawings", *search.SKETCH],
             inputs=[
                 io.Image.Input("image", tooltip="Photographs of any size, in batches too; each is drawn separately."),
                 ExtractorSocket.Input(

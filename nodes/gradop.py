@@ -13,6 +13,7 @@ from .. import host
 from ..pictures.fit import as_rgb
 from ..pictures.painters import PAINTERS, Painter
 from ..samplers import canvas, gradop
+from .parts import search
 from .parts.checks import check_numbers
 
 
@@ -25,7 +26,10 @@ class GradOpSolve(io.ComfyNode):
             category="sketch/gradop",
             description="A SAMPLER for SamplerCustom that paints what the prompt describes, with the colours and "
             "layout of your strokes. Start from pure noise: an empty latent and the full schedule.",
-            search_aliases=["GradOP", "GradOP+", "stroke to image", "guided image synthesis", "domain shift", "SDEdit"],
+            search_aliases=[
+                *("GradOP", "GradOP+", "stroke to image", "guided image synthesis", "domain shift", "SDEdit"),
+                *(*search.STROKES, *search.IMG2IMG),
+            ],
             inputs=[
                 io.Vae.Input("vae", tooltip="The VAE that belongs to the model."),
                 io.Image.Input(
@@ -57,6 +61,7 @@ class GradOpSolve(io.ComfyNode):
                     min=0.01,
                     max=1.0,
                     step=0.01,
+                    display_mode=io.NumberDisplay.slider,
                     tooltip="When the rounds begin, 0.01 to 1. Published: 0.8, after a fifth of the steps. Lower "
                     "begins later and stays closer to the painting. GradOP: the fraction of the steps that is "
                     "repeated.",
@@ -102,6 +107,7 @@ class GradOpSolve(io.ComfyNode):
                     min=0.0,
                     max=200.0,
                     step=0.5,
+                    advanced=True,
                     tooltip="0 to 200. gaussian: sigma in pixels; 0 means 7 at 512x512, as published, scaled to other "
                     "sizes, but never below 7/8 of a latent pixel. median: filter size in pixels of a 256x256 "
                     "picture; 0 means 23.",
@@ -109,6 +115,7 @@ class GradOpSolve(io.ComfyNode):
                 io.Combo.Input(
                     "decoder",
                     options=list(canvas.DECODERS),
+                    advanced=True,
                     tooltip="How gradient steps decode the latent. vae: exact, as published, and most of the cost. "
                     "fast vae: the connected TAESD. linear: the model's latent-to-RGB map, almost free. linear, then "
                     "vae: exact for the last third. auto: the fast VAE if connected; else linear for the gaussian "

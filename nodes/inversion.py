@@ -19,9 +19,10 @@ from ..pictures.features import Domain, Features, clip_vision_features
 from ..pictures.fit import as_rgb
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
+from .parts import search
 from .parts.checks import check_numbers, latent_samples
 from .parts.sockets import ExtractorSocket, FeaturesSocket
-from .sdedit import STEPS_TIP, T0_TIP
+from .sdedit import STEPS_TIP, T0_TIP, t0_input
 
 PAPER = ["Inversion-by-Inversion", "sketch to image", "training-free guidance", "energy guidance"]
 BLURS = ("both", "sample", "exemplar", "none")
@@ -101,7 +102,7 @@ class SketchShapeEnergy(io.ComfyNode):
             category="sketch/inversion",
             description="Pulls every step towards pictures whose line drawing is your sketch. Chain it with other "
             "energies; works with any sampler and scheduler.",
-            search_aliases=[*PAPER, "sketch guidance", "line art guidance", "shape"],
+            search_aliases=[*PAPER, "sketch guidance", "line art guidance", "shape", *search.SKETCH],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Image.Input("sketch", tooltip=SKETCH_TIP),
@@ -173,7 +174,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
             category="sketch/inversion",
             description="Pulls every step towards an exemplar photo: its colours on a coarse grid and, with a feature "
             "network, its materials. Chain it with Shape Energy.",
-            search_aliases=[*PAPER, "exemplar", "colour transfer", "style reference", "EGSDE", "ILVR"],
+            search_aliases=[*PAPER, "colour transfer", "EGSDE", "ILVR", *search.STYLE],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Image.Input(
@@ -366,7 +367,7 @@ class ShapeInversion(io.ComfyNode):
             description="One stage of Inversion-by-Inversion: the sketch (or the previous stage's result) is noised "
             "to t0 and denoised under a shape energy. Connect all outputs to one SamplerCustom; its LATENT starts the "
             "next stage.",
-            search_aliases=[*PAPER, "line art to photo", "two stage"],
+            search_aliases=[*PAPER, "line art to photo", "two stage", *search.SKETCH],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP + " Energies already on it stay."),
                 io.Vae.Input("vae", tooltip=VAE_TIP),
@@ -385,7 +386,7 @@ class ShapeInversion(io.ComfyNode):
                 ),
                 io.Float.Input("weight", default=0.5, min=0.0, max=100.0, step=0.05, tooltip=WEIGHT_TIP),
                 _metric(),
-                io.Float.Input("t0", default=0.4, min=0.01, max=1.0, step=0.01, tooltip=T0_TIP),
+                t0_input("t0", 0.4, T0_TIP),
                 io.Int.Input("steps", default=40, min=0, max=1000, tooltip=STEPS_TIP),
                 io.Int.Input(
                     "repeats",

@@ -18,10 +18,11 @@ from ..pictures import overlays as region_pictures
 from ..pictures import palettes
 from ..pictures.fit import as_rgb, fit_image
 from ..samplers.looking import attention_maps
+from .parts import search
 from .parts.checks import check_conditioning, check_numbers, latent_samples
 from .parts.sockets import RegionsSocket
 
-PAPER = ("GradOP", "semantic control", "regional prompt", "cross attention control")
+PAPER = ("GradOP", "semantic control", "cross attention control")
 MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or Starter Models. SD3, Flux and the like are unsupported."
 
 
@@ -34,7 +35,7 @@ class SketchPaintRegion(io.ComfyNode):
             category="sketch/regions",
             description="Ties a phrase of the prompt to a painted mask. Chain several, then connect the last to "
             "Cross-Attention Region Map.",
-            search_aliases=[*PAPER, "region", "mask prompt", "paint with words", "area prompt"],
+            search_aliases=[*PAPER, "region", "paint with words", *search.REGIONAL],
             inputs=[
                 io.Mask.Input(
                     "mask",
@@ -78,7 +79,10 @@ class SketchRegionsFromStrokes(io.ComfyNode):
             category="sketch/regions",
             description="Turns the colours of a stroke painting into regions, with the words from your legend. "
             "Without a legend it lists the painting's colours, ready to fill in.",
-            search_aliases=[*PAPER, "colour to mask", "color to mask", "legend", "palette", "segmentation map"],
+            search_aliases=[
+                *(*PAPER, "colour to mask", "color to mask", "legend", "segmentation map"),
+                *(*search.REGIONAL, *search.PALETTE, *search.STROKES),
+            ],
             inputs=[
                 io.Image.Input(
                     "image", tooltip="The stroke painting, in flat colours. A batch gives a batch of masks."
@@ -169,7 +173,7 @@ class CrossAttnRegionMap(io.ComfyNode):
             category="sketch/regions",
             description="Encodes a prompt and steers its words into your painted regions during sampling. Other "
             "prompts on the same model, including the negative, are not affected.",
-            search_aliases=[*PAPER, "paint with words", "eDiff-I", "attention couple", "regions", "layout"],
+            search_aliases=[*PAPER, "paint with words", "eDiff-I", "attention couple", "layout", *search.REGIONAL],
             inputs=[
                 io.Model.Input(
                     "model",
@@ -190,6 +194,7 @@ class CrossAttnRegionMap(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.01,
+                    display_mode=io.NumberDisplay.slider,
                     tooltip="How much of the attention is moved into the regions, 0 (none) to 1 (all, while the "
                     "schedule is at 1).",
                 ),

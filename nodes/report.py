@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .. import host
 from ..pictures.fit import all_rgb, as_mask
+from .parts import search
 from .parts.pictures import cell_input, to_image, to_pil
 
 RANKINGS = ("both", "faithfulness", "realism")
@@ -26,7 +27,7 @@ class SketchContactSheet(io.ComfyNode):
             category="sketch/report",
             description="Puts all pictures on one sheet with their labels, uncropped and at their own aspect ratio. "
             "Takes lists, so all results of a t0 Sweep arrive together.",
-            search_aliases=["SDEdit", "contact sheet", "grid", "image grid", "xy plot", "compare", "collage"],
+            search_aliases=["SDEdit", "contact sheet", "image grid", "collage", *search.COMPARE],
             is_input_list=True,
             inputs=[
                 io.Image.Input("images", tooltip="Any number of pictures: lists, batches, mixed sizes."),
@@ -65,7 +66,16 @@ class SketchFaithfulnessReport(io.ComfyNode):
             category="sketch/report",
             description="How far each result is from its guide and, if real pictures are connected, how realistic it "
             "looks: numbers, a plot, and the results ranked, best first. No network is used.",
-            search_aliases=["SDEdit", "faithfulness", "realism", "L2", "metrics", "rank images", "compare"],
+            search_aliases=[
+                "SDEdit",
+                "faithfulness",
+                "realism",
+                "L2",
+                "metrics",
+                "rank images",
+                "best of",
+                *search.COMPARE,
+            ],
             is_input_list=True,
             inputs=[
                 io.Image.Input("results", tooltip="The pictures to measure, all of one size: lists and batches."),

@@ -13,6 +13,7 @@ from torch import Tensor
 from .. import host
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
+from .parts import search
 from .parts.checks import check_numbers, latent_samples
 
 T0_TIP = (
@@ -29,6 +30,18 @@ STEPS_TIP = (
 )
 
 
+def t0_input(name: str, default: float, tooltip: str) -> io.Float.Input:
+    return io.Float.Input(
+        name,
+        default=default,
+        min=0.01,
+        max=1.0,
+        step=0.01,
+        tooltip=tooltip,
+        display_mode=io.NumberDisplay.slider,
+    )
+
+
 class NoiseToT0(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -38,11 +51,14 @@ class NoiseToT0(io.ComfyNode):
             category="sketch/sdedit",
             description="Sets where SDEdit starts: gives the noise levels from t0 down to 0, for any model, and the "
             "guide noised to t0. Connect sigmas and your own LATENT to SamplerCustom.",
-            search_aliases=["SDEdit", "stroke to image", "img2img strength", "denoise strength", "t0", "noise level"],
+            search_aliases=[
+                *("SDEdit", "stroke to image", "img2img strength", "t0", "noise level"),
+                *(*search.IMG2IMG, *search.STROKES, *search.INPAINT),
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The model to sample with: eps, v, EDM and flow models all work."),
                 io.Latent.Input("latent", tooltip="The guide: your strokes, VAE-encoded. Any size and batch."),
-                io.Float.Input("t0", default=0.4, min=0.01, max=1.0, step=0.01, tooltip=T0_TIP),
+                t0_input("t0", 0.4, T0_TIP),
                 io.Combo.Input("meaning", options=list(levels.MEANINGS), tooltip=MEANING_TIP, advanced=True),
                 io.Int.Input("steps", default=40, min=0, max=1000, tooltip=STEPS_TIP),
                 io.Int.Input(
@@ -122,7 +138,7 @@ class SketchRepeatSampler(io.ComfyNode):
             description="Noises the result again to the first level and samples once more, K times in one run. Each "
             "time it gets more realistic and moves further from the strokes. Kept pixels always come from the first "
             "latent.",
-            search_aliases=["SDEdit", "SDEdit K", "repeat", "resample", "loop sampler"],
+            search_aliases=["SDEdit", "SDEdit K", "repeat", "resample", "loop sampler", *search.IMG2IMG],
             inputs=[
                 io.Sampler.Input(
                     "sampler", tooltip="Any sampler that steps through SIGMAS: ddpm, euler, dpmpp_2m, ..."
@@ -195,13 +211,18 @@ class SketchT0Sweep(io.ComfyNode):
             category="sketch/sdedit",
             description="A list of schedules with t0 from first to last: all connected nodes run once for each. "
             "Connect the results and the labels to Contact Sheet and compare.",
-            search_aliases=["SDEdit", "t0 sweep", "strength sweep", "xy plot", "compare denoise"],
+            search_aliases=[
+                "SDEdit",
+                "t0 sweep",
+                "strength sweep",
+                "compare denoise",
+                *search.IMG2IMG,
+                *search.COMPARE,
+            ],
             inputs=[
                 io.Model.Input("model", tooltip="The model to sample with: eps, v, EDM and flow models all work."),
-                io.Float.Input(
-                    "first", default=0.2, min=0.01, max=1.0, step=0.01, tooltip="First t0, 0.01 to 1. " + T0_TIP
-                ),
-                io.Float.Input("last", default=0.8, min=0.01, max=1.0, step=0.01, tooltip="Last t0, 0.01 to 1."),
+                t0_input("first", 0.2, "First t0, 0.01 to 1. " + T0_TIP),
+                t0_input("last", 0.8, "Last t0, 0.01 to 1."),
                 io.Int.Input("count", default=5, min=1, max=50, tooltip="Number of t0 values, 1 to 50. 1: only first."),
                 io.Int.Input("steps", default=40, min=0, max=1000, tooltip=STEPS_TIP),
                 io.Combo.Input("meaning", options=list(levels.MEANINGS), tooltip=MEANING_TIP, advanced=True),

@@ -12,6 +12,7 @@ from .. import host
 from ..pictures.fit import as_rgb, pair_batches
 from ..pipelines import sketchgan
 from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
+from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
@@ -66,7 +67,7 @@ class SketchGANLoader(io.ComfyNode):
             description="Loads a network that turns a sketch and a style picture into a picture in one pass: the "
             "small built-in one for landscapes, or one that you or others trained, including files of the published "
             "code.",
-            search_aliases=[*PAPER, "AAAI 2021", "TOM", "autoencoder", "load GAN"],
+            search_aliases=[*PAPER, "AAAI 2021", "TOM", "autoencoder", "load GAN", *search.SKETCH],
             inputs=[
                 io.Combo.Input(
                     "gan",
@@ -109,7 +110,7 @@ class SketchGANStyle(io.ComfyNode):
             category="sketch/gan",
             description="Reads the style of pictures: their colours and textures, without their layout. Several "
             "pictures give one style each, or one style of their collage, the published way to mix styles.",
-            search_aliases=[*PAPER, "style encoder", "exemplar", "reference image", "style mixing", "collage"],
+            search_aliases=[*PAPER, "style encoder", "style mixing", "collage", *search.STYLE],
             inputs=[
                 GAN_INPUT,
                 io.Image.Input(
@@ -188,7 +189,7 @@ class SketchGANDecode(io.ComfyNode):
             category="sketch/gan",
             description="Paints a sketch in a style, in one pass: first the autoencoder's draft, then the generator's "
             "refined picture.",
-            search_aliases=[*PAPER, "sketch to photo", "generate", "style transfer", "RefineGenerator"],
+            search_aliases=[*PAPER, "sketch to photo", "generate", "RefineGenerator", *search.SKETCH, *search.STYLE],
             inputs=[
                 GAN_INPUT,
                 io.Image.Input("sketch", tooltip=SKETCH_TIP + "One for all styles, or one per style."),
@@ -238,7 +239,7 @@ class SketchGANMatrix(io.ComfyNode):
             category="sketch/gan",
             description="Every sketch in the style of every exemplar, on one sheet: sketches on the left, exemplars "
             "at the top. All pictures use the same noise, so only sketch and style differ.",
-            search_aliases=[*PAPER, "image matrix", "grid", "contact sheet", "xy plot", "compare styles"],
+            search_aliases=[*PAPER, "image matrix", "contact sheet", "compare styles", *search.COMPARE],
             inputs=[
                 GAN_INPUT,
                 io.Image.Input("sketches", tooltip=SKETCH_TIP + "A batch gives one row per sketch."),
@@ -348,6 +349,7 @@ def _share(level: str, what: str) -> io.Float.Input:
         min=0.0,
         max=1.0,
         step=0.05,
+        display_mode=io.NumberDisplay.slider,
         tooltip=f"Share of style_b in level {level}, {what}, 0 to 1. 0: style_a alone, 1: style_b alone.",
     )
 

@@ -19,6 +19,7 @@ from ..pictures.style import (
     restyle,
 )
 from .extractors import FEATURES
+from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.model_files import read_network
@@ -41,7 +42,7 @@ class SketchAdaINStyle(io.ComfyNode):
             description="Gives a picture the colours of another one and its contrast at each scale of detail. Needs "
             "no network; with AdaIN's encoder and decoder it does AdaIN style transfer.",
             search_aliases=[
-                *("AdaIN", "CORAL", "color transfer", "colour match", "style transfer", "Inversion-by-Inversion"),
+                *("AdaIN", "CORAL", "color transfer", "colour match", "Inversion-by-Inversion", *search.STYLE),
             ],
             inputs=[
                 io.Image.Input(
@@ -56,6 +57,7 @@ class SketchAdaINStyle(io.ComfyNode):
                     min=0.0,
                     max=1.0,
                     step=0.05,
+                    display_mode=io.NumberDisplay.slider,
                     tooltip="Strength of the style, 0 (content unchanged) to 1 (full style).",
                 ),
                 io.Boolean.Input(

@@ -15,6 +15,7 @@ from ..networks.frozen import gradients
 from ..pictures.extractors import Extractor
 from ..pictures.features import Features
 from .extractors import EXTRACTORS, comparing, load_extractor, room_to_draw
+from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import input_folder, model_state, prefix_of
 from .parts.pictures import to_image
@@ -57,7 +58,7 @@ class SketchTrainExtractor(io.ComfyNode):
             category="sketch/training",
             description="Trains a small network (TOM) to draw photos in the style of your sketches. The sketches need "
             "not match the photos: a folder of each is enough.",
-            search_aliases=[*PAPER, "TOM", "train line art", "unpaired style transfer", "AAAI 2021"],
+            search_aliases=[*PAPER, "TOM", "train line art", "unpaired style transfer", "AAAI 2021", *search.TRAINING],
             is_output_node=True,
             inputs=[
                 name_input("my sketch extractor", "models/sketch_extractors"),

@@ -10,6 +10,7 @@ from .. import host
 from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
+from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import input_folder, prefix_of
 from .parts.sockets import GANSocket
@@ -61,7 +62,7 @@ class SketchTrainGAN(io.ComfyNode):
             category="sketch/training",
             description="Trains a network that paints sketches in a style, on your own photos and sketches of them: "
             "first an autoencoder, then a generator. Cancelling loses nothing; queue again to continue.",
-            search_aliases=[*PAPER, "train", "fine-tune", "self-supervised", "autoencoder", "AAAI 2021"],
+            search_aliases=[*PAPER, "self-supervised", "autoencoder", "AAAI 2021", *search.TRAINING],
             is_output_node=True,
             inputs=[
                 name_input("my sketch gan", "models/sketch_gan"),
@@ -90,6 +91,7 @@ class SketchTrainGAN(io.ComfyNode):
                     min=8,
                     max=128,
                     step=8,
+                    advanced=True,
                     tooltip="Width of the networks (nfc in the published code), 8 to 128, a multiple of 8. Published: "
                     "64. Use 16 to 32 for 128 and 256 pixels.",
                 ),

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from runtime.comfy_server import PACK
 from templates.all import TEMPLATES
-from templates.build import built, in_editor, marked, tidy
+from templates.build import built, in_editor, marked, opened, tidy
 
 WRAP = """
 async ({keys, name, inputs, outputs}) => {
@@ -61,9 +61,36 @@ class Blueprint(NamedTuple):
 
 
 SHAPES, WALKS = ("shape stage 1", "shape stage 2"), ("walk stage 1", "walk stage 2")
+ANY_MODEL = (
+    "For a text-to-image model connect its prompts to positive and negative, for a pixel prior a Pixel Prior Label."
+)
 BLUEPRINTS = {
+    "SketchSynth - SDEdit": Blueprint(
+        "02 Strokes to photo - sketch to image",
+        ("encode", "repeat", "t0", "ddpm", "sampler", "decode"),
+        {
+            ("prior", "model"): "model",
+            ("prior", "vae"): "vae",
+            ("label", "conditioning"): "",
+            ("drawing", "image"): "strokes",
+        },
+        {
+            "vae": [("decode", "vae")],
+            "t0": [("t0", "t0")],
+            "steps": [("t0", "steps")],
+            "variations": [("repeat", "amount")],
+            "sampler_name": [("ddpm", "sampler_name")],
+            "cfg": [("sampler", "cfg")],
+            "seed": [("sampler", "noise_seed")],
+        },
+        [("IMAGE", "decode", "IMAGE"), ("LATENT", "sampler", "output")],
+        {"repeat": {"amount": 1}},
+        "Turns strokes, a collage or a drawn-over photo into a picture: SDEdit as one node, on any image model. t0 "
+        f"says how much may change: 0.4 on pixel models, 0.6 on latent ones. {ANY_MODEL}",
+        ["SDEdit", "img2img", "image to image", "strokes to image", "sketch to image", "denoise"],
+    ),
     "SketchSynth - Inversion-by-Inversion": Blueprint(
-        "Inversion-by-Inversion - sketch and exemplar",
+        "09 Line drawing and exemplar - sketch to photo",
         (SHAPES[0], "repeat", WALKS[0], "appearance", SHAPES[1], WALKS[1], "decode"),
         {
             ("prior", "model"): "model",
@@ -91,10 +118,61 @@ BLUEPRINTS = {
         [("IMAGE", "decode", "IMAGE"), ("LATENT", WALKS[1], "output")],
         {"repeat": {"amount": 1}, **{shape: {"weight": 0.5} for shape in SHAPES}},
         "Turns a line sketch and an exemplar photo into a picture, in the two stages of Inversion-by-Inversion, on "
-        "any image model: first the sketch's shape, then the exemplar's colours. For a text-to-image model connect "
-        "its prompts to positive and negative, for a pixel prior a Pixel Prior Label.",
+        f"any image model: first the sketch's shape, then the exemplar's colours. {ANY_MODEL}",
         ["Inversion-by-Inversion", "sketch to image", "line art to photo", "exemplar", "training-free guidance"],
-    )
+    ),
+    "SketchSynth - GradOP": Blueprint(
+        "12 Paint with a prompt - GradOP",
+        ("solve", "of painting", "empty", "schedule", "GradOP+", "GradOP+ picture"),
+        {
+            ("models", "model"): "model",
+            ("models", "vae"): "vae",
+            ("prompt", "CONDITIONING"): "positive",
+            ("without", "CONDITIONING"): "negative",
+            ("small", "IMAGE"): "painting",
+        },
+        {
+            "rounds": [("solve", "rounds")],
+            "strength": [("solve", "strength")],
+            "learning_rate": [("solve", "learning_rate")],
+            "steps": [("schedule", "steps")],
+            "variations": [("empty", "batch_size")],
+            "cfg": [("GradOP+", "cfg")],
+            "seed": [("GradOP+", "noise_seed")],
+        },
+        [("IMAGE", "GradOP+ picture", "IMAGE"), ("LATENT", "GradOP+", "output")],
+        {"solve": {"strength": 0.8, "rounds": 3}, "empty": {"batch_size": 1}, "GradOP+": {"cfg": 7.0}},
+        "Paints what the prompt says with the colours and layout of your painting: GradOP+ as one node, on any latent "
+        "image model. The result has the painting's size; rounds says how closely the painting is followed.",
+        ["GradOP", "GradOP+", "stroke painting", "guided painting", "img2img", "paint with words"],
+    ),
+    "SketchSynth - Words by colour": Blueprint(
+        "14 Words by colour - regional prompt",
+        ("legend", "tie", "encode", "repeat", "sampler", "decode"),
+        {
+            ("models", "model"): "model",
+            ("models", "clip"): "clip",
+            ("models", "vae"): "vae",
+            ("without", "CONDITIONING"): "negative",
+            ("painting", "image"): "painting",
+        },
+        {
+            "prompt": [("tie", "prompt")],
+            "legend": [("legend", "legend")],
+            "soft_edge": [("legend", "soft_edge")],
+            "strength": [("tie", "strength")],
+            "denoise": [("sampler", "denoise")],
+            "steps": [("sampler", "steps")],
+            "variations": [("repeat", "amount")],
+            "cfg": [("sampler", "cfg")],
+            "seed": [("sampler", "seed")],
+        },
+        [("IMAGE", "decode", "IMAGE"), ("LATENT", "sampler", "LATENT"), ("regions", "legend", "preview")],
+        {"repeat": {"amount": 1}, "sampler": {"cfg": 7.0}},
+        "Ties words of the prompt to the colours of a painting, by a legend such as #6c8a88: a lake, and paints the "
+        "picture from it, on SD1.5, SD2 or SDXL: regions and sampler as one node.",
+        ["Words by colour", "regional prompt", "paint with words", "cross-attention", "segmentation map", "GradOP"],
+    ),
 }
 
 
@@ -109,12 +187,25 @@ def parts(blueprint: Blueprint) -> tuple[dict[str, Any], list[tuple[str, list]]]
     for called, targets in blueprint.more.items():
         inputs.setdefault(called, []).extend(targets)
     inner = {
+        "bare": True,
+        "groups": [[pruned(group, blueprint.inside)] for band in graph["groups"] for group in band],
         "nodes": {key: graph["nodes"][key] for key in blueprint.inside},
         "links": [link for link in graph["links"] if link[0] in blueprint.inside and link[2] in blueprint.inside],
     }
     for key, widgets in blueprint.settings.items():
         inner["nodes"][key]["widgets"] |= widgets
     return inner, list(inputs.items())
+
+
+def pruned(group: dict[str, Any], inside: tuple[str, ...]) -> dict[str, Any]:
+    """A group with only these nodes in it, none perhaps."""
+
+    def kept(part: Any) -> Any:
+        if isinstance(part, str):
+            return part if part in inside else None
+        return type(part)(one for one in map(kept, part) if one)
+
+    return {**group, "inside": kept(group["inside"])}
 
 
 def finished(name: str, blueprint: Blueprint, graph: dict[str, Any]) -> dict[str, Any]:
@@ -137,6 +228,7 @@ def main() -> int:
     with in_editor() as (page, info):
         for name, blueprint in BLUEPRINTS.items():
             inner, inputs = parts(blueprint)
+            opened(page)
             built(page, marked(inner, info))
             wanted = {"keys": list(inner["nodes"]), "name": name, "inputs": inputs, "outputs": blueprint.outputs}
             graph = finished(name, blueprint, page.evaluate(WRAP, wanted))

@@ -1,7 +1,7 @@
 """`python3 dev/run.py templates [NAME ...]`: builds templates/all.py in the real editor, as workflows/*.json.
 
-The editor itself lays out widgets, slots and sizes, so what is written is exactly what it would save. A description
-names nodes by column; within a column they stand one below the other, so every graph reads from left to right.
+The editor itself makes the nodes and says how large they are, in its classic renderer and in Nodes 2.0; places, groups
+and wires are then laid out for the larger of both (templates/layout.py), and the editor saves the graph.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from playwright.sync_api import sync_playwright
 
 from runtime.comfy_server import NAME, PACK, ComfyServer
 from runtime.provision import find_browser
+from templates import layout
 from templates.all import TEMPLATES
 
 HOST_VERSION = "0.30.0"
@@ -30,10 +31,12 @@ SPEAKERS = (
 )
 # Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
 GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)
-BUILD = """
-async ({nodes, links, gap}) => {
+MAKE = """
+async ({nodes, links, begin}) => {
   const app = window.app, graph = app.graph
+  await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', false)
   graph.clear()
+  graph.state.lastNodeId = begin
   const made = {}
   for (const [key, spec] of Object.entries(nodes)) {
     const node = window.LiteGraph.createNode(spec.type)
@@ -48,8 +51,6 @@ async ({nodes, links, gap}) => {
     }
     if (spec.models) node.properties.models = spec.models
     if (!node.isVirtualNode) Object.assign(node.properties, spec.origin)
-    if (spec.color) { node.color = spec.color; node.bgcolor = spec.bgcolor }
-    if (spec.collapsed) node.flags.collapsed = true
     made[key] = node
   }
   for (const [from, out, to, name] of links) {
@@ -61,24 +62,71 @@ async ({nodes, links, gap}) => {
     if (!a.connect(i, b, j)) throw new Error(`the editor refused ${from}.${out} -> ${to}.${name}`)
   }
   await new Promise(done => setTimeout(done, 600))
-  const columns = {}
-  for (const [key, spec] of Object.entries(nodes)) (columns[spec.column] ??= []).push([key, spec])
-  let x = 0
-  for (const column of Object.keys(columns).sort((a, b) => a - b)) {
-    let y = 0, width = 0
-    for (const [key, spec] of columns[column]) {
-      const node = made[key], least = node.computeSize()
-      node.size = [Math.max(spec.box[0], least[0], 250), Math.max(spec.box[1], least[1])]
-      node.pos = [x, y + 30]
-      y += node.size[1] + 30 + gap + spec.grows
-      width = Math.max(width, node.size[0])
-    }
-    x += width + 60
+  for (const [key, spec] of Object.entries(nodes)) {
+    const node = made[key], least = node.computeSize()
+    node.size = [Math.max(spec.box[0], least[0], 270), Math.max(spec.box[1], least[1])]
   }
-  app.canvas?.ds?.reset?.()
+  window.sketchMade = made
+}
+"""
+MEASURE = """
+async () => {
+  const app = window.app, made = window.sketchMade, setting = app.extensionManager.setting
+  const settled = () => new Promise(done => setTimeout(done, 700))
+  const classic = Object.fromEntries(Object.entries(made).map(([key, node]) => [key, [...node.size]]))
+  Object.values(made).forEach((node, i) => { node.pos = [i % 6 * 800, Math.floor(i / 6) * 1000] })
+  app.canvas.ds.scale = 0.2
+  app.canvas.ds.offset = [100, 200]
+  app.canvas.setDirty(true, true)
+  await settled()
+  const slots = {}
+  for (const [key, node] of Object.entries(made)) {
+    const at = pos => [pos[0] - node.pos[0], pos[1] - node.pos[1]]
+    slots[key] = { inputs: Object.fromEntries(node.inputs.map((slot, i) => [slot.name, at(node.getInputPos(i))])),
+      outputs: node.outputs.map((slot, i) =>
+        ({ names: [slot.name, slot.localized_name, slot.label], type: slot.type, at: at(node.getOutputPos(i)) })) }
+  }
+  await setting.set('Comfy.VueNodes.Enabled', true)
+  await settled()
+  const vue = {}
+  for (const [key, node] of Object.entries(made)) {
+    const shown = document.querySelector(`[data-node-id="${node.id}"]`)
+    vue[key] = shown ? [shown.offsetWidth, shown.offsetHeight - window.LiteGraph.NODE_TITLE_HEIGHT] : null
+  }
+  await setting.set('Comfy.VueNodes.Enabled', false)
+  await settled()
+  return { classic, vue, slots }
+}
+"""
+ARRANGE = """
+async ({nodes, groups, ways, app: shown}) => {
+  const graph = window.app.graph, made = window.sketchMade
+  for (const [key, [x, y, width, height]] of Object.entries(nodes)) {
+    made[key].pos = [x, y]
+    made[key].size = [width, height]
+  }
+  for (const [title, color, [x, y, width, height]] of groups) {
+    const group = new window.LiteGraph.LGraphGroup(title)
+    group.color = color
+    graph.add(group)
+    group.pos = [x, y]
+    group.size = [width, height]
+  }
+  for (const [to, name, way] of ways) {
+    const link = graph.links.get(made[to].inputs.find(slot => slot.name === name).link)
+    for (const point of way) graph.createReroute(point, link)
+  }
+  if (shown) {
+    const id = key => String(made[key].id)
+    for (const [key, name] of shown.inputs)
+      if (!made[key].widgets.some(w => w.name === name)) throw new Error(`${key} has no widget ${name} for App mode`)
+    const inputs = shown.inputs.map(([key, name]) => [id(key), name])
+    graph.extra.linearData = { inputs, outputs: shown.outputs.map(id) }
+    graph.extra.linearMode = false
+  }
   graph.setDirtyCanvas(true, true)
   await new Promise(done => setTimeout(done, 300))
-  return graph.serialize()
+  return JSON.parse(JSON.stringify(graph.serialize()))
 }
 """
 
@@ -86,7 +134,9 @@ async ({nodes, links, gap}) => {
 def tidy(graph: dict[str, Any]) -> dict[str, Any]:
     """The saved graph without what belongs to one machine's session (its id, the scroll position)."""
     graph.pop("id", None)
-    graph["extra"] = {"ds": {"scale": 0.75, "offset": [60, 80]}}
+    kept = ("reroutes", "linkExtensions", "linearData", "linearMode")
+    extra = {key: graph["extra"][key] for key in kept if key in graph["extra"]}
+    graph["extra"] = {"ds": {"scale": 0.6, "offset": [60, 120]}, **extra}
     return graph
 
 
@@ -116,13 +166,60 @@ def in_editor() -> Iterator[tuple[Any, dict[str, Any]]]:
         browser.close()
 
 
-def built(page: Any, graph: dict[str, Any]) -> dict[str, Any]:
-    """A marked graph as the editor saves it. The page is opened anew: the editor keeps widgets' values by the ids of
-    their nodes, beyond a graph's end."""
+def opened(page: Any) -> None:
+    """The editor anew, and at rest: on a busy machine it brings back its last graph late, over ours."""
     page.reload(wait_until="domcontentloaded")
     page.wait_for_function("window.app?.extensionManager?.command", timeout=120_000)
     page.wait_for_load_state("networkidle")
-    return tidy(page.evaluate(BUILD, {"gap": 40, **graph}))
+    page.wait_for_timeout(2000)
+
+
+def built(page: Any, graph: dict[str, Any], begin: int = 0) -> dict[str, Any]:
+    """A marked graph as the editor saves it. begin: its nodes' ids in the editor come after this one, where no node
+    was before, for the editor keeps widgets' values by the ids of their nodes; the saved ids begin with 1."""
+    page.evaluate(MAKE, {"nodes": graph["nodes"], "links": graph["links"], "begin": begin})
+    saved = tidy(page.evaluate(ARRANGE, arranged(graph, page.evaluate(MEASURE))))
+    if len(saved["nodes"]) != len(graph["nodes"]):
+        raise RuntimeError("The editor replaced the graph by another one: try again when less else runs.")
+    return renumbered(saved, begin)
+
+
+def renumbered(saved: dict[str, Any], begin: int) -> dict[str, Any]:
+    """The saved graph with ids of nodes from 1."""
+    for node in saved["nodes"]:
+        node["id"] -= begin
+    for link in saved["links"]:
+        link[1] -= begin
+        link[3] -= begin
+    saved["last_node_id"] -= begin
+    shown = saved["extra"].get("linearData")
+    if shown:
+        shown["inputs"] = [[str(int(key) - begin), name] for key, name in shown["inputs"]]
+        shown["outputs"] = [str(int(key) - begin) for key in shown["outputs"]]
+    return saved
+
+
+def arranged(graph: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
+    """Places for the nodes, boxes for the groups, and the turns of the wires that have any."""
+    sizes = {}
+    for key, (width, height) in measured["classic"].items():
+        wide, high = measured["vue"][key] or (0, 0)
+        sizes[key] = (max(width, wide), max(height, high))
+    placed = layout.place(graph["groups"], sizes, {key: spec["grows"] for key, spec in graph["nodes"].items()})
+    astray = set(graph["nodes"]) ^ set(placed.nodes)
+    if astray:
+        raise ValueError(f"Every node stands in one group: look at {sorted(astray)}.")
+    ways = []
+    for source, output, target, name in graph["links"]:
+        a, b, slots = placed.nodes[source], placed.nodes[target], measured["slots"]
+        slot = next(one for one in slots[source]["outputs"] if output in one["names"])
+        start = (a.x + a.width, a.y + slot["at"][1])
+        end = (b.x, b.y + slots[target]["inputs"][name][1])
+        ways.append((target, name, layout.route(start, end, (source, target), slot["type"], placed.nodes)))
+    if graph.get("bare"):  # the inside of a blueprint: no groups, and wires as they fall
+        return {"nodes": placed.nodes, "groups": [], "ways": [], "app": None}
+    shown = {"nodes": placed.nodes, "groups": placed.groups, "ways": [way for way in ways if way[2]]}
+    return {**shown, "app": graph.get("app")}
 
 
 def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
@@ -135,8 +232,9 @@ def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:
 def main() -> int:
     wanted = sys.argv[1:] or list(TEMPLATES)
     with in_editor() as (page, info):
-        for name in wanted:
-            write(name, built(page, marked(TEMPLATES[name](), info)))
+        opened(page)
+        for number, name in enumerate(wanted):
+            write(name, built(page, marked(TEMPLATES[name](), info), number * 1000))
     return 0
 
 

@@ -1,52 +1,50 @@
-"""The graphs of the self-supervised sketch GAN."""
+"""The graphs of the self-supervised sketch GAN, and of colour transfer without a network."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import STARTER_LINES, Graph, drawing, join, node, note
+from templates.parts import STARTER_LINES, Graph, app, drawing, group, join, larger, node, note, save, show
 
 LINES = ("line drawing - lake and peaks.png", "line drawing - three conifers.png", "mountains and cabin.svg")
 BUILT_IN = "samples (built in)"
 PHOTOS = ("photo - evening lake.png", "photo - mountain meadow.png", "photo - moonlit peaks.png")
+ONE_PASS = "the built-in sketch GAN"
 
 
-def loader(column: int = 0) -> dict[str, Any]:
-    return node("SketchGANLoader", column, (280, 0), gan=STARTER_LINES)
+def loader() -> Graph:
+    return node("SketchGANLoader", (300, 0), gan=STARTER_LINES)
 
 
-def sketch_at(file: str, column: int = 0, **more: Any) -> dict[str, Any]:
+def extractor() -> Graph:
+    return node("SketchExtractorLoader", (300, 0), "finds lines", extractor=STARTER_LINES)
+
+
+def sketch_at(file: str, named: str, **more: Any) -> Graph:
     """The built-in sketch GAN paints 128 x 128 pixels; a sketch of twice that keeps its lines thin."""
-    return drawing(file, column, size=256, **more)
+    return drawing(file, named, size=256, **more)
 
 
-def decode(column: int, **widgets: Any) -> dict[str, Any]:
-    return node("SketchGANDecode", column, (300, 0), seed=1, **widgets)
-
-
-def larger(column: int) -> dict[str, Any]:
-    return node("ImageScaleBy", column, upscale_method="lanczos", scale_by=4.0)
+def decode(named: str = "paint the sketch", **widgets: Any) -> Graph:
+    return node("SketchGANDecode", (300, 0), named, seed=1, **widgets)
 
 
 def sketch_and_style() -> Graph:
-    text = (
-        "## Sketch and style: a picture in one pass\n\nThe *self-supervised sketch GAN*: the sketch sets the shapes, "
-        "the style picture the colours and textures. No prompt and no sampling steps; the same seed gives the same "
-        "picture.\n\n- Choose other samples for *sketch* and *style*, or upload your own.\n- *draft* is what the "
-        "autoencoder paints; **refine** adds the generator's detail.\n- Another **seed** changes fine detail only.\n- "
-        "Your own network: train one on your photos, or put a file into models/sketch_gan and choose it in *Load "
-        "Sketch GAN*."
-    )
     nodes = {
-        "note": note(text, height=360),
+        "note": note(
+            "Sketch and style: one pass",
+            "The sketch gives shapes, the style colours and textures. No prompt, no steps.",
+            "seed changes fine detail only.",
+            width=664,
+        ),
         "gan": loader(),
-        "sketch": sketch_at(LINES[1], named="sketch"),
-        "photo": sketch_at(PHOTOS[0], 1, named="style"),
-        "style": node("SketchGANStyle", 2, (300, 0)),
-        "decode": decode(2),
-        "show": node("PreviewImage", 3, (300, 300), named="draft"),
-        "larger": larger(3),
-        "save": node("SaveImage", 4, (480, 520), filename_prefix="SketchSynth/sketch and style"),
+        "sketch": sketch_at(LINES[1], "your sketch"),
+        "photo": sketch_at(PHOTOS[0], "style: its colours"),
+        "style": node("SketchGANStyle", (300, 0), "read the style"),
+        "decode": decode(),
+        "draft": show("draft, without the last detail"),
+        "larger": larger(),
+        "save": save("sketch and style"),
     }
     links = [
         ("gan", "gan", "style", "gan"),
@@ -54,38 +52,48 @@ def sketch_and_style() -> Graph:
         ("gan", "gan", "decode", "gan"),
         ("sketch", "image", "decode", "sketch"),
         ("style", "style", "decode", "style"),
-        ("decode", "draft", "show", "images"),
+        ("decode", "draft", "draft", "images"),
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [
+            group("draw", "a sketch, and a photo for the style", ["note", ("sketch", "photo")]),
+            group("model", ONE_PASS, ["gan"]),
+        ],
+        [group("walk", "one pass", (["style"], ["decode", "larger", "draft"]))],
+        [group("result", "your sketch in that style", ["save"])],
+    ]
+    shown = app([("sketch", "image"), ("photo", "image"), ("decode", "refine"), ("decode", "seed")], "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 def style_mixing() -> Graph:
-    text = (
-        "## Styles between two pictures\n\n*Mix Sketch GAN Styles* goes from one style to another in eight **steps**, "
-        "and the same sketch is painted in each of them. Below that, a collage of both pictures is read as one style, "
-        "the published way to mix styles.\n\n- **level_8** is the broad part of a style, **level_32** its fine "
-        "texture. Shares of 1, 0, 0 take only the broad part of the second picture.\n- **steps** 1 gives a single mix."
-    )
     nodes = {
-        "note": note(text, height=320),
+        "note": note(
+            "Between two styles",
+            "One sketch in eight steps from style a to style b.",
+            "level_8 is the broad part of a style, level_32 its fine texture.",
+            "Below: both photos read as one style.",
+            width=1028,
+        ),
         "gan": loader(),
-        "sketch": sketch_at(LINES[1], named="sketch"),
-        "photo a": sketch_at(PHOTOS[0], 1, named="style a"),
-        "photo b": sketch_at(PHOTOS[2], 1, named="style b"),
-        "style a": node("SketchGANStyle", 2, (300, 0)),
-        "style b": node("SketchGANStyle", 2, (300, 0)),
-        "both": node("BatchImagesNode", 2),
-        "collage": node("SketchGANStyle", 3, (300, 0), collage="collage: strips, left to right"),
-        "mix": node("SketchGANMixStyles", 3, (300, 0), level_8=1.0, level_16=1.0, level_32=1.0, steps=8),
-        "decode": decode(4),
-        "decode collage": decode(4),
-        "sheet": node("SketchContactSheet", 5, columns=4, cell=256),
-        "larger": larger(5),
-        "save": node("SaveImage", 6, (700, 420), filename_prefix="SketchSynth/style mixing"),
-        "show": node("PreviewImage", 6, (300, 300), named="the collage's style"),
+        "sketch": sketch_at(LINES[1], "your sketch"),
+        "photo a": sketch_at(PHOTOS[0], "style a"),
+        "photo b": sketch_at(PHOTOS[2], "style b"),
+        "style a": node("SketchGANStyle", (300, 0), "read style a"),
+        "style b": node("SketchGANStyle", (300, 0), "read style b"),
+        "both": node("BatchImagesNode", named="both photos"),
+        "collage": node("SketchGANStyle", (300, 0), "both as one style", collage="collage: strips, left to right"),
+        "mix": node("SketchGANMixStyles", (300, 0), "from a to b", level_8=1.0, level_16=1.0, level_32=1.0, steps=8),
+        "decode": decode("paint eight steps"),
+        "decode collage": decode("paint the collage's style"),
+        "sheet": node("SketchContactSheet", named="on one sheet", columns=4, cell=256),
+        "larger": larger(),
+        "save": save("style mixing", "from a to b", (480, 380)),
+        "show": show("both as one style", (300, 360)),
     }
+    nodes["decode collage"]["widgets"] |= {"control_after_generate": "fixed"}
     links = [
         *((f"photo {key}", "image", f"style {key}", "image") for key in "ab"),
         *(("gan", "gan", key, "gan") for key in ("style a", "style b", "collage", "decode", "decode collage")),
@@ -102,24 +110,42 @@ def style_mixing() -> Graph:
         ("decode collage", "refined", "larger", "image"),
         ("larger", "IMAGE", "show", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [
+            group("draw", "one sketch, two styles", ["note", ("sketch", "photo a", "photo b")]),
+            group("model", ONE_PASS, ["gan"]),
+        ],
+        [
+            group(
+                *("walk", "the levels are the knobs"),
+                (["style a", "style b", "both"], ["mix", "decode", "collage", "decode collage"]),
+            )
+        ],
+        [group("result", "the sketch in every style between", ["sheet", "save", "larger", "show"])],
+    ]
+    shown = app(
+        [("sketch", "image"), ("photo a", "image"), ("photo b", "image"), ("mix", "steps"), ("decode", "seed")], "save"
+    )
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 def matrix() -> Graph:
-    text = (
-        "## Every sketch in every style\n\nSketches on the left, style pictures at the top. All pictures use the same "
-        "noise, so they differ only in sketch and style.\n\n- **show**: adds the drafts to the refined pictures, as "
-        "in the paper's figures.\n- Batches may have any length: add more images in *Batch Images*."
-    )
+    drawn = {f"sketch {i}": sketch_at(file, f"sketch {i + 1}", frame="square, crop") for i, file in enumerate(LINES)}
+    painted = {f"photo {i}": sketch_at(file, f"style {i + 1}") for i, file in enumerate(PHOTOS)}
     nodes = {
-        "note": note(text),
+        "note": note(
+            "Every sketch in every style",
+            "Sketches on the left, styles at the top, one seed for all.",
+            "More pictures: connect them to the two batches.",
+            width=1028,
+        ),
         "gan": loader(),
-        **{f"sketch {i}": sketch_at(file, 0 if i == 0 else 1, frame="square, crop") for i, file in enumerate(LINES)},
-        **{f"photo {i}": sketch_at(file, 2) for i, file in enumerate(PHOTOS)},
-        "sketches": node("BatchImagesNode", 3),
-        "exemplars": node("BatchImagesNode", 3),
-        "matrix": node("SketchGANMatrix", 3, (300, 0), seed=1),
-        "save": node("SaveImage", 4, (700, 720), filename_prefix="SketchSynth/matrix"),
+        **drawn,
+        **painted,
+        "sketches": node("BatchImagesNode", named="all sketches"),
+        "exemplars": node("BatchImagesNode", named="all styles"),
+        "matrix": node("SketchGANMatrix", (300, 0), "paint all of them", seed=1),
+        "save": save("matrix", "every sketch in every style", (700, 720)),
     }
     links = [
         *((f"sketch {i}", "image", "sketches", f"images.image{i}") for i in range(len(LINES))),
@@ -129,29 +155,35 @@ def matrix() -> Graph:
         ("exemplars", "IMAGE", "matrix", "exemplars"),
         ("matrix", "sheet", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [group("draw", "sketches", ["note", tuple(drawn)]), group("draw", "photos for the styles", tuple(painted))],
+        [
+            group("model", ONE_PASS, ["gan"]),
+            group("walk", "one pass for each", ["sketches", "exemplars", "matrix"]),
+        ],
+        [group("result", "all of them on one sheet", ["save"])],
+    ]
+    return join({"nodes": nodes, "links": links}, groups=groups)
 
 
 def style_transfer() -> Graph:
-    text = (
-        "## A photo in the style of another\n\nThe photo is first turned into a line drawing, then painted in the "
-        "style of the other photo: its colours are lost, its shapes stay.\n\n- Here the built-in extractor draws. The "
-        "published one is a *TOM*, trained with the GAN: choose its file in *Load Sketch Extractor*, and set "
-        "**threshold** to 0.7 in *Photo to Sketch*.\n- You can edit the sketch before it is painted: save it, change "
-        "it, and load it again."
-    )
     nodes = {
-        "note": note(text, height=320),
+        "note": note(
+            "A photo in another style",
+            "The photo becomes lines, the lines are painted in the style of the other photo.",
+            "To change the lines: save them, edit them, load them as a sketch.",
+            width=664,
+        ),
         "gan": loader(),
-        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-        "photo": sketch_at(PHOTOS[1], 1, named="photo"),
-        "other": sketch_at(PHOTOS[0], 1, named="style"),
-        "draw": node("SketchPhotoToSketch", 2, (280, 0)),
-        "show": node("PreviewImage", 2, (300, 300), named="its lines"),
-        "style": node("SketchGANStyle", 3, (300, 0)),
-        "decode": decode(3),
-        "larger": larger(4),
-        "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/style transfer"),
+        "lines": extractor(),
+        "photo": sketch_at(PHOTOS[1], "your photo: its shapes"),
+        "other": sketch_at(PHOTOS[0], "style: its colours"),
+        "draw": node("SketchPhotoToSketch", (300, 0), "photo to lines"),
+        "show": show("its lines"),
+        "style": node("SketchGANStyle", (300, 0), "read the style"),
+        "decode": decode("paint the lines"),
+        "larger": larger(),
+        "save": save("style transfer"),
     }
     links = [
         ("photo", "image", "draw", "image"),
@@ -165,48 +197,87 @@ def style_transfer() -> Graph:
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [
+            group("draw", "two photos", ["note", ("photo", "other")]),
+            group("model", "the built-in sketch GAN, and what finds lines", ("lines", "gan")),
+        ],
+        [group("walk", "one pass", (["draw", "style", "show"], ["decode", "larger"]))],
+        [group("result", "your photo in that style", ["save"])],
+    ]
+    shown = app([("photo", "image"), ("other", "image"), ("decode", "seed")], "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def colours_of_another() -> Graph:
+    nodes = {
+        "note": note(
+            "Colours of another picture",
+            "Mean and spread of the colours are carried over: AdaIN, no network needed.",
+            "alpha is the knob: 0 is your photo, 1 the other's colours.",
+        ),
+        "content": drawing(PHOTOS[1], "your photo", size=256),
+        "style": drawing(PHOTOS[0], "the colours", size=256),
+        "adain": node("SketchAdaINStyle", (320, 0), "alpha is the knob"),
+        "larger": larger(2.0),
+        "save": save("colours of another picture"),
+    }
+    links = [
+        ("content", "image", "adain", "content"),
+        ("style", "image", "adain", "style"),
+        ("adain", "image", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = [
+        [group("draw", "a photo, and another for the colours", ("note", "content", "style"))],
+        [group("walk", "no model needed", ["adain", "larger"])],
+        [group("result", "your photo in the other's colours", ["save"])],
+    ]
+    shown = app([("content", "image"), ("style", "image"), ("adain", "alpha")], "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 def train_your_own() -> Graph:
-    text = (
-        "## Train a network on your own photos\n\nAs set up, this memorises the four sample photos in a minute or "
-        "two, which is enough to see how it works. At the end it paints one of them from its line drawing. For your "
-        "own network:\n\n- Put 500 photos or more into a folder inside ComfyUI's *input* folder, choose it as "
-        "**photos** in both nodes, and use another **name**.\n- Set **draft_steps** and **gan_steps** to thousands "
-        "(20000 each, on a GPU), **size** to 256 or 512, **width** to 32 or 64, **batch** to 8, and both rates to "
-        "1.\n- Cancelling, or even a crash, loses little: press Run again to continue. Once training is done, Run "
-        "only paints.\n- **Load Sketch GAN** then lists the network under its name."
-    )
+    trained = {
+        "name": "four samples",
+        "photos": BUILT_IN,
+        "size": "128",
+        "width": 16,
+        "draft_steps": 160,
+        "gan_steps": 60,
+        "batch": 4,
+        "rate": 5.0,
+        "gan_rate": 3.0,
+        "sketches": BUILT_IN,
+    }
     nodes = {
-        "note": note(text, height=460),
-        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-        "features": node("SketchFeatureLoader", 0, (280, 0)),
-        "draw": node("SketchSynthesizeSets", 1, (300, 0), photos=BUILT_IN, name="sample sketch sets", size=256),
-        "drawn": node("PreviewImage", 1, (300, 300), named="photos and their sketches"),
-        "train": node(
-            "SketchTrainGAN",
-            2,
-            (340, 0),
-            name="four samples",
-            photos=BUILT_IN,
-            size="128",
-            width=16,
-            draft_steps=160,
-            gan_steps=60,
-            batch=4,
-            rate=5.0,
-            gan_rate=3.0,
-            sketches=BUILT_IN,
+        "note": note(
+            "Train on your own photos",
+            "As it is, it learns four samples by heart in two minutes: to see how it works.",
+            "Your own: 500 photos in a folder of input, another name, both steps 20000 on a GPU, width 32, batch 8, "
+            "rates 1.",
+            "Run again goes on after a stop.",
         ),
-        "plot": node("PreviewImage", 3, (420, 300), named="losses"),
-        "preview": node("SaveImage", 3, (420, 320), filename_prefix="SketchSynth/train your own"),
-        "photo": sketch_at(PHOTOS[1], 3, named="one of the four"),
-        "sketch": node("SketchPhotoToSketch", 4, (300, 0)),
-        "style": node("SketchGANStyle", 4, (300, 0)),
-        "decode": decode(4),
-        "larger": larger(5),
-        "painted": node("PreviewImage", 5, (480, 520), named="painted by the new network"),
+        "lines": extractor(),
+        "features": node("SketchFeatureLoader", (300, 0)),
+        "draw": node(
+            "SketchSynthesizeSets",
+            (320, 0),
+            "your photos become sketches",
+            photos=BUILT_IN,
+            name="sample sketch sets",
+            size=256,
+        ),
+        "drawn": show("photos and their sketches"),
+        "train": node("SketchTrainGAN", (360, 0), "train: photos, name, steps", **trained),
+        "plot": show("losses", (340, 300)),
+        "preview": save("train your own", "what it paints while it learns", (340, 320)),
+        "photo": sketch_at(PHOTOS[1], "one of the four"),
+        "sketch": node("SketchPhotoToSketch", (300, 0), "photo to lines"),
+        "style": node("SketchGANStyle", (300, 0), "read its style"),
+        "decode": decode("paint with the new network"),
+        "larger": larger(),
+        "painted": show("painted by your network", (400, 460)),
     }
     links = [
         ("lines", "extractor", "draw", "extractor"),
@@ -225,13 +296,23 @@ def train_your_own() -> Graph:
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "painted", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [
+            group("draw", "a folder of photos", ("note", ["draw", "drawn"])),
+            group("model", "what finds lines, and what judges", ("lines", "features")),
+        ],
+        [group("walk", "train", (["train"], ["plot", "preview"]))],
+        [group("draw", "a photo to try", ["photo"]), group("walk", "try it", ["sketch", "style"])],
+        [group("result", "painted by your network", ["decode", "larger", "painted"])],
+    ]
+    return join({"nodes": nodes, "links": links}, groups=groups)
 
 
 SKETCH_GAN = {
-    "Sketch GAN - sketch and style": sketch_and_style,
-    "Sketch GAN - style mixing": style_mixing,
-    "Sketch GAN - matrix": matrix,
-    "Sketch GAN - style transfer from a photo": style_transfer,
-    "Sketch GAN - train your own from a folder": train_your_own,
+    "18 Sketch and style - one pass, no prompt": sketch_and_style,
+    "19 Between two styles - style mixing": style_mixing,
+    "20 Every sketch in every style - matrix": matrix,
+    "21 Photo in another style - style transfer": style_transfer,
+    "22 Colours of another picture - color transfer": colours_of_another,
+    "23 Train your own - sketch GAN from a folder": train_your_own,
 }

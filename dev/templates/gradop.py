@@ -4,69 +4,82 @@ from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import FIXED, SD15, Graph, drawing, join, node, note
+from templates.parts import FIXED, SD15, Graph, app, drawing, group, join, larger, node, note, save, show
 
-FOUR_SECTIONS = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradOP+"
+FOUR = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradOP+"
+KNOWN = "Words it knows: lake, meadow, snowfield, hills, forest, cabin, sun, moon; by day, at sunset, at night."
+LEGEND = "#6c8a88: a lake\n#808a66: a meadow"
+LAND = "a clear sky, clouds, hills, a lake, a meadow, by day"
+WORDS = {
+    "prompt": "the sun, clouds, snowy mountains, a lake, conifers, by day",
+    "green": "clouds, hills, a meadow, a path, conifers, a cabin, by day",
+    "photo": "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light",
+    "valley": "photo of green hills under a cloudy sky, a meadow, a path, conifers, a red cabin, morning light",
+    "without": "painting, drawing, blurry, flat colours",
+}
 
 
 class Base:
     """The model of a graph: which node gives MODEL, CLIP and VAE, and what suits it."""
 
     def __init__(
-        self,
-        key: str,
-        spec: dict[str, Any],
-        outputs: tuple[str, str, str],
-        side: int,
-        cfg: float,
-        words: str,
-        **solve: Any,
+        self, key: str, spec: Graph, outputs: tuple[str, str, str], side: int, cfg: float, **told: Any
     ) -> None:
-        """words: what to say of prompts. solve: what GradOpSolve is set to, other than its defaults."""
-        self.key, self.spec, self.side, self.cfg, self.words, self.solve = key, spec, side, cfg, words, solve
+        """told: `group` names the group of the model, `words` says what to write, `end` comes after names of files,
+        and the rest is what GradOpSolve is set to other than its defaults."""
+        self.key, self.spec, self.side, self.cfg = key, spec, side, cfg
+        self.group, self.words, self.end = told.pop("group"), told.pop("words"), told.pop("end")
+        self.solve = told
         self.model, self.clip, self.vae = ((key, output) for output in outputs)
 
 
 def starter() -> Base:
-    words = (
-        "Words the starter knows: lake, meadow, sand dunes, snowfield, mountains, hills, forest, conifers, cabin, "
-        "path, flowers, sun, moon, clouds; by day, at sunset, at dawn, at night."
-    )
-    loader = node("SketchStarterModels", 0, (300, 0))
-    return Base("models", loader, ("model", "clip", "vae"), 128, 4.0, words, strength=0.7, rounds=5)
+    loader = node("SketchStarterModels", (300, 0))
+    told = {"group": "the built-in painter and its words", "words": KNOWN, "end": ""}
+    return Base("models", loader, ("model", "clip", "vae"), 128, 4.0, strength=0.7, rounds=5, **told)
 
 
 def sd15() -> Base:
-    loader = node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"])
-    words = "Write the prompt as for any picture; the negative prompt avoids the look of a painting."
-    return Base("checkpoint", loader, ("MODEL", "CLIP", "VAE"), 512, 7.0, words)
+    loader = node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"])
+    told = {"group": "your checkpoint and its words", "end": " SD15"}
+    told["words"] = "The prompt says what you painted. For SDXL set the size to 1024."
+    return Base("checkpoint", loader, ("MODEL", "CLIP", "VAE"), 512, 7.0, **told)
 
 
 def prompts(base: Base, prompt: str, without: str) -> Graph:
-    """Loader, prompt and negative prompt, schedule and empty latent."""
+    """Loader, prompt and negative prompt."""
     nodes = {
         base.key: base.spec,
-        "prompt": node("CLIPTextEncode", 1, (340, 110), named="prompt", text=prompt),
-        "without": node("CLIPTextEncode", 1, (340, 80), named="negative prompt", text=without),
-        "empty": node("EmptyLatentImage", 1, width=base.side, height=base.side),
-        "schedule": node("BasicScheduler", 1, scheduler="normal", steps=25),
+        "prompt": node("CLIPTextEncode", (340, 120), "what to paint", text=prompt),
+        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
+    }
+    return {"nodes": nodes, "links": [(*base.clip, "prompt", "clip"), (*base.clip, "without", "clip")]}
+
+
+def from_noise(base: Base, painting: tuple[str, str], steps: int = 20) -> Graph:
+    """The whole schedule, and an empty latent of the painting's size."""
+    nodes = {
+        "of painting": node("GetImageSize", named="the painting's size"),
+        "empty": node("EmptyLatentImage", named="how many results", batch_size=1),
+        "schedule": node("BasicScheduler", scheduler="normal", steps=steps),
     }
     links = [
-        (*base.clip, "prompt", "clip"),
-        (*base.clip, "without", "clip"),
+        (*painting, "of painting", "image"),
+        ("of painting", "width", "empty", "width"),
+        ("of painting", "height", "empty", "height"),
         (*base.model, "schedule", "model"),
     ]
     return {"nodes": nodes, "links": links}
 
 
-def walk(base: Base, key: str, column: int, sampler: tuple, sigmas: tuple, latent: tuple, **more: Any) -> Graph:
+def walk(base: Base, key: str, sampler: tuple, sigmas: tuple, latent: tuple, **more: Any) -> Graph:
     """A SamplerCustom with its VAE Decode, called `key` and `key picture`. shared: its noise is that of `seed`, for
     pictures that are compared."""
     positive, model = more.get("positive", ("prompt", "CONDITIONING")), more.get("model", base.model)
     shared = [("seed", "INT", key, "noise_seed")] if more.get("shared", True) else []
     nodes = {
-        key: node("SamplerCustom", column, (300, 0), named=key, add_noise=True, noise_seed=1, cfg=base.cfg),
-        f"{key} picture": node("VAEDecode", column + 1),
+        key: node("SamplerCustom", (300, 0), key, add_noise=True, noise_seed=1, cfg=base.cfg),
+        f"{key} picture": node("VAEDecode"),
     }
     links = [
         (*model, key, "model"),
@@ -84,40 +97,35 @@ def walk(base: Base, key: str, column: int, sampler: tuple, sigmas: tuple, laten
 
 def common_seed() -> dict[str, Any]:
     """One seed for several walks, another in each run."""
-    return node("PrimitiveInt", 1, named="seed of all", value=1, fixed="increment")  # the editor's name of that widget
+    return node(
+        "PrimitiveInt", named="one seed for all", value=1, fixed="increment"
+    )  # the editor's name of that widget
 
 
-def painting(base: Base, file: str) -> dict[str, Any]:
-    return drawing(file, size=base.side)
+def painting(base: Base, file: str) -> Graph:
+    return drawing(file, "your painting", size=base.side)
 
 
-def larger(base: Base, column: int) -> dict[str, Any]:
-    return node("ImageScaleBy", column, upscale_method="lanczos", scale_by=512 / base.side)
-
-
-def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
-    text = (
-        "## GradOP+ next to SDEdit\n\nThe same strokes, prompt and seed. **SDEdit** is a trade-off: close to the "
-        "strokes but flat, or realistic but far from them. **GradOP+** paints what the prompt describes and, early "
-        "on, corrects it a few times so that a blurred version of it matches your strokes.\n\n- **rounds** (2 to 5) "
-        "sets how closely the painting is followed.\n- **strength** sets when: lower values begin later and stay "
-        "closer to the strokes.\n- GradOP+ starts from an *empty* latent and a full schedule.\n- **seed of all** "
-        "increases with each Run, which gives three new pictures from the same noise."
-    )
-    start = {"meaning": "this model's own time", "steps": 25, "seed": 1, **FIXED}
+def compared(base: Base, prompt: str, without: str) -> Graph:
+    start = {"meaning": "this model's own time", "steps": 20, "seed": 1, **FIXED}
     nodes = {
-        "note": note(text, height=340),
+        "note": note(
+            "GradOP+ beside img2img",
+            "One painting, one prompt, one seed. img2img is flat or free; GradOP+ paints the prompt and keeps the "
+            "painting.",
+            "rounds, 2 to 5: how closely.",
+        ),
         "painting": painting(base, "mountain lake.png"),
-        "encode": node("VAEEncode", 1),
-        "euler": node("KSamplerSelect", 1, sampler_name="euler"),
+        "encode": node("VAEEncode"),
+        "euler": node("KSamplerSelect", sampler_name="euler"),
         "seed": common_seed(),
-        "near": node("NoiseToT0", 2, (300, 0), named="SDEdit 0.4", t0=0.4, **start),
-        "far": node("NoiseToT0", 2, (300, 0), named="SDEdit 0.7", t0=0.7, **start),
-        "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
-        "words": node("PrimitiveStringMultiline", 4, (300, 110), named="labels", value=FOUR_SECTIONS),
-        "all": node("BatchImagesNode", 5),
-        "sheet": node("SketchContactSheet", 5, columns=2),
-        "save": node("SaveImage", 6, (560, 620), filename_prefix=prefix),
+        "near": node("NoiseToT0", (320, 0), "img2img, close", t0=0.4, **start),
+        "far": node("NoiseToT0", (320, 0), "img2img, free", t0=0.7, **start),
+        "solve": node("GradOpSolve", (320, 0), "GradOP+: rounds is the knob", **base.solve),
+        "words": node("PrimitiveStringMultiline", (300, 120), "labels of the sheet", value=FOUR),
+        "all": node("BatchImagesNode", named="all four"),
+        "sheet": node("SketchContactSheet", named="on one sheet", columns=2),
+        "save": save(f"GradOP compared{base.end}", "img2img and GradOP+", (560, 640)),
     }
     links = [
         ("painting", "image", "encode", "pixels"),
@@ -128,81 +136,189 @@ def next_to_sdedit(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         ("painting", "image", "solve", "painting"),
         ("euler", "SAMPLER", "solve", "sampler"),
         ("painting", "image", "all", "images.image0"),
-        *((f"{key} picture", "IMAGE", "all", f"images.image{i}") for i, key in ((1, "SDEdit 0.4"), (2, "SDEdit 0.7"))),
+        *((f"{key} picture", "IMAGE", "all", f"images.image{i}") for i, key in ((1, "close"), (2, "free"))),
         ("GradOP+ picture", "IMAGE", "all", "images.image3"),
         ("all", "IMAGE", "sheet", "images"),
         ("words", "STRING", "sheet", "labels"),
         ("sheet", "sheet", "save", "images"),
     ]
+    groups = [
+        [
+            group("draw", "one painting", ["note", "painting"]),
+            group("model", base.group, [base.key, "prompt", "without", "encode"]),
+        ],
+        [group("walk", "three ways", (["solve", "near", "far"],))],
+        [
+            group(
+                *("walk", "from one seed"),
+                (["seed", "euler", "schedule", "of painting", "empty"], ["GradOP+", "close", "free"]),
+            )
+        ],
+        [
+            group(
+                *("result", "side by side"),
+                (["GradOP+ picture", "close picture", "free picture", "words", "all", "sheet"], "save"),
+            )
+        ],
+    ]
     euler, guide = ("euler", "SAMPLER"), ("encode", "LATENT")
     return join(
         {"nodes": nodes, "links": links},
         prompts(base, prompt, without),
-        walk(base, "SDEdit 0.4", 3, euler, ("near", "sigmas"), guide),
-        walk(base, "SDEdit 0.7", 3, euler, ("far", "sigmas"), guide),
-        walk(base, "GradOP+", 3, ("solve", "sampler"), ("schedule", "SIGMAS"), ("empty", "LATENT")),
+        from_noise(base, ("painting", "image"), 25),
+        walk(base, "close", euler, ("near", "sigmas"), guide),
+        walk(base, "free", euler, ("far", "sigmas"), guide),
+        walk(base, "GradOP+", ("solve", "sampler"), ("schedule", "SIGMAS"), ("empty", "LATENT")),
+        groups=groups,
     )
 
 
-def paint_here(base: Base, prompt: str, without: str, prefix: str) -> Graph:
-    text = (
-        "## Paint here, write, press Run\n\nPaint broad flat colours in the **Painter** and describe the scene in "
-        f"the **prompt**: GradOP+ makes the picture follow your colours and layout.\n\n- {base.words}\n- Press Run "
-        "again for other pictures of the same strokes.\n- To start from an empty page, disconnect the image from the "
-        "Painter."
-    )
+def paint_here(base: Base, prompt: str, without: str) -> Graph:
     small = base.side < 512
     nodes = {
-        "note": note(text, height=340),
-        "drawing": drawing("green hills.png", size=512),
-        "paint": node("Painter", 1, (480, 560)),
-        "solve": node("GradOpSolve", 2, (320, 0), **base.solve),
-        "repeat": node("RepeatLatentBatch", 2, amount=4 if small else 2),
-        **({"larger": larger(base, 5)} if small else {}),
-        "save": node("SaveImage", 5, (480, 520), filename_prefix=prefix),
+        "note": note(
+            "Paint here, write, press Run",
+            "Broad brush, flat colours; then say what it is.",
+            base.words,
+            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+        ),
+        "drawing": drawing("green hills.png", "what you paint on", size=512),
+        "paint": node("Painter", (450, 780), "paint here"),
+        "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
+        "result": show("your painting, painted (right-click to save)", (460, 520)),
     }
-    last = ("larger", "IMAGE") if small else ("GradOP+ picture", "IMAGE")
     links = [
         ("drawing", "image", "paint", "image"),
-        ("paint", "IMAGE", "solve", "painting"),
         (*base.vae, "solve", "vae"),
-        ("empty", "LATENT", "repeat", "samples"),
-        *([("GradOP+ picture", "IMAGE", "larger", "image")] if small else []),
-        (*last, "save", "images"),
     ]
+    size, last = ("paint", "IMAGE"), ("GradOP+ picture", "IMAGE")
+    if small:
+        scale = base.side / 512
+        nodes["small"] = node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=scale)
+        nodes["larger"] = larger(1 / scale)
+        links += [("paint", "IMAGE", "small", "image"), (*last, "larger", "image")]
+        size, last = ("small", "IMAGE"), ("larger", "IMAGE")
+    links += [(*size, "solve", "painting"), (*last, "result", "images")]
+    first = [base.key, *(["small"] if small else [])]
+    last_column = ["GradOP+", "GradOP+ picture", *(["larger"] if small else [])]
+    groups = [
+        [
+            group("draw", "paint over the picture", (["note", "drawing"], "paint")),
+            group("model", base.group, (first, ["prompt"], ["without"])),
+        ],
+        [group("walk", "rounds is the knob", (["solve", "of painting", "empty", "schedule"], last_column))],
+        [group("result", "your painting, painted", ["result"])],
+    ]
+    graph = from_noise(base, size)
+    graph["nodes"]["empty"]["widgets"]["batch_size"] = 4 if small else 2
+    shown = app(
+        [
+            ("paint", "mask"),
+            ("prompt", "text"),
+            ("solve", "rounds"),
+            ("empty", "batch_size"),
+            ("GradOP+", "noise_seed"),
+        ],
+        "result",
+    )
     return join(
         {"nodes": nodes, "links": links},
         prompts(base, prompt, without),
-        walk(base, "GradOP+", 3, ("solve", "sampler"), ("schedule", "SIGMAS"), ("repeat", "LATENT"), shared=False),
+        graph,
+        walk(base, "GradOP+", ("solve", "sampler"), ("schedule", "SIGMAS"), ("empty", "LATENT"), shared=False),
+        groups=groups,
+        app=shown,
     )
 
 
-def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
-    text = (
-        "## Words in painted regions\n\nThe two kinds of land have almost the same colour, so no sampler can tell "
-        "them apart. **Regions from Strokes** splits the painting by colour, and the **legend** gives each colour "
-        "words of the prompt; **Cross-Attention Region Map** steers these words into their regions.\n\n- The sheet "
-        "shows the painting, the prompt alone, the legend as written, and the legend with its words swapped.\n- For "
-        "other colours, clear the legend and run: the node lists the colours it finds.\n- **schedule** constant keeps "
-        "the full strength, t/T (as published) fades with the noise. **Paint Region** uses masks instead of colours, "
-        "with a weight."
+def regions(base: Base, prompt: str, without: str) -> Graph:
+    """The smallest graph with words in regions: colours of the painting, a legend, and a plain KSampler."""
+    small = base.side < 512
+    nodes = {
+        "note": note(
+            "Words by colour",
+            "Each colour of the painting gets words of the prompt. Here two kinds of land look alike: the legend says "
+            "which is the lake.",
+            "Empty legend: Run lists the colours.",
+            width=704,
+        ),
+        "painting": painting(base, "two shores.png"),
+        "legend": node(
+            "SketchRegionsFromStrokes", (340, 140), "legend: colour and words", legend=LEGEND, soft_edge=2.0
+        ),
+        "show": show("which words go where"),
+        base.key: base.spec,
+        "tie": node(
+            "CrossAttnRegionMap", (340, 0), "the prompt, tied to the regions", prompt=prompt, schedule="constant"
+        ),
+        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
+        "encode": node("VAEEncode"),
+        "repeat": node("RepeatLatentBatch", named="how many results", amount=4 if small else 2),
+        "sampler": node(
+            "KSampler",
+            (300, 0),
+            "denoise 0.8: free, but in these colours",
+            seed=1,
+            steps=20,
+            cfg=base.cfg,
+            sampler_name="euler",
+            scheduler="normal",
+            denoise=0.8,
+        ),
+        "decode": node("VAEDecode"),
+        **({"larger": larger(512 / base.side)} if small else {}),
+        "save": save(f"words by colour{base.end}"),
+    }
+    links = [
+        ("painting", "image", "legend", "image"),
+        ("legend", "preview", "show", "images"),
+        *((*base.model, "tie", "model"), (*base.clip, "tie", "clip"), ("legend", "regions", "tie", "regions")),
+        (*base.clip, "without", "clip"),
+        ("painting", "image", "encode", "pixels"),
+        (*base.vae, "encode", "vae"),
+        ("encode", "LATENT", "repeat", "samples"),
+        ("tie", "model", "sampler", "model"),
+        ("tie", "conditioning", "sampler", "positive"),
+        ("without", "CONDITIONING", "sampler", "negative"),
+        ("repeat", "LATENT", "sampler", "latent_image"),
+        ("sampler", "LATENT", "decode", "samples"),
+        (*base.vae, "decode", "vae"),
+        *([("decode", "IMAGE", "larger", "image"), ("larger", "IMAGE", "save", "images")] if small else []),
+        *([] if small else [("decode", "IMAGE", "save", "images")]),
+    ]
+    last_column = ["sampler", "decode", *(["larger"] if small else [])]
+    groups = [
+        [
+            group("draw", "a painting and its legend", ["note", ("painting", ["legend", "show"])]),
+            group("model", base.group, ([base.key, "without"], ["encode", "repeat"])),
+        ],
+        [group("walk", "the legend and the prompt are the knobs", (["tie"], last_column))],
+        [group("result", "the lake on its shore", ["save"])],
+    ]
+    shown = app(
+        [("painting", "image"), ("legend", "legend"), ("tie", "prompt"), ("sampler", "denoise"), ("sampler", "seed")],
+        *("show", "save"),
     )
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def regions_compared(base: Base, prompt: str, without: str) -> Graph:
     legends = {"legend": LEGEND, "exchanged": LEGEND.replace("a lake", "?").replace("a meadow", "a lake")}
+    labels = "the painting\nthe words alone\ntied by the legend\nlegend exchanged"
     nodes: dict[str, Any] = {
-        "note": note(text, height=360),
+        "note": note(
+            "With and without regions",
+            "The prompt alone, the legend, and the legend with its words exchanged: one seed for all.",
+            "schedule t/T, as published, fades with the noise.",
+        ),
         "painting": painting(base, "two shores.png"),
         "seed": common_seed(),
-        "solve": node("GradOpSolve", 3, (320, 0), **base.solve),
-        "words": node(
-            "PrimitiveStringMultiline",
-            5,
-            (300, 110),
-            named="labels",
-            value="the painting\nthe words alone\ntied by the legend\nlegend exchanged",
-        ),
-        "all": node("BatchImagesNode", 6),
-        "sheet": node("SketchContactSheet", 6, columns=2),
-        "save": node("SaveImage", 7, (560, 620), filename_prefix=prefix),
+        "solve": node("GradOpSolve", (320, 0), "follows the painting", **base.solve),
+        "words": node("PrimitiveStringMultiline", (300, 120), "labels of the sheet", value=labels),
+        "all": node("BatchImagesNode", named="all four"),
+        "sheet": node("SketchContactSheet", named="on one sheet", columns=2),
+        "save": save(f"words by colour, compared{base.end}", "alone, tied, exchanged", (560, 640)),
+        "show": show("the regions and their words", (300, 300)),
     }
     links: list = [
         (*base.vae, "solve", "vae"),
@@ -214,17 +330,14 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
         ("sheet", "sheet", "save", "images"),
         ("legend", "preview", "show", "images"),
     ]
-    walks = []
     latent, sigmas, solver = ("empty", "LATENT"), ("schedule", "SIGMAS"), ("solve", "sampler")
-    walks.append(walk(base, "words alone", 4, solver, sigmas, latent))
+    walks = [walk(base, "words alone", solver, sigmas, latent)]
     for i, (key, legend) in enumerate(legends.items()):
         tie = f"tie {key}"
         nodes[key] = node(
-            "SketchRegionsFromStrokes", 2, (320, 130), named=key, legend=legend.replace("?", "a meadow"), soft_edge=2.0
+            "SketchRegionsFromStrokes", (320, 130), key, legend=legend.replace("?", "a meadow"), soft_edge=2.0
         )
-        nodes[tie] = node(
-            "CrossAttnRegionMap", 3, (340, 0), named=f"words tied: {key}", prompt=prompt, schedule="constant"
-        )
+        nodes[tie] = node("CrossAttnRegionMap", (340, 0), f"words tied: {key}", prompt=prompt, schedule="constant")
         links += [
             ("painting", "image", key, "image"),
             (*base.model, tie, "model"),
@@ -233,39 +346,177 @@ def regions(base: Base, prompt: str, without: str, prefix: str) -> Graph:
             (f"{key} walk picture", "IMAGE", "all", f"images.image{i + 2}"),
         ]
         tied = {"model": (tie, "model"), "positive": (tie, "conditioning")}
-        walks.append(walk(base, f"{key} walk", 4, solver, sigmas, latent, **tied))
-    nodes["show"] = node("PreviewImage", 2, (300, 300), named="the regions and their words")
-    return join({"nodes": nodes, "links": links}, prompts(base, prompt, without), *walks)
+        walks.append(walk(base, f"{key} walk", solver, sigmas, latent, **tied))
+    groups = [
+        [
+            group("draw", "one painting, two legends", (["note", "painting"], ["legend", "exchanged", "show"])),
+            group("model", base.group, (base.key, ["prompt", "without"])),
+        ],
+        [
+            group(
+                *("walk", "words tied to regions"),
+                (["tie legend", "tie exchanged", "solve"], ["schedule", "of painting", "empty", "seed"]),
+            )
+        ],
+        [group("walk", "from one seed", (["words alone", "legend walk", "exchanged walk"],))],
+        [
+            group(
+                *("result", "side by side"),
+                (
+                    ["words alone picture", "legend walk picture", "exchanged walk picture", "words", "all", "sheet"],
+                    "save",
+                ),
+            )
+        ],
+    ]
+    scheduled = from_noise(base, ("painting", "image"), 25)
+    return join({"nodes": nodes, "links": links}, prompts(base, prompt, without), scheduled, *walks, groups=groups)
 
 
-LEGEND = "#6c8a88: a lake\n#808a66: a meadow"
-WORDS = {
-    "prompt": "the sun, clouds, snowy mountains, a lake, conifers, by day",
-    "green": "clouds, hills, a meadow, a path, conifers, a cabin, by day",
-    "photo": "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light",
-    "valley": "photo of green hills under a cloudy sky, a meadow, a path, conifers, a red cabin, morning light",
-    "without": "painting, drawing, blurry, flat colours",
-}
+def by_mask(base: Base) -> Graph:
+    nodes = {
+        "note": note(
+            "Words by mask",
+            "Paint where each phrase belongs: mask of a drawing, Painter or mask editor. Two regions are chained.",
+            "weight above 1 insists more.",
+            width=664,
+        ),
+        "one": drawing("region - lake.png", "where the lake is", size=base.side),
+        "two": drawing("region - forest.png", "where the forest is", size=base.side),
+        "lake": node("SketchPaintRegion", (300, 0), "first phrase", phrase="a lake", weight=1.5),
+        "forest": node("SketchPaintRegion", (300, 0), "second phrase", phrase="a forest", weight=1.5),
+        base.key: base.spec,
+        "tie": node(
+            "CrossAttnRegionMap",
+            (340, 0),
+            "the prompt, tied to the regions",
+            prompt="clouds, hills, a lake, a forest, a meadow, by day",
+            schedule="constant",
+        ),
+        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=""),
+        "of painting": node("GetImageSize", named="the drawing's size"),
+        "empty": node("EmptyLatentImage", named="how many results", batch_size=4),
+        "sampler": node(
+            "KSampler", (300, 0), "from noise", seed=1, steps=20, cfg=base.cfg, sampler_name="euler", scheduler="normal"
+        ),
+        "decode": node("VAEDecode"),
+        "larger": larger(512 / base.side),
+        "save": save("words by mask"),
+    }
+    links = [
+        ("one", "mask", "lake", "mask"),
+        ("two", "mask", "forest", "mask"),
+        ("lake", "regions", "forest", "regions"),
+        *((*base.model, "tie", "model"), (*base.clip, "tie", "clip"), ("forest", "regions", "tie", "regions")),
+        (*base.clip, "without", "clip"),
+        ("one", "image", "of painting", "image"),
+        ("of painting", "width", "empty", "width"),
+        ("of painting", "height", "empty", "height"),
+        ("tie", "model", "sampler", "model"),
+        ("tie", "conditioning", "sampler", "positive"),
+        ("without", "CONDITIONING", "sampler", "negative"),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "LATENT", "decode", "samples"),
+        (*base.vae, "decode", "vae"),
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "two masks", ["note", ("one", "two")]),
+            group("model", base.group, ([base.key, "without"], ["of painting"])),
+        ],
+        [
+            group(
+                *("walk", "phrases and weights are the knobs"),
+                (["lake", "forest", "tie", "empty"], ["sampler", "decode", "larger"]),
+            )
+        ],
+        [group("result", "lake and forest where you want them", ["save"])],
+    ]
+    shown = app(
+        [
+            *(("one", "image"), ("lake", "phrase"), ("two", "image"), ("forest", "phrase"), ("tie", "prompt")),
+            ("sampler", "seed"),
+        ],
+        "save",
+    )
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def attention_maps(base: Base) -> Graph:
+    nodes = {
+        "note": note(
+            "Where words act",
+            "Warm colours: where the model looks when it paints a word.",
+            "One phrase of the prompt for each line. All of them must stand in the prompt.",
+        ),
+        base.key: base.spec,
+        "prompt": node("CLIPTextEncode", (340, 120), "what to paint", text=LAND),
+        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=""),
+        "empty": node("EmptyLatentImage", width=base.side, height=base.side, batch_size=1),
+        "sampler": node(
+            "KSampler",
+            (300, 0),
+            "paint a picture",
+            seed=1,
+            steps=20,
+            cfg=base.cfg,
+            sampler_name="euler",
+            scheduler="normal",
+        ),
+        "decode": node("VAEDecode"),
+        "maps": node(
+            "SketchAttentionMaps", (340, 0), "phrases is the knob", phrases="clouds\nhills\na lake\na meadow", **FIXED
+        ),
+        "picture": show("the picture", (340, 360)),
+        "sheet": node("SketchContactSheet", named="on one sheet", columns=2, cell=256),
+        "save": save("where words act", "where each word acts"),
+    }
+    links = [
+        (*base.clip, "prompt", "clip"),
+        (*base.clip, "without", "clip"),
+        (*base.model, "sampler", "model"),
+        ("prompt", "CONDITIONING", "sampler", "positive"),
+        ("without", "CONDITIONING", "sampler", "negative"),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "LATENT", "decode", "samples"),
+        (*base.vae, "decode", "vae"),
+        ("decode", "IMAGE", "picture", "images"),
+        (*base.model, "maps", "model"),
+        (*base.clip, "maps", "clip"),
+        ("prompt", "CONDITIONING", "maps", "conditioning"),
+        ("sampler", "LATENT", "maps", "latent"),
+        ("decode", "IMAGE", "maps", "image"),
+        ("maps", "heat maps", "sheet", "images"),
+        ("sheet", "sheet", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "words instead of strokes", ["note"]),
+            group("model", base.group, (base.key, ["prompt", "without", "empty"])),
+        ],
+        [group("walk", "phrases is the knob", (["sampler", "decode", "picture"], ["maps", "sheet"]))],
+        [group("result", "where each word acts", ["save"])],
+    ]
+    shown = app([("prompt", "text"), ("maps", "phrases"), ("sampler", "seed")], "picture", "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+PHOTO_LAND = "photo of a clear sky with clouds, hills, a lake, a meadow, by day"
 GRADOP = {
-    "GradOP - next to SDEdit": lambda: next_to_sdedit(
-        starter(), WORDS["prompt"], "", "SketchSynth/GradOP next to SDEdit"
+    "12 Paint with a prompt - GradOP": lambda: paint_here(starter(), WORDS["green"], ""),
+    "12 Paint with a prompt - GradOP (SD1.5)": lambda: paint_here(sd15(), WORDS["valley"], WORDS["without"]),
+    "13 Paint with a prompt, compared - GradOP and img2img": lambda: compared(starter(), WORDS["prompt"], ""),
+    "13 Paint with a prompt, compared - GradOP and img2img (SD1.5)": lambda: compared(
+        sd15(), WORDS["photo"], WORDS["without"]
     ),
-    "GradOP - paint here and press Run": lambda: paint_here(
-        starter(), WORDS["green"], "", "SketchSynth/GradOP paint here"
+    "14 Words by colour - regional prompt": lambda: regions(starter(), LAND, ""),
+    "14 Words by colour - regional prompt (SD1.5)": lambda: regions(sd15(), PHOTO_LAND, WORDS["without"]),
+    "15 Words by colour, compared - regional prompt": lambda: regions_compared(starter(), LAND, ""),
+    "15 Words by colour, compared - regional prompt (SD1.5)": lambda: regions_compared(
+        sd15(), PHOTO_LAND, WORDS["without"]
     ),
-    "GradOP - words in painted regions": lambda: regions(
-        starter(), "a clear sky, clouds, hills, a lake, a meadow, by day", "", "SketchSynth/words in regions"
-    ),
-    "GradOP - next to SDEdit (SD1.5)": lambda: next_to_sdedit(
-        sd15(), WORDS["photo"], WORDS["without"], "SketchSynth/GradOP next to SDEdit SD15"
-    ),
-    "GradOP - paint here and press Run (SD1.5)": lambda: paint_here(
-        sd15(), WORDS["valley"], WORDS["without"], "SketchSynth/GradOP paint here SD15"
-    ),
-    "GradOP - words in painted regions (SD1.5)": lambda: regions(
-        sd15(),
-        "photo of a clear sky with clouds, hills, a lake, a meadow, by day",
-        WORDS["without"],
-        "SketchSynth/words in regions SD15",
-    ),
+    "16 Words by mask - regional prompt": lambda: by_mask(starter()),
+    "17 Where words act - attention maps": lambda: attention_maps(starter()),
 }

@@ -1,13 +1,39 @@
-"""The graphs of Inversion-by-Inversion."""
+"""The graphs of Inversion-by-Inversion: a line drawing gives the shapes, an exemplar the colours."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import AFHQ, ANIME, FIXED, RN101, SD15, STARTER, STARTER_LINES, Graph, drawing, join, node, note
+from templates.parts import (
+    AFHQ,
+    ANIME,
+    FIXED,
+    RN101,
+    SD15,
+    STARTER,
+    STARTER_LINES,
+    Graph,
+    app,
+    drawing,
+    group,
+    join,
+    larger,
+    node,
+    note,
+    save,
+    show,
+)
 
 
-def stage(key: str, column: int, latent: tuple[str, str] | None, model: tuple[str, str], **settings: Any) -> Graph:
+def loaders() -> dict[str, Any]:
+    return {
+        "prior": node("SketchPriorLoader", (300, 0), prior=STARTER),
+        "lines": node("SketchExtractorLoader", (300, 0), "finds lines", extractor=STARTER_LINES),
+        "label": node("SketchPriorLabel", named="no class: the starter has none"),
+    }
+
+
+def stage(key: str, latent: tuple[str, str] | None, model: tuple[str, str], **settings: Any) -> Graph:
     """One stage of Inversion-by-Inversion: a ShapeInversion and the SamplerCustom that walks it."""
     shape, walk = f"shape {key}", f"walk {key}"
     seed = settings.pop("seed", 1)
@@ -23,119 +49,157 @@ def stage(key: str, column: int, latent: tuple[str, str] | None, model: tuple[st
     ]
     if latent is not None:
         links += [(*latent, shape, "latent"), (shape, "latent", walk, "latent_image")]
+    fixed = settings.pop("fixed", {})
     nodes = {
-        shape: node("ShapeInversion", column, (320, 0), named=f"{key}: shape", **settings),
-        walk: node("SamplerCustom", column + 1, (300, 0), add_noise=True, noise_seed=seed, cfg=1.0),
+        shape: node("ShapeInversion", (320, 0), f"{key}: shape", **settings),
+        walk: node("SamplerCustom", (300, 0), f"{key}: paint", add_noise=True, noise_seed=seed, cfg=1.0, **fixed),
     }
     return {"nodes": nodes, "links": links}
 
 
 def two_stages(**settings: Any) -> list[Graph]:
-    """The two stages with an extractor; the graph brings the nodes prior, lines, label, drawing and appearance."""
+    """The two stages with an extractor; the graph brings the nodes prior, lines, label, drawing and appearance. The
+    noise of stage 1 stays the same: only the seed of stage 2 matters."""
     lines = {"nodes": {}, "links": [("lines", "extractor", f"shape stage {i}", "extractor") for i in (1, 2)]}
     one = {"weight": 1.0, "t0": 0.5, "steps": 25, **settings}
-    first = stage("stage 1", 2, None, ("prior", "model"), **one)
-    second = stage("stage 2", 4, ("walk stage 1", "output"), ("appearance", "model"), repeats=2, seed=2, **one)
+    first = stage("stage 1", None, ("prior", "model"), fixed=FIXED, **one)
+    second = stage("stage 2", ("walk stage 1", "output"), ("appearance", "model"), repeats=2, seed=2, **one)
     return [first, second, lines]
 
 
 def sketch_and_exemplar() -> Graph:
-    text = (
-        "## A line sketch and an exemplar become a photo\n\n*Inversion-by-Inversion*, without any training. **Stage "
-        "1** turns the sketch into an uncoloured photo of its shape; **stage 2** noises it again and gives it the "
-        "exemplar's colours.\n\n- Choose other samples for *sketch* and *exemplar*, or upload your own.\n- **weight** "
-        "of the shape: higher values follow the lines more strictly. **repeats** of stage 2: more runs follow them "
-        "more closely without damaging the picture. **colour_weight** and **grid**: how strongly, and how precisely "
-        "in place, the exemplar's colours are applied.\n- **t0** of stage 2: lower keeps more of stage 1.\n- For your "
-        "own models use the same two nodes: see the SD1.5 version of this graph."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text, height=380),
-            "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-            "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-            "label": node("SketchPriorLabel", 0),
-            "drawing": drawing("line drawing - lake and peaks.png", 1, named="sketch"),
-            "exemplar": drawing("photo - evening lake.png", 1, named="exemplar"),
-            "repeat": node("RepeatLatentBatch", 3, amount=4),
-            "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
-            "decode 1": node("VAEDecode", 4),
-            "show 1": node("PreviewImage", 4, (300, 300), named="after stage 1"),
-            "decode": node("VAEDecode", 6),
-            "larger": node("ImageScaleBy", 6, upscale_method="lanczos", scale_by=4.0),
-            "save": node("SaveImage", 7, (480, 520), filename_prefix="SketchSynth/sketch and exemplar"),
-        },
-        "links": [
-            ("shape stage 1", "latent", "repeat", "samples"),
-            ("repeat", "LATENT", "walk stage 1", "latent_image"),
-            ("walk stage 1", "output", "decode 1", "samples"),
-            ("prior", "vae", "decode 1", "vae"),
-            ("decode 1", "IMAGE", "show 1", "images"),
-            ("prior", "model", "appearance", "model"),
-            ("exemplar", "image", "appearance", "exemplar"),
-            ("walk stage 2", "output", "decode", "samples"),
-            ("prior", "vae", "decode", "vae"),
-            ("decode", "IMAGE", "larger", "image"),
-            ("larger", "IMAGE", "save", "images"),
-        ],
+    nodes = {
+        "note": note(
+            "A line drawing becomes a photo",
+            "Lines give the shapes, the exemplar the colours.",
+            "weight: how strictly the lines. colour_weight: how strongly the colours.",
+            "Your own model: the SD1.5 version.",
+            width=664,
+        ),
+        **loaders(),
+        "drawing": drawing("line drawing - lake and peaks.png", "your lines"),
+        "exemplar": drawing("photo - evening lake.png", "exemplar: its colours"),
+        "repeat": node("RepeatLatentBatch", named="how many results", amount=4),
+        "appearance": node("AppearanceEnergyGuidance", (320, 0), "the exemplar's colours"),
+        "decode 1": node("VAEDecode"),
+        "show 1": show("after stage 1: shapes, no colours yet"),
+        "decode": node("VAEDecode"),
+        "larger": larger(),
+        "save": save("sketch and exemplar"),
     }
-    return join(parts, *two_stages())
+    links = [
+        ("shape stage 1", "latent", "repeat", "samples"),
+        ("repeat", "LATENT", "walk stage 1", "latent_image"),
+        ("walk stage 1", "output", "decode 1", "samples"),
+        ("prior", "vae", "decode 1", "vae"),
+        ("decode 1", "IMAGE", "show 1", "images"),
+        ("prior", "model", "appearance", "model"),
+        ("exemplar", "image", "appearance", "exemplar"),
+        ("walk stage 2", "output", "decode", "samples"),
+        ("prior", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
+            group("model", "the built-in painter, and what finds lines", ("prior", ["lines", "label"])),
+        ],
+        [
+            group(
+                *("walk", "stage 1, the shapes: weight is the knob"),
+                ("shape stage 1", ["repeat", "walk stage 1"], ["decode 1", "show 1"]),
+            ),
+            group(
+                *("walk", "stage 2, the colours: colour_weight is the knob"),
+                ("appearance", "shape stage 2", "walk stage 2"),
+            ),
+        ],
+        [group("result", "your lines, its colours", ["decode", "larger", "save"])],
+    ]
+    shown = app(
+        [
+            *(
+                ("drawing", "image"),
+                ("exemplar", "image"),
+                ("shape stage 1", "weight"),
+                ("appearance", "colour_weight"),
+            ),
+            ("walk stage 2", "noise_seed"),
+        ],
+        "save",
+    )
+    return join({"nodes": nodes, "links": links}, *two_stages(), groups=groups, app=shown)
 
 
-def published(key: str, column: int, latent: tuple[str, str] | None, model: tuple[str, str], **settings: Any) -> Graph:
+def published(key: str, latent: tuple[str, str] | None, model: tuple[str, str], **settings: Any) -> Graph:
     """A stage as the AFHQ settings have it."""
     return stage(
-        *(key, column, latent, model),
+        *(key, latent, model),
         **{"t0": 0.4, "steps": 40, "point": "published", "target": "-1 to 1, as published", "limit": 0.0, **settings},
     )
 
 
 def afhq(title: str, beast: str, prefix: str, weights: tuple, repeats: tuple, **appearance: Any) -> Graph:
     """Three stages from t0 .4 on the published checkpoints; the exemplar's look in the second only."""
-    calls = 400 * sum(repeats)
-    text = (
-        f"## Inversion-by-Inversion as published: {title}\n\nThe paper's setting on its own checkpoints: AFHQ dogs at "
-        f"256 pixels, a sketch of a dog, a photo of a {beast}. Three stages; the second also uses the exemplar.\n\n- "
-        f"**steps** 0 uses every native level, as published: {calls} model calls. Use 40 for a quick look.\n- A *Jump "
-        "Sampler* connected to the sampler inputs is the published accelerated sampler."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text, height=380),
-            "prior": node("SketchPriorLoader", 0, (280, 0), models=[AFHQ], prior=AFHQ["name"]),
-            "label": node("SketchPriorLabel", 0),
-            "lines": node("SketchExtractorLoader", 0, (280, 0), models=[ANIME], extractor=ANIME["name"]),
-            "drawing": drawing("line drawing - lake and peaks.png", 1, size=256, named="sketch (of a dog)"),
-            "exemplar": drawing("photo - evening lake.png", 1, size=256, named=f"exemplar (a {beast})"),
-            "appearance": node(
-                "AppearanceEnergyGuidance", 3, (320, 0), colour_weight=2.0, limit=0.0, point="published", **appearance
-            ),
-            "decode": node("VAEDecode", 8),
-            "save": node("SaveImage", 8, (480, 520), filename_prefix=f"SketchSynth/{prefix}"),
-        },
-        "links": [
-            *(("lines", "extractor", f"shape stage {i}", "extractor") for i in (1, 2, 3)),
-            ("shape stage 1", "latent", "walk stage 1", "latent_image"),
-            ("prior", "model", "appearance", "model"),
-            ("exemplar", "image", "appearance", "exemplar"),
-            ("walk stage 3", "output", "decode", "samples"),
-            ("prior", "vae", "decode", "vae"),
-            ("decode", "IMAGE", "save", "images"),
-        ],
+    nodes = {
+        "note": note(
+            f"As in the paper: {title}",
+            f"A sketch of a dog, a photo of a {beast}, at 256 pixels. Three stages; the second uses the exemplar.",
+            f"steps 0 as published: {400 * sum(repeats)} model calls. 40 for a quick look.",
+            width=664,
+        ),
+        "prior": node("SketchPriorLoader", (300, 0), "AFHQ dogs", [AFHQ], prior=AFHQ["name"]),
+        "label": node("SketchPriorLabel", named="no class: this model has none"),
+        "lines": node("SketchExtractorLoader", (300, 0), "finds lines", [ANIME], extractor=ANIME["name"]),
+        "drawing": drawing("line drawing - lake and peaks.png", "sketch (of a dog)", size=256),
+        "exemplar": drawing("photo - evening lake.png", f"exemplar (a {beast})", size=256),
+        "appearance": node(
+            "AppearanceEnergyGuidance",
+            (320, 0),
+            "the exemplar's look",
+            colour_weight=2.0,
+            limit=0.0,
+            point="published",
+            **appearance,
+        ),
+        "decode": node("VAEDecode"),
+        "save": save(prefix),
     }
+    links = [
+        *(("lines", "extractor", f"shape stage {i}", "extractor") for i in (1, 2, 3)),
+        ("shape stage 1", "latent", "walk stage 1", "latent_image"),
+        ("prior", "model", "appearance", "model"),
+        ("exemplar", "image", "appearance", "exemplar"),
+        ("walk stage 3", "output", "decode", "samples"),
+        ("prior", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "save", "images"),
+    ]
     stages = [
         published(
             f"stage {i}",
-            2 * i,
             (f"walk stage {i - 1}", "output") if i > 1 else None,
             ("appearance" if i == 2 else "prior", "model"),
             repeats=repeats[i - 1],
             weight=weights[i - 1],
             seed=i,
+            fixed=FIXED if i < 3 else {},
         )
         for i in (1, 2, 3)
     ]
-    return join(parts, *stages)
+    groups = [
+        [
+            group("draw", "a sketch, and a photo for the look", ["note", ("drawing", "exemplar")]),
+            group("model", "the paper's own", (["prior", "label"], ["lines"])),
+        ],
+        [
+            group("walk", "stage 1", ("shape stage 1", "walk stage 1")),
+            group("walk", "stage 2", ("appearance", "shape stage 2", "walk stage 2")),
+        ],
+        [group("walk", "stage 3", ("shape stage 3", "walk stage 3"))],
+        [group("result", "", ["decode", "save"])],
+    ]
+    return join({"nodes": nodes, "links": links}, *stages, groups=groups)
 
 
 def twin_cat2dog() -> Graph:
@@ -144,14 +208,15 @@ def twin_cat2dog() -> Graph:
     graph = afhq("cat2dog", "cat", "cat2dog", (0.5, 0.6, 0.5), (3, 2, 1), **look)
     graph["nodes"]["clip"] = node(
         "SketchFeatureLoader",
-        0,
-        (280, 0),
-        models=[RN101],
+        (300, 0),
+        "CLIP RN101",
+        [RN101],
         features=RN101["name"],
         taps="published",
         feeding="as published",
     )
     graph["links"].append(["clip", "features", "appearance", "features"])
+    graph["groups"][0][1]["inside"] = (["prior", "label"], ["lines", "clip"])
     return graph
 
 
@@ -161,30 +226,27 @@ def twin_wild2dog() -> Graph:
 
 
 def folders_in_pairs() -> Graph:
-    text = (
-        "## Folders of sketches and exemplars, in pairs\n\nPairs a folder of sketches with a folder of exemplars. The "
-        "whole graph runs once per pair and puts all stages on one sheet: sketch, exemplar, start and end of stage 1, "
-        "start and end of stage 2.\n\n- Choose your own folders in *Sketch and Exemplar Pairs*; they must be in "
-        "ComfyUI's input folder.\n- **pairing**: one by one, or every sketch with every exemplar.\n- *Save Image* "
-        "saves each result as exemplar-to-sketch."
-    )
+    start = {"t0": 0.5, "steps": 25, **FIXED}
     nodes = {
-        "note": note(text, height=340),
-        "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-        "label": node("SketchPriorLabel", 0),
-        "drawing": node("SketchPairs", 0, (300, 0), size=64, frame="square, crop"),
-        "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
-        "decode 1": node("VAEDecode", 4),
-        "decode 2": node("VAEDecode", 6),
-        "look 1": node("NoiseToT0", 3, (300, 270), named="start of stage 1", t0=0.5, steps=25, seed=1, **FIXED),
-        "look 2": node("NoiseToT0", 5, (300, 270), named="start of stage 2", t0=0.5, steps=25, seed=2, **FIXED),
-        "decode look 1": node("VAEDecode", 4),
-        "decode look 2": node("VAEDecode", 6),
-        "stages": node("BatchImagesNode", 7),
-        "sheet": node("SketchContactSheet", 7, cell=160),
-        "show": node("PreviewImage", 8, (640, 520), named="the stages of every pair"),
-        "save": node("SaveImage", 8, (300, 300)),
+        "note": note(
+            "Folders of sketches and exemplars",
+            "The graph runs once for each pair. Each sheet: sketch, exemplar, start and end of both stages.",
+            "Your folders go into ComfyUI's input folder.",
+        ),
+        **loaders(),
+        "drawing": node("SketchPairs", (320, 0), "which folders, and how they pair", size=64, frame="square, crop"),
+        "appearance": node("AppearanceEnergyGuidance", (320, 0), "the exemplar's colours"),
+        "decode 1": node("VAEDecode", named="end of stage 1"),
+        "decode 2": node("VAEDecode", named="end of stage 2"),
+        "look 1": node("NoiseToT0", (320, 0), "start of stage 1", seed=1, **start),
+        "look 2": node("NoiseToT0", (320, 0), "start of stage 2", seed=2, **start),
+        "decode look 1": node("VAEDecode"),
+        "decode look 2": node("VAEDecode"),
+        "stages": node("BatchImagesNode"),
+        "sheet": node("SketchContactSheet", named="one sheet for each pair", cell=160),
+        "show": show("the stages of every pair", (500, 420)),
+        "prefix": node("StringConcatenate", (300, 150), "name of the files", string_a="SketchSynth/pairs/"),
+        "save": node("SaveImage", (420, 420), "the results, saved by name"),
     }
     links = [
         ("shape stage 1", "latent", "walk stage 1", "latent_image"),
@@ -207,37 +269,56 @@ def folders_in_pairs() -> Graph:
         ("drawing", "name", "sheet", "labels"),
         ("sheet", "sheet", "show", "images"),
         ("decode 2", "IMAGE", "save", "images"),
-        ("drawing", "name", "save", "filename_prefix"),
+        ("drawing", "name", "prefix", "string_b"),
+        ("prefix", "STRING", "save", "filename_prefix"),
     ]
-    graph = join({"nodes": nodes, "links": links}, *two_stages(sketch="sketch"))
-    for key in ("walk stage 1", "walk stage 2"):
-        graph["nodes"][key]["widgets"] |= FIXED
+    groups = [
+        [
+            group("draw", "folders in pairs", ["note", "drawing"]),
+            group("model", "the built-in painter", ["prior", "lines", "label"]),
+        ],
+        [
+            group("walk", "stage 1", ("shape stage 1", "walk stage 1", "look 1", ["decode look 1", "decode 1"])),
+            group(
+                *("walk", "stage 2"),
+                (["appearance", "look 2"], "shape stage 2", "walk stage 2", ["decode look 2", "decode 2"]),
+            ),
+        ],
+        [group("result", "a sheet for each pair, files by name", (["stages", "sheet", "prefix"], ["show", "save"]))],
+    ]
+    graph = join({"nodes": nodes, "links": links}, *two_stages(sketch="sketch"), groups=groups)
+    graph["nodes"]["walk stage 2"]["widgets"] |= FIXED
     return graph
 
 
 def energies_on_a_ksampler() -> Graph:
-    text = (
-        "## Energies on a stock KSampler\n\nThe energies of Inversion-by-Inversion are MODEL patches, so they work "
-        "with any sampler, scheduler and prompt. Here they steer a plain text-to-image graph from pure noise.\n\n- "
-        "Bypass one of the two energies to see what it does.\n- **end** 0.9 leaves the last steps free to paint "
-        "detail.\n- You can choose any sampler in the KSampler."
-    )
     nodes = {
-        "note": note(text),
-        "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-        "label": node("SketchPriorLabel", 0),
-        "drawing": drawing("line drawing - three conifers.png", 1, named="sketch"),
-        "exemplar": drawing("photo - quiet lake.png", 1, named="exemplar"),
-        "shape": node("SketchShapeEnergy", 2, (320, 0), weight=1.0),
-        "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
-        "empty": node("EmptyLatentImage", 3, width=64, height=64, batch_size=4),
-        "sampler": node(
-            "KSampler", 4, (300, 0), seed=1, steps=30, cfg=1.0, sampler_name="euler_ancestral", scheduler="karras"
+        "note": note(
+            "Lines and colours on a KSampler",
+            "Two patches steer any model and any sampler: one to your lines, one to the exemplar's colours.",
+            "Bypass one (Ctrl+B) to see what it does.",
+            width=664,
         ),
-        "decode": node("VAEDecode", 5),
-        "larger": node("ImageScaleBy", 5, upscale_method="lanczos", scale_by=4.0),
-        "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/energies"),
+        **loaders(),
+        "drawing": drawing("line drawing - three conifers.png", "your lines"),
+        "exemplar": drawing("photo - quiet lake.png", "exemplar: its colours"),
+        "shape": node("SketchShapeEnergy", (320, 0), "follow the lines", weight=1.0),
+        "appearance": node("AppearanceEnergyGuidance", (320, 0), "take the colours"),
+        "of drawing": node("GetImageSize", named="the drawing's size"),
+        "empty": node("EmptyLatentImage", named="how many results", batch_size=4),
+        "sampler": node(
+            "KSampler",
+            (300, 0),
+            "any sampler",
+            seed=1,
+            steps=25,
+            cfg=1.0,
+            sampler_name="euler_ancestral",
+            scheduler="karras",
+        ),
+        "decode": node("VAEDecode"),
+        "larger": larger(),
+        "save": save("energies"),
     }
     links = [
         ("prior", "model", "shape", "model"),
@@ -248,37 +329,69 @@ def energies_on_a_ksampler() -> Graph:
         ("appearance", "model", "sampler", "model"),
         ("label", "conditioning", "sampler", "positive"),
         ("label", "conditioning", "sampler", "negative"),
+        ("drawing", "image", "of drawing", "image"),
+        ("of drawing", "width", "empty", "width"),
+        ("of drawing", "height", "empty", "height"),
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "LATENT", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [
+            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
+            group("model", "the built-in painter, and what finds lines", ("prior", ["lines", "label", "of drawing"])),
+        ],
+        [
+            group(
+                *("walk", "the two weights are the knobs"),
+                (["shape"], ["appearance", "empty"], ["sampler", "decode", "larger"]),
+            )
+        ],
+        [group("result", "your lines, its colours", ["save"])],
+    ]
+    shown = app(
+        [
+            *(("drawing", "image"), ("exemplar", "image"), ("shape", "weight"), ("appearance", "colour_weight")),
+            ("sampler", "seed"),
+        ],
+        "save",
+    )
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 def energies_sd15() -> Graph:
-    text = (
-        "## A sketch and an exemplar on SD1.5\n\nThe same energies on your own checkpoint. The shape energy decodes "
-        "with the VAE at every step; a TAESD connected to *vae* is several times faster and needs a fraction of the "
-        "memory. The colours need no VAE.\n\n- Start with weight 0.5 and colour_weight 5; the prompt says what the "
-        "sketch shows."
-    )
     nodes = {
-        "note": note(text),
-        "checkpoint": node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"]),
-        "drawing": drawing("line drawing - lake and peaks.png", size=512, named="sketch"),
-        "exemplar": drawing("photo - evening lake.png", 1, size=512, named="exemplar"),
-        "positive": node("CLIPTextEncode", 1, (360, 140), text="photo of a mountain lake with a cabin at sunset"),
-        "negative": node("CLIPTextEncode", 1, (360, 100), text="drawing, sketch, lines, blurry"),
-        "shape": node("SketchShapeEnergy", 2, (320, 0)),
-        "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
-        "empty": node("EmptyLatentImage", 3, width=512, height=512, batch_size=1),
-        "sampler": node(
-            "KSampler", 4, (300, 0), seed=1, steps=30, cfg=7.0, sampler_name="euler_ancestral", scheduler="normal"
+        "note": note(
+            "On your own model",
+            "Start with weight 0.5 and colour_weight 5. The prompt says what the lines show.",
+            "A TAESD on vae is several times faster.",
+            width=664,
         ),
-        "decode": node("VAEDecode", 5),
-        "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/sketch and exemplar SD15"),
+        "checkpoint": node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"]),
+        "drawing": drawing("line drawing - lake and peaks.png", "your lines", size=512),
+        "exemplar": drawing("photo - evening lake.png", "exemplar: its colours", size=512),
+        "positive": node(
+            "CLIPTextEncode", (360, 140), "what the lines show", text="photo of a mountain lake with a cabin at sunset"
+        ),
+        "negative": node("CLIPTextEncode", (360, 100), "what to avoid", text="drawing, sketch, lines, blurry"),
+        "shape": node("SketchShapeEnergy", (320, 0), "follow the lines"),
+        "appearance": node("AppearanceEnergyGuidance", (320, 0), "take the colours"),
+        "of drawing": node("GetImageSize", named="the drawing's size"),
+        "empty": node("EmptyLatentImage", named="how many results", batch_size=1),
+        "sampler": node(
+            "KSampler",
+            (300, 0),
+            "any sampler",
+            seed=1,
+            steps=30,
+            cfg=7.0,
+            sampler_name="euler_ancestral",
+            scheduler="normal",
+        ),
+        "decode": node("VAEDecode"),
+        "save": save("sketch and exemplar SD15"),
     }
     links = [
         ("checkpoint", "CLIP", "positive", "clip"),
@@ -291,19 +404,42 @@ def energies_sd15() -> Graph:
         ("appearance", "model", "sampler", "model"),
         ("positive", "CONDITIONING", "sampler", "positive"),
         ("negative", "CONDITIONING", "sampler", "negative"),
+        ("drawing", "image", "of drawing", "image"),
+        ("of drawing", "width", "empty", "width"),
+        ("of drawing", "height", "empty", "height"),
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "LATENT", "decode", "samples"),
         ("checkpoint", "VAE", "decode", "vae"),
         ("decode", "IMAGE", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    groups = [
+        [
+            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
+            group("model", "your checkpoint and its words", (["checkpoint", "of drawing"], ["positive", "negative"])),
+        ],
+        [
+            group(
+                *("walk", "the two weights are the knobs"),
+                (["shape"], ["appearance", "empty"], ["sampler", "decode"]),
+            )
+        ],
+        [group("result", "your lines, its colours", ["save"])],
+    ]
+    shown = app(
+        [
+            *(("drawing", "image"), ("exemplar", "image"), ("positive", "text"), ("shape", "weight")),
+            *(("appearance", "colour_weight"), ("sampler", "seed")),
+        ],
+        "save",
+    )
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 INVERSION = {
-    "Inversion-by-Inversion - sketch and exemplar": sketch_and_exemplar,
-    "Inversion-by-Inversion - folders in pairs": folders_in_pairs,
-    "Inversion-by-Inversion - cat2dog as published (AFHQ)": twin_cat2dog,
-    "Inversion-by-Inversion - wild2dog as published (AFHQ)": twin_wild2dog,
-    "Inversion-by-Inversion - energies on a KSampler": energies_on_a_ksampler,
-    "Inversion-by-Inversion - sketch and exemplar (SD1.5)": energies_sd15,
+    "09 Line drawing and exemplar - sketch to photo": sketch_and_exemplar,
+    "09 Line drawing and exemplar - sketch to photo (SD1.5)": energies_sd15,
+    "10 Line drawing on a KSampler - scribble": energies_on_a_ksampler,
+    "11 Folders in pairs - batch of sketches": folders_in_pairs,
+    "25 cat2dog as published (AFHQ)": twin_cat2dog,
+    "26 wild2dog as published (AFHQ)": twin_wild2dog,
 }

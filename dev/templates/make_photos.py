@@ -6,7 +6,7 @@ python3 dev/run.py make_photos          # same files every time
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFilter
 
 from runtime.rooms import room
 from templates.make_samples import SAMPLES, SIDE, Canvas
@@ -57,7 +57,23 @@ def strokes() -> None:
     Image.fromarray(both, "RGBA").save(SAMPLES / "strokes - cabin and trees.png", optimize=True)
 
 
+def region(name: str, corners: list[tuple[float, float]], colour: tuple[int, int, int]) -> None:
+    """A flat shape with a soft edge on a clear sheet: where words belong. corners: in shares of the sheet."""
+    sheet = Image.new("L", (4 * SIDE, 4 * SIDE))
+    ImageDraw.Draw(sheet).polygon([(4 * SIDE * x, 4 * SIDE * y) for x, y in corners], fill=255)
+    alpha = sheet.filter(ImageFilter.GaussianBlur(SIDE / 12)).resize((SIDE, SIDE), Image.Resampling.BOX)
+    flat = Image.new("RGBA", (SIDE, SIDE), colour)
+    flat.putalpha(alpha)
+    flat.save(SAMPLES / f"{name}.png", optimize=True)
+
+
+def regions() -> None:
+    region("region - lake", [(0.0, 0.62), (0.42, 0.6), (0.56, 0.74), (0.46, 1.0), (0.0, 1.0)], (70, 120, 170))
+    region("region - forest", [(0.6, 0.5), (1.0, 0.46), (1.0, 1.0), (0.66, 1.0), (0.6, 0.78)], (40, 80, 46))
+
+
 if __name__ == "__main__":
     photos()
     cut_out()
     strokes()
+    regions()

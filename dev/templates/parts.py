@@ -1,4 +1,4 @@
-"""What graphs are made of: {nodes: {key: node(...)}, links: [(from, output, to, input)]}, and models to fetch."""
+"""What graphs are made of: nodes, links, groups that say where they stand, App mode's inputs, and models to fetch."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from typing import Any
 Graph = dict[str, Any]
 STARTER = "starter landscapes (built in)"
 STARTER_LINES = "starter (built in)"
-FIXED: dict[str, Any] = {
-    "control_after_generate": "fixed"
-}  # the start that is shown is the start that is walked from, in every run
+FIXED: dict[str, Any] = {"control_after_generate": "fixed"}  # every run walks from the same noise
 SD15 = {
     "name": "v1-5-pruned-emaonly-fp16.safetensors",
     "url": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/v1-5-pruned-emaonly-fp16.safetensors",
@@ -35,36 +33,72 @@ RN101 = {
     "url": "https://huggingface.co/timm/resnet101_clip.openai/resolve/main/open_clip_model.safetensors",
     "directory": "sketch_features",
 }
+# One colour code for all templates: the number, the word and the colour of a group.
+KINDS = {
+    "draw": ("1 Draw", "#6fa8dc"),
+    "model": ("2 Model", "#c792ea"),
+    "walk": ("3 Walk", "#f0a35e"),
+    "result": ("4 Result", "#8fd18f"),
+}
+PICTURE = (300, 330)  # a preview among other nodes
+RESULT = (460, 520)  # the picture that the graph is for
 
 
 def node(
-    type: str, column: int, box: tuple[int, int] = (0, 0), named: str = "", models: list | None = None, **widgets: Any
-):
-    """One node of a graph: its type, its column, and the widget values that differ from the defaults."""
-    return {"type": type, "column": column, "box": list(box), "title": named, "models": models, "widgets": widgets}
+    type: str, box: tuple[int, int] = (0, 0), named: str = "", models: list | None = None, **widgets: Any
+) -> Graph:
+    """One node of a graph: its type, least width and height, title, and the widget values that are not the defaults."""
+    return {"type": type, "box": list(box), "title": named, "models": models, "widgets": widgets}
 
 
-def note(text: str, column: int = 0, height: int = 300) -> dict[str, Any]:
-    return {**node("MarkdownNote", column, (400, height), named="What to try"), "widgets": {"": text}}
+def note(title: str, *lines: str, width: int = 400) -> Graph:
+    """What to try, as first headings: only they are large enough to read with the whole graph in view."""
+    letters = (width - 40) // 10  # of a line, in the classic renderer, which has the larger letters
+    height = 24 + sum(18 + 27 * -(-len(line) // letters) for line in lines)
+    text = "\n\n".join(f"# {line}" for line in lines)
+    return {**node("MarkdownNote", (width, height), named=title), "widgets": {"": text}}
 
 
-def drawing(file: str, column: int = 0, **more: Any) -> dict[str, Any]:
+def group(kind: str, says: str, inside: list | tuple) -> Graph:
+    """A titled box of nodes. inside: keys of nodes; a list stands one below the other, a tuple side by side."""
+    word, colour = KINDS[kind]
+    return {"title": f"{word}: {says}" if says else word, "color": colour, "inside": inside}
+
+
+def app(inputs: list[tuple[str, str]], *outputs: str) -> Graph:
+    """What App mode shows: widgets as (node, widget), and the nodes whose pictures are the result."""
+    return {"inputs": inputs, "outputs": list(outputs)}
+
+
+def drawing(file: str, named: str = "", **more: Any) -> Graph:
     """A sample, by its file name. The starter paints 64 x 64 pixels, so drawings come in at that size."""
     option = f"{file.removesuffix('.png')} (sample).png [temp]"  # as nodes/parts/samples.py names it
-    return node("SketchLoader", column, (280, 480), **{"file": option, "size": 64, **more})
+    return node("SketchLoader", (300, 480), named, **{"image": option, "size": 64, **more})
 
 
-def starter_walk(first: int, latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
+def larger(scale: float = 4.0) -> Graph:
+    return node("ImageScaleBy", named=f"{scale:g} times larger", upscale_method="lanczos", scale_by=scale)
+
+
+def save(prefix: str, named: str = "the result, saved", box: tuple[int, int] = RESULT) -> Graph:
+    return node("SaveImage", box, named, filename_prefix=f"SketchSynth/{prefix}")
+
+
+def show(named: str, box: tuple[int, int] = PICTURE) -> Graph:
+    return node("PreviewImage", box, named)
+
+
+def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
     """Prior, label, t0 and sampler on the starter, from a LATENT to pictures four times enlarged."""
     nodes = {
-        "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-        "label": node("SketchPriorLabel", first),
-        "ddpm": node("KSamplerSelect", first, sampler_name="ddpm"),
-        "repeat": node("RepeatLatentBatch", first, amount=variations),
-        "t0": node("NoiseToT0", first + 1, (300, 0), t0=t0, steps=30, seed=1),
-        "sampler": node("SamplerCustom", first + 2, (300, 0), add_noise=True, noise_seed=1, cfg=1.0),
-        "decode": node("VAEDecode", first + 3),
-        "larger": node("ImageScaleBy", first + 3, upscale_method="lanczos", scale_by=4.0),
+        "prior": node("SketchPriorLoader", (300, 0), prior=STARTER),
+        "label": node("SketchPriorLabel", named="no class: the starter has none"),
+        "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
+        "repeat": node("RepeatLatentBatch", named="how many results", amount=variations),
+        "t0": node("NoiseToT0", (320, 0), "t0: how much may change", t0=t0, steps=25, seed=1, **FIXED),
+        "sampler": node("SamplerCustom", (300, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
+        "decode": node("VAEDecode"),
+        "larger": larger(),
     }
     links = [
         (*latent, "repeat", "samples"),
@@ -83,8 +117,11 @@ def starter_walk(first: int, latent: tuple[str, str], t0: float, variations: int
     return {"nodes": nodes, "links": links}
 
 
-def join(*graphs: Graph) -> Graph:
+def join(*graphs: Graph, groups: list[list[Graph]], app: Graph | None = None) -> Graph:
+    """All nodes and links together. groups: bands of groups from left to right, each band from top to bottom."""
     return {
         "nodes": {key: value for graph in graphs for key, value in graph["nodes"].items()},
         "links": [list(link) for graph in graphs for link in graph["links"]],
+        "groups": groups,
+        "app": app,
     }

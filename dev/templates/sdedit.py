@@ -1,161 +1,333 @@
-"""The graphs of SDEdit."""
+"""The graphs of SDEdit: strokes, edits and cut-outs become pictures."""
 
 from __future__ import annotations
 
-from templates.parts import CHURCH, SD15, STARTER, Graph, drawing, join, node, note, starter_walk
+from typing import Any
+
+from templates.parts import (
+    CHURCH,
+    FIXED,
+    SD15,
+    STARTER,
+    Graph,
+    app,
+    drawing,
+    group,
+    join,
+    larger,
+    node,
+    note,
+    save,
+    show,
+    starter_walk,
+)
+
+T0 = "t0 is the knob: 0.3 stays close, 0.6 invents more."
+PAINTER = "the built-in landscape painter"
+LAKE = "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light"
+WITHOUT = "painting, drawing, blurry, flat colours"
 
 
-def strokes_to_photo() -> Graph:
-    text = (
-        "## SDEdit: strokes to photo\n\nNoise is added to your strokes up to **t0**, and the model denoises them from "
-        "there.\n\n- **t0** is the main setting: 0.3 stays close to the strokes, 0.6 invents more.\n- Choose another "
-        "sample in *Load Sketch*, or upload your own painting: sky on top, land below.\n- *start* shows what the "
-        "model starts from.\n- Everything here is built in. For your own models open the SD1.5 version of this graph."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text),
-            "drawing": drawing("mountain lake.png"),
-            "encode": node("VAEEncode", 1),
-            "show strokes": node("PreviewImage", 1, (250, 250), named="your strokes"),
-            "decode look": node("VAEDecode", 3),
-            "show look": node("PreviewImage", 3, (250, 250), named="start: the strokes at t0"),
-            "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/strokes to photo"),
-        },
-        "links": [
-            ("drawing", "image", "encode", "pixels"),
-            ("drawing", "image", "show strokes", "images"),
-            ("prior", "vae", "encode", "vae"),
-            ("t0", "look", "decode look", "samples"),
-            ("prior", "vae", "decode look", "vae"),
-            ("decode look", "IMAGE", "show look", "images"),
-            ("larger", "IMAGE", "save", "images"),
-        ],
-    }
-    return join(parts, starter_walk(1, ("encode", "LATENT"), 0.4))
+def smaller(scale: float) -> Graph:
+    """To about the starter's 64 pixels, in the picture's own aspect."""
+    return node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=scale)
+
+
+def finer(walk: Graph, enlarged: float) -> Graph:
+    """The walk at 128 pixels, where pieces of a photo keep their shapes: the starter paints any multiple of 8."""
+    walk["nodes"]["t0"]["widgets"]["steps"] = 15
+    walk["nodes"]["larger"] = larger(enlarged)
+    return walk
+
+
+def bands(draw: Any, model: Any, walk: Any, result: Any, *says: str) -> list[list[Graph]]:
+    """What to paint with its model below it, then the walk with its knob beside the drawing, then the result."""
+    return [
+        [group("draw", says[0], draw), group("model", says[1], model)],
+        [group("walk", says[2], walk)],
+        [group("result", says[3], result)],
+    ]
 
 
 def paint_here() -> Graph:
-    text = (
-        "## Paint here, press Run\n\nPaint over the picture in the **Painter** with a broad brush and flat colours, "
-        "and leave the details to the model.\n\n- Start from an empty page: disconnect the image going into the "
-        "Painter and choose its background colour.\n- Press Run again for four other versions of the same strokes.\n- "
-        "Raise **t0** if the result looks painted, lower it if it ignores your strokes."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text),
-            "drawing": drawing("green hills.png", size=512),
-            "paint": node("Painter", 1, (480, 560)),
-            "small": node("ImageScale", 2, upscale_method="area", width=64, height=64, crop="center"),
-            "encode": node("VAEEncode", 2),
-            "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/paint here"),
-        },
-        "links": [
-            ("drawing", "image", "paint", "image"),
-            ("paint", "IMAGE", "small", "image"),
-            ("small", "IMAGE", "encode", "pixels"),
-            ("prior", "vae", "encode", "vae"),
-            ("larger", "IMAGE", "save", "images"),
-        ],
+    nodes = {
+        "note": note(
+            "Paint here, press Run",
+            "Paint over the picture: broad brush, flat colours, no details. Press Run.",
+            T0,
+            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+        ),
+        "drawing": drawing("green hills.png", "what you paint on", size=512),
+        "paint": node("Painter", (450, 780), "paint here"),
+        "small": smaller(0.125),
+        "encode": node("VAEEncode"),
+        "result": show("four versions (right-click to save)", (460, 520)),
     }
-    return join(parts, starter_walk(2, ("encode", "LATENT"), 0.4))
+    links = [
+        ("drawing", "image", "paint", "image"),
+        ("paint", "IMAGE", "small", "image"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("larger", "IMAGE", "result", "images"),
+    ]
+    groups = bands(
+        (["note", "drawing"], "paint"),
+        ("prior", ["small", "encode"]),
+        (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        ["result"],
+        *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
+    )
+    shown = app([("paint", "mask"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result")
+    return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.4), groups=groups, app=shown)
+
+
+def strokes_to_photo() -> Graph:
+    nodes = {
+        "note": note(
+            "Strokes become a photo",
+            T0,
+            "Choose another drawing, or upload yours: sky on top, land below.",
+            "Your own model: the SD1.5 version of this graph.",
+        ),
+        "drawing": drawing("mountain lake.png", "your strokes"),
+        "encode": node("VAEEncode"),
+        "decode look": node("VAEDecode"),
+        "look": show("the strokes, noised up to t0"),
+        "save": save("strokes to photo"),
+    }
+    links = [
+        ("drawing", "image", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("t0", "look", "decode look", "samples"),
+        ("prior", "vae", "decode look", "vae"),
+        ("decode look", "IMAGE", "look", "images"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = bands(
+        ("note", "drawing"),
+        ("prior", ["encode", "repeat"]),
+        (["t0", "label", "ddpm", "decode look", "look"], ["sampler", "decode", "larger"]),
+        ["save"],
+        *("your strokes", PAINTER, "t0 is the knob", "four photos"),
+    )
+    shown = app([("drawing", "image"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "save")
+    return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.4), groups=groups, app=shown)
+
+
+def best_of_four() -> Graph:
+    nodes = {
+        "note": note(
+            "Four results, best first",
+            "Best means closest to your strokes: the mean difference of all pixels' colours.",
+            "Connect photos of the same kind to references: then looking real counts, too.",
+        ),
+        "drawing": drawing("desert sunset.png", "your strokes"),
+        "encode": node("VAEEncode"),
+        "rank": node("SketchFaithfulnessReport", (320, 300), "who is closest to the strokes"),
+        "first": node("ImageFromBatch", named="only the best", batch_index=0, length=1),
+        "all": show("all four, best first", (460, 480)),
+        "save": save("best of four", "the best one, saved", (400, 460)),
+    }
+    links = [
+        ("drawing", "image", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("larger", "IMAGE", "rank", "results"),
+        ("drawing", "image", "rank", "guide"),
+        ("rank", "ranked", "all", "images"),
+        ("rank", "ranked", "first", "image"),
+        ("first", "IMAGE", "save", "images"),
+    ]
+    groups = bands(
+        ("note", "drawing"),
+        ("prior", ["encode", "repeat"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        (["rank", "first"], ["all", "save"]),
+        *("your strokes", PAINTER, "t0 is the knob", "best first"),
+    )
+    shown = app([("drawing", "image"), ("t0", "t0"), ("sampler", "noise_seed")], "all", "save")
+    return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.5), groups=groups, app=shown)
+
+
+def kept_outside(photo: tuple[str, str], mask: tuple[str, str], variations: int) -> Graph:
+    """The results, pasted back into the photo: every pixel outside the mask is the photo's own."""
+    nodes = {
+        "copies": node("RepeatImageBatch", named="one photo for each result", amount=variations),
+        "outside": node("InvertMask", named="everywhere else"),
+        "paste": node("ImageCompositeMasked", named="the photo, except there", x=0, y=0, resize_source=True),
+    }
+    links = [
+        (*photo, "copies", "image"),
+        (*mask, "outside", "mask"),
+        ("copies", "IMAGE", "paste", "source"),
+        ("larger", "IMAGE", "paste", "destination"),
+        ("outside", "MASK", "paste", "mask"),
+    ]
+    return {"nodes": nodes, "links": links}
 
 
 def edit_with_mask() -> Graph:
-    text = (
-        "## Edit a photo with strokes and a mask\n\nStrokes are painted over a photo, and the model repaints only "
-        "where they are (and a little around them). Every pixel outside the mask stays exactly as it was.\n\n- The "
-        "strokes are a picture with a transparent background: the **mask** of *Load Sketch* is where there is "
-        "paint.\n- **Grow Mask** sets how much space the model gets around the strokes.\n- t0 0.25 to 0.45 blends the "
-        "strokes into the photo."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text),
-            "photo": drawing("photo - mountain meadow.png", named="photo"),
-            "strokes": drawing(
-                "strokes - cabin and trees.png", kind="colour painting", paper="#4a5c2c", named="strokes"
-            ),
-            "put": node("ImageCompositeMasked", 1, x=0, y=0),
-            "show": node("PreviewImage", 1, (250, 250), named="photo with strokes"),
-            "grow": node("GrowMask", 1, expand=3),
-            "encode": node("VAEEncode", 1),
-            "mask": node("SetLatentNoiseMask", 1),
-            "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/edited photo"),
-        },
-        "links": [
-            ("photo", "image", "put", "destination"),
-            ("strokes", "image", "put", "source"),
-            ("strokes", "mask", "put", "mask"),
-            ("strokes", "mask", "grow", "mask"),
-            ("put", "IMAGE", "show", "images"),
-            ("put", "IMAGE", "encode", "pixels"),
-            ("prior", "vae", "encode", "vae"),
-            ("encode", "LATENT", "mask", "samples"),
-            ("grow", "MASK", "mask", "mask"),
-            ("larger", "IMAGE", "save", "images"),
-        ],
+    nodes = {
+        "note": note(
+            "Strokes on a photo",
+            "Only the strokes and a little around them are repainted. All else stays your photo, to the pixel.",
+            "t0 0.25 to 0.45 blends them in.",
+            "The strokes have a clear background: that is the mask.",
+            width=664,
+        ),
+        "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
+        "strokes": drawing(
+            "strokes - cabin and trees.png", "strokes on nothing", kind="colour painting", paper="#4a5c2c", size=256
+        ),
+        "put": node("ImageCompositeMasked", named="strokes on the photo", x=0, y=0),
+        "show": show("photo with strokes"),
+        "grow": node("GrowMask", named="room around the strokes", expand=12),
+        "small": smaller(0.5),
+        "encode": node("VAEEncode"),
+        "mask": node("SetLatentNoiseMask", named="repaint only there"),
+        "save": save("edited photo"),
     }
-    return join(parts, starter_walk(2, ("mask", "LATENT"), 0.3))
+    links = [
+        ("photo", "image", "put", "destination"),
+        ("strokes", "image", "put", "source"),
+        ("strokes", "mask", "put", "mask"),
+        ("strokes", "mask", "grow", "mask"),
+        ("put", "IMAGE", "show", "images"),
+        ("put", "IMAGE", "small", "image"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("encode", "LATENT", "mask", "samples"),
+        ("grow", "MASK", "mask", "mask"),
+        ("paste", "IMAGE", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "strokes on your photo", ["note", ("photo", "strokes")]),
+            group("model", PAINTER, ("prior", ["put", "small", "encode"], ["grow", "mask", "repeat"])),
+        ],
+        [group("walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode", "larger"]))],
+        [group("result", "the rest is kept to the pixel", ["copies", "outside", "paste", "save"])],
+    ]
+    shown = app(
+        [("photo", "image"), ("strokes", "image"), ("grow", "expand"), ("t0", "t0"), ("sampler", "noise_seed")], "save"
+    )
+    return join(
+        {"nodes": nodes, "links": links},
+        finer(starter_walk(("mask", "LATENT"), 0.25, 2), 2.0),
+        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
+        groups=groups,
+        app=shown,
+    )
+
+
+def paint_on_photo() -> Graph:
+    nodes = {
+        "note": note(
+            "Paint on your photo",
+            "Choose your photo, paint on it, press Run. What you do not paint stays as it is, to the pixel.",
+            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+        ),
+        "photo": drawing("photo - quiet lake.png", "your photo", size=512),
+        "paint": node("Painter", (450, 780), "paint on it"),
+        "grow": node("GrowMask", named="room around your paint", expand=16),
+        "small": smaller(0.25),
+        "encode": node("VAEEncode"),
+        "mask": node("SetLatentNoiseMask", named="repaint only there"),
+        "result": show("your photo, repainted (right-click to save)", (460, 520)),
+    }
+    links = [
+        ("photo", "image", "paint", "image"),
+        ("paint", "IMAGE", "small", "image"),
+        ("paint", "MASK", "grow", "mask"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("encode", "LATENT", "mask", "samples"),
+        ("grow", "MASK", "mask", "mask"),
+        ("paste", "IMAGE", "result", "images"),
+    ]
+    groups = bands(
+        (["note", "photo"], "paint"),
+        ("prior", ["small", "encode"], ["grow", "mask"]),
+        (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        ["copies", "outside", "paste", "result"],
+        *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
+    )
+    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2), 4.0)
+    shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    return join(
+        {"nodes": nodes, "links": links},
+        walk,
+        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
+        groups=groups,
+        app=shown,
+    )
 
 
 def cut_and_paste() -> Graph:
-    text = (
-        "## Cut and paste\n\nA piece of one picture is pasted into another. SDEdit at a **low t0** blends the seams "
-        "and the light.\n\n- x and y of *Image Composite Masked* move the piece.\n- t0 0.1 to 0.3: low values keep "
-        "the piece as it is, high values let the model redraw it.\n- Two repeats (SDEdit's K) blend more than one at "
-        "the same t0."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text),
-            "photo": drawing("photo - mountain meadow.png", size=0, named="photo"),
-            "piece": drawing("cut-out - red cabin.png", kind="colour painting", paper="#6b2a20", size=0, named="piece"),
-            "put": node("ImageCompositeMasked", 1, x=112, y=124),
-            "show": node("PreviewImage", 1, (250, 250), named="pasted"),
-            "small": node("ImageScale", 1, upscale_method="area", width=64, height=64, crop="center"),
-            "encode": node("VAEEncode", 1),
-            "twice": node("SketchRepeatSampler", 3, repeats=2),
-            "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/cut and paste"),
-        },
-        "links": [
-            ("photo", "image", "put", "destination"),
-            ("piece", "image", "put", "source"),
-            ("piece", "mask", "put", "mask"),
-            ("put", "IMAGE", "show", "images"),
-            ("put", "IMAGE", "small", "image"),
-            ("small", "IMAGE", "encode", "pixels"),
-            ("prior", "vae", "encode", "vae"),
-            ("larger", "IMAGE", "save", "images"),
-            ("ddpm", "SAMPLER", "twice", "sampler"),
-            ("twice", "sampler", "sampler", "sampler"),
-        ],
+    nodes = {
+        "note": note(
+            "Cut and paste",
+            "A low t0 blends seams and light: 0.1 keeps the piece, 0.3 redraws it.",
+            "x and y move the piece.",
+            width=664,
+        ),
+        "photo": drawing("photo - mountain meadow.png", "the photo", size=256),
+        "piece": drawing(
+            "cut-out - red cabin.png", "the piece, cut out", kind="colour painting", paper="#6b2a20", size=0
+        ),
+        "put": node("ImageCompositeMasked", named="where the piece goes: x, y", x=112, y=124),
+        "show": show("pasted"),
+        "small": smaller(0.5),
+        "encode": node("VAEEncode"),
+        "twice": node("SketchRepeatSampler", named="twice: blends more", repeats=2),
+        "save": save("cut and paste"),
     }
-    walk = starter_walk(2, ("encode", "LATENT"), 0.12)
+    links = [
+        ("photo", "image", "put", "destination"),
+        ("piece", "image", "put", "source"),
+        ("piece", "mask", "put", "mask"),
+        ("put", "IMAGE", "show", "images"),
+        ("put", "IMAGE", "small", "image"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("larger", "IMAGE", "save", "images"),
+        ("ddpm", "SAMPLER", "twice", "sampler"),
+        ("twice", "sampler", "sampler", "sampler"),
+    ]
+    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2), 2.0)
     walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
-    return join(parts, walk)
+    groups = bands(
+        ["note", ("photo", "piece")],
+        ("prior", ["put", "small"], ["encode", "repeat"]),
+        (["t0", "show", "label", "ddpm"], ["twice", "sampler", "decode", "larger"]),
+        ["save"],
+        *("a piece into a photo", PAINTER, "t0 is the knob", "blended"),
+    )
+    shown = app(
+        [("photo", "image"), ("piece", "image"), ("put", "x"), ("put", "y"), ("t0", "t0"), ("sampler", "noise_seed")],
+        "save",
+    )
+    return join({"nodes": nodes, "links": links}, walk, groups=groups, app=shown)
 
 
 def sweep() -> Graph:
-    text = (
-        "## t0 sweep\n\nOne painting, one seed, t0 from low to high on one sheet: find the t0 that looks realistic "
-        "enough and still follows your painting.\n\n- **first**, **last** and **count** choose the columns.\n- Use "
-        "the t0 you like in *SDEdit - strokes to photo*."
-    )
     nodes = {
-        "note": note(text, height=240),
-        "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-        "drawing": drawing("desert sunset.png"),
-        "encode": node("VAEEncode", 1),
-        "label": node("SketchPriorLabel", 1),
-        "ddpm": node("KSamplerSelect", 1, sampler_name="ddpm"),
-        "sweep": node("SketchT0Sweep", 1, (280, 0), first=0.1, last=0.9, count=9, steps=30),
-        "sampler": node("SamplerCustom", 2, (300, 0), add_noise=True, noise_seed=1, cfg=1.0),
-        "decode": node("VAEDecode", 3),
-        "larger": node("ImageScaleBy", 3, upscale_method="lanczos", scale_by=3.0),
-        "sheet": node("SketchContactSheet", 3),
-        "save": node("SaveImage", 4, (640, 660), filename_prefix="SketchSynth/t0 sweep"),
+        "note": note(
+            "Find the right t0",
+            "One painting, one seed, nine values of t0. Pick the picture that looks real and still follows your "
+            "painting.",
+            "Use its t0 in the other graphs.",
+        ),
+        "drawing": drawing("desert sunset.png", "your strokes"),
+        "prior": node("SketchPriorLoader", (300, 0), prior=STARTER),
+        "encode": node("VAEEncode"),
+        "label": node("SketchPriorLabel", named="no class: the starter has none"),
+        "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
+        "sweep": node("SketchT0Sweep", (320, 0), "t0 from first to last", first=0.1, last=0.9, count=9, steps=20),
+        "sampler": node("SamplerCustom", (300, 0), "paint at each t0", add_noise=True, noise_seed=1, cfg=1.0),
+        "decode": node("VAEDecode"),
+        "larger": larger(3.0),
+        "sheet": node("SketchContactSheet", named="all on one sheet"),
+        "save": save("t0 sweep", "t0 from low to high", (640, 680)),
     }
     links = [
         ("drawing", "image", "encode", "pixels"),
@@ -174,36 +346,74 @@ def sweep() -> Graph:
         ("sweep", "labels", "sheet", "labels"),
         ("sheet", "sheet", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
-
-
-def twin_sd15() -> Graph:
-    text = (
-        "## SDEdit on SD1.5\n\nThe same graph on your own checkpoint: choose any SD1.5 or SDXL model in *Load "
-        "Checkpoint*.\n\n- Latent models need a higher **t0**, 0.5 to 0.7; on SD1.5, every t0 from 0.73 up is pure "
-        "noise.\n- The prompt says what the strokes show; use your usual cfg.\n- For SDXL set the drawing's size to "
-        "1024."
+    groups = bands(
+        ("note", "drawing"),
+        ("prior", ["encode", "label"]),
+        (["sweep", "ddpm"], ["sampler", "decode", "larger", "sheet"]),
+        ["save"],
+        *("your strokes", PAINTER, "many values of t0", "close to the strokes ... free"),
     )
+    shown = app([("drawing", "image"), ("sweep", "first"), ("sweep", "last"), ("sweep", "count")], "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def photo_to_strokes() -> Graph:
     nodes = {
-        "note": note(text),
-        "checkpoint": node("CheckpointLoaderSimple", 0, (320, 0), models=[SD15], ckpt_name=SD15["name"]),
-        "drawing": drawing("mountain lake.png", size=512),
-        "positive": node(
-            "CLIPTextEncode",
-            1,
-            (360, 140),
-            text="photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light",
+        "note": note(
+            "Photo to strokes, and back",
+            "The photo becomes flat strokes, the strokes become other photos of the same scene.",
+            "Few colours and a large median make it forget more.",
+            T0,
         ),
-        "negative": node("CLIPTextEncode", 1, (360, 100), text="painting, drawing, blurry, flat colours"),
-        "encode": node("VAEEncode", 1),
-        "ddpm": node("KSamplerSelect", 1, sampler_name="ddpm"),
-        "t0": node("NoiseToT0", 2, (300, 0), t0=0.6, steps=30, seed=1),
-        "sampler": node("SamplerCustom", 3, (300, 0), add_noise=True, noise_seed=1, cfg=7.0),
-        "decode": node("VAEDecode", 4),
-        "save": node("SaveImage", 4, (480, 520), filename_prefix="SketchSynth/strokes to photo SD15"),
+        "photo": drawing("photo - evening lake.png", "your photo", size=256),
+        "strokes": node("SketchPhotoToStrokes", (300, 0), "how coarse the strokes are", median_size=23, colours=6),
+        "show": show("the strokes"),
+        "small": smaller(0.25),
+        "encode": node("VAEEncode"),
+        "save": save("photo to strokes and back"),
     }
     links = [
-        ("drawing", "image", "encode", "pixels"),
+        ("photo", "image", "strokes", "image"),
+        ("strokes", "strokes", "show", "images"),
+        ("strokes", "strokes", "small", "image"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = bands(
+        ("note", "photo", ["strokes", "show"]),
+        ("prior", ["small", "encode"], ["repeat", "label", "ddpm"]),
+        (["t0"], ["sampler", "decode", "larger"]),
+        ["save"],
+        *("a photo, simplified", PAINTER, "t0 is the knob", "the same scene, painted anew"),
+    )
+    shown = app(
+        [
+            ("photo", "image"),
+            ("strokes", "median_size"),
+            ("strokes", "colours"),
+            ("t0", "t0"),
+            ("sampler", "noise_seed"),
+        ],
+        *("show", "save"),
+    )
+    return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.5), groups=groups, app=shown)
+
+
+def checkpoint_walk(pixels: tuple[str, str], t0: float, prompt: str) -> Graph:
+    """Checkpoint, prompts, t0 and sampler on a model of the user's, from a picture to pictures."""
+    nodes = {
+        "checkpoint": node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"]),
+        "positive": node("CLIPTextEncode", (360, 140), "what the strokes show", text=prompt),
+        "negative": node("CLIPTextEncode", (360, 100), "what to avoid", text=WITHOUT),
+        "encode": node("VAEEncode"),
+        "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
+        "t0": node("NoiseToT0", (320, 0), "t0: how much may change", t0=t0, steps=30, seed=1, **FIXED),
+        "sampler": node("SamplerCustom", (300, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=7.0),
+        "decode": node("VAEDecode"),
+    }
+    links = [
+        (*pixels, "encode", "pixels"),
         ("checkpoint", "VAE", "encode", "vae"),
         ("checkpoint", "CLIP", "positive", "clip"),
         ("checkpoint", "CLIP", "negative", "clip"),
@@ -217,39 +427,130 @@ def twin_sd15() -> Graph:
         ("encode", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("checkpoint", "VAE", "decode", "vae"),
-        ("decode", "IMAGE", "save", "images"),
     ]
-    return join({"nodes": nodes, "links": links})
+    return {"nodes": nodes, "links": links}
+
+
+def twin_sd15() -> Graph:
+    nodes = {
+        "note": note(
+            "On your own model",
+            "Any SD1.5 or SDXL model. For SDXL set the drawing's size to 1024.",
+            "t0 0.5 to 0.7; on SD1.5, from 0.73 up it is pure noise.",
+            "The prompt says what the strokes show.",
+        ),
+        "drawing": drawing("mountain lake.png", "your strokes", size=512),
+        "save": save("strokes to photo SD15"),
+    }
+    links = [("decode", "IMAGE", "save", "images")]
+    groups = bands(
+        ("note", "drawing"),
+        (["checkpoint", "encode"], ["positive", "negative"]),
+        (["t0", "ddpm"], ["sampler", "decode"]),
+        ["save"],
+        *("your strokes", "your checkpoint and its words", "t0 is the knob", "the photo"),
+    )
+    shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
+    return join(
+        {"nodes": nodes, "links": links}, checkpoint_walk(("drawing", "image"), 0.6, LAKE), groups=groups, app=shown
+    )
+
+
+def full_size() -> Graph:
+    nodes = {
+        "note": note(
+            "Finish at full size",
+            "The built-in painter sketches at 64 pixels; your model repaints it at 512.",
+            "A low t0 adds detail only. For SDXL: 16 times larger.",
+        ),
+        "drawing": drawing("mountain lake.png", "your strokes"),
+        "first encode": node("VAEEncode"),
+        "save": save("full size"),
+    }
+    links = [("first larger", "IMAGE", "encode", "pixels"), ("decode", "IMAGE", "save", "images")]
+    first = starter_walk(("first encode", "LATENT"), 0.4, 1)
+    renamed = {key: f"first {key}" for key in ("t0", "sampler", "decode", "larger", "ddpm")}
+    first = {
+        "nodes": {renamed.get(key, key): spec for key, spec in first["nodes"].items()},
+        "links": [(renamed.get(a, a), out, renamed.get(b, b), name) for a, out, b, name in first["links"]],
+    }
+    first["nodes"]["first larger"] = larger(8.0)
+    first["nodes"]["first t0"]["title"] = "t0 of the small picture"
+    first["nodes"]["first sampler"]["title"] = "a small picture"
+    first["nodes"]["first sampler"]["widgets"] |= FIXED
+    del first["nodes"]["repeat"]
+    first["links"] = [
+        ("first encode", "LATENT", *link[2:]) if link[0] == "repeat" else link
+        for link in first["links"]
+        if link[2] != "repeat"
+    ]
+    nodes["small"] = show("the small picture, enlarged")
+    links += [
+        ("drawing", "image", "first encode", "pixels"),
+        ("prior", "vae", "first encode", "vae"),
+        ("first larger", "IMAGE", "small", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "your strokes", ["note", "drawing"]),
+            group("model", PAINTER, ("prior", ["first encode", "label", "first ddpm"])),
+        ],
+        [
+            group(
+                *("walk", "a small picture first"),
+                (["first t0"], ["first sampler", "first decode", "first larger", "small"]),
+            )
+        ],
+        [
+            group("model", "your checkpoint and its words", (["checkpoint", "ddpm"], ["positive", "negative"])),
+            group("walk", "t0 of the finish is the knob", (["encode", "t0"], ["sampler", "decode"])),
+        ],
+        [group("result", "at full size", ["save"])],
+    ]
+    shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
+    second = checkpoint_walk(("first larger", "IMAGE"), 0.45, LAKE)
+    second["links"] = [link for link in second["links"] if link[2:] != ("encode", "pixels")]
+    return join({"nodes": nodes, "links": links}, first, second, groups=groups, app=shown)
 
 
 def twin_church() -> Graph:
-    text = (
-        "## SDEdit on the published church prior\n\nThe paper's own setting: the LSUN church model at 256 pixels, "
-        "strokes of a building, t0 0.5, every native level (steps 0, which means 500 of them), or 30 steps for a "
-        "quick look.\n\nDownload the checkpoint (see models_manifest.json in the pack's folder) and put it into "
-        "*models/sketch_priors* under the name the loader shows."
-    )
     graph = strokes_to_photo()
     nodes = graph["nodes"]
-    nodes["note"] = note(text)
-    nodes["prior"] = node("SketchPriorLoader", 0, (280, 0), models=[CHURCH], prior=CHURCH["name"])
+    nodes["note"] = note(
+        "As in the paper: LSUN church",
+        "Strokes of a building, 256 pixels, t0 0.5. steps 0 are all 500 native levels; 30 for a quick look.",
+        "Download it, rename it to ddpm-ema-church-256.pt, put it into models/sketch_priors.",
+    )
+    nodes["prior"] = node("SketchPriorLoader", (300, 0), "LSUN church, 256 pixels", [CHURCH], prior=CHURCH["name"])
     nodes["drawing"]["widgets"]["size"] = 256
-    nodes["t0"]["widgets"]["t0"] = 0.5
+    nodes["t0"]["widgets"] |= {"t0": 0.5, "steps": 30}
     nodes["repeat"]["widgets"]["amount"] = 1
     del nodes["larger"]
-    nodes["save"]["widgets"]["filename_prefix"] = "SketchSynth/strokes to church"
+    nodes["save"] = save("strokes to church")
     graph["links"] = [link for link in graph["links"] if "larger" not in (link[0], link[2])] + [
         ["decode", "IMAGE", "save", "images"]
     ]
+    walk = (["t0", "label", "ddpm", "decode look", "look"], ["sampler", "decode"])
+    graph["groups"] = bands(
+        ("note", "drawing"),
+        ("prior", ["encode", "repeat"]),
+        walk,
+        ["save"],
+        *("strokes of a building", "the paper's own", "t0 is the knob", "the photo"),
+    )
     return graph
 
 
 SDEDIT = {
-    "SDEdit - strokes to photo": strokes_to_photo,
-    "SDEdit - paint here and press Run": paint_here,
-    "SDEdit - edit a photo with strokes": edit_with_mask,
-    "SDEdit - cut and paste": cut_and_paste,
-    "SDEdit - t0 sweep": sweep,
-    "SDEdit - strokes to photo (SD1.5)": twin_sd15,
-    "SDEdit - strokes to photo (LSUN church)": twin_church,
+    "01 Paint here - img2img": paint_here,
+    "02 Strokes to photo - sketch to image": strokes_to_photo,
+    "02 Strokes to photo - sketch to image (SD1.5)": twin_sd15,
+    "02 Strokes to photo - sketch to image (LSUN church)": twin_church,
+    "03 Best of four - img2img, ranked": best_of_four,
+    "04 Strokes on your photo - inpaint with a mask": edit_with_mask,
+    "05 Paint on your photo - inpaint sketch": paint_on_photo,
+    "06 Cut and paste - photo collage": cut_and_paste,
+    "07 Find the right t0 - denoise strength": sweep,
+    "08 Photo to strokes and back": photo_to_strokes,
+    "24 Finish at full size - upscale and refine (SD1.5)": full_size,
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
@@ -17,39 +18,66 @@ from runtime.rooms import PACK, room
 DEMO = PACK / "demo_output"
 PICTURES = PACK / "docs" / "pictures"
 SIDE = 512
-TWIN_OF = "SDEdit - strokes to photo"
-BOTH = "Inversion-by-Inversion - sketch and exemplar"
-PAIRS = "Inversion-by-Inversion - folders in pairs"  # its sheet of stages says more than its results
-# template -> (the kind of node that shows what went in, or None; a line of text for twins; whose results a twin shows)
+STROKES = "02 Strokes to photo - sketch to image"
+EDIT = "04 Strokes on your photo - inpaint with a mask"
+LINES = "09 Line drawing and exemplar - sketch to photo"
+PAIRS = "11 Folders in pairs - batch of sketches"
+PROMPT = "12 Paint with a prompt - GradOP"
+BESIDE = "13 Paint with a prompt, compared - GradOP and img2img"
+COLOUR = "14 Words by colour - regional prompt"
+TIED = "15 Words by colour, compared - regional prompt"
+MATRIX = "20 Every sketch in every style - matrix"
+YOURS = "on your SD1.5 or SDXL"
+DOGS = "as published, on AFHQ dogs"
+
+
+class Card(NamedTuple):
+    """What stands on a thumbnail: the results, small pictures of what went in, and a line of text.
+
+    guide: the kind of node whose pictures went in. words: for a twin that waits for a model or for the user's paint.
+    of: whose results it shows, if not its own. results: the kind of node that has them.
+    """
+
+    guide: str | None = None
+    words: str = ""
+    of: str = ""
+    results: str = "SaveImage"
+
+
 TEMPLATES = {
-    "SDEdit - strokes to photo": ("PreviewImage", ""),
-    "SDEdit - paint here and press Run": ("Painter", ""),
-    "SDEdit - edit a photo with strokes": ("PreviewImage", ""),
-    "SDEdit - cut and paste": ("PreviewImage", ""),
-    "SDEdit - t0 sweep": (None, ""),
-    "SDEdit - strokes to photo (SD1.5)": ("PreviewImage", "on your SD1.5 or SDXL", TWIN_OF),
-    "SDEdit - strokes to photo (LSUN church)": ("PreviewImage", "on the LSUN church prior", TWIN_OF),
-    BOTH: ("SketchLoader", ""),
-    "Inversion-by-Inversion - energies on a KSampler": ("SketchLoader", ""),
-    "Inversion-by-Inversion - sketch and exemplar (SD1.5)": ("SketchLoader", "on your SD1.5 or SDXL", BOTH),
-    PAIRS: (None, ""),
-    "Inversion-by-Inversion - cat2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
-    "Inversion-by-Inversion - wild2dog as published (AFHQ)": ("SketchLoader", "as published, on AFHQ dogs", BOTH),
-    "GradOP - next to SDEdit": (None, ""),
-    "GradOP - paint here and press Run": ("Painter", ""),
-    "GradOP - words in painted regions": (None, ""),
-    "GradOP - next to SDEdit (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - next to SDEdit"),
-    "GradOP - paint here and press Run (SD1.5)": (
-        "Painter",
-        "on your SD1.5 or SDXL",
-        "GradOP - paint here and press Run",
-    ),
-    "GradOP - words in painted regions (SD1.5)": (None, "on your SD1.5 or SDXL", "GradOP - words in painted regions"),
-    "Sketch GAN - sketch and style": ("SketchLoader", ""),
-    "Sketch GAN - style mixing": (None, ""),
-    "Sketch GAN - matrix": (None, ""),
-    "Sketch GAN - style transfer from a photo": ("SketchLoader", ""),
-    "Sketch GAN - train your own from a folder": (None, ""),
+    "01 Paint here - img2img": Card("Painter", results="PreviewImage"),
+    STROKES: Card("SketchLoader"),
+    f"{STROKES} (SD1.5)": Card("SketchLoader", YOURS, STROKES),
+    f"{STROKES} (LSUN church)": Card("SketchLoader", "on the LSUN church prior", STROKES),
+    "03 Best of four - img2img, ranked": Card("SketchLoader", results="PreviewImage"),
+    EDIT: Card("PreviewImage"),
+    "05 Paint on your photo - inpaint sketch": Card("PreviewImage", "paint on your own photo", EDIT),
+    "06 Cut and paste - photo collage": Card("PreviewImage"),
+    "07 Find the right t0 - denoise strength": Card(),
+    "08 Photo to strokes and back": Card("PreviewImage"),
+    LINES: Card("SketchLoader"),
+    f"{LINES} (SD1.5)": Card("SketchLoader", YOURS, LINES),
+    "10 Line drawing on a KSampler - scribble": Card("SketchLoader"),
+    PAIRS: Card(results="PreviewImage"),  # its sheet of stages says more than its results
+    PROMPT: Card("Painter", results="PreviewImage"),
+    f"{PROMPT} (SD1.5)": Card("Painter", YOURS, PROMPT, "PreviewImage"),
+    BESIDE: Card(),
+    f"{BESIDE} (SD1.5)": Card(None, YOURS, BESIDE),
+    COLOUR: Card("PreviewImage"),
+    f"{COLOUR} (SD1.5)": Card("PreviewImage", YOURS, COLOUR),
+    TIED: Card(),
+    f"{TIED} (SD1.5)": Card(None, YOURS, TIED),
+    "16 Words by mask - regional prompt": Card("SketchLoader"),
+    "17 Where words act - attention maps": Card(),
+    "18 Sketch and style - one pass, no prompt": Card("SketchLoader"),
+    "19 Between two styles - style mixing": Card(),
+    MATRIX: Card(),
+    "21 Photo in another style - style transfer": Card("SketchLoader"),
+    "22 Colours of another picture - color transfer": Card("SketchLoader"),
+    "23 Train your own - sketch GAN from a folder": Card(),
+    "24 Finish at full size - upscale and refine (SD1.5)": Card("SketchLoader", YOURS, STROKES),
+    "25 cat2dog as published (AFHQ)": Card("SketchLoader", DOGS, LINES),
+    "26 wild2dog as published (AFHQ)": Card("SketchLoader", DOGS, LINES),
 }
 
 
@@ -58,43 +86,41 @@ def load(template: str, kind: str) -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in paths]
 
 
-def thumbnail(template: str, guide: str | None, words: str, twin_of: str = "") -> Image.Image:
-    """Up to four results, what went in as insets, and for a twin whose model it wants."""
-    source = twin_of or template
-    results = load(source, "PreviewImage" if template == PAIRS else "SaveImage")
+def thumbnail(template: str, card: Card) -> Image.Image:
+    """Up to four results, what went in as insets, and for a twin what it waits for."""
+    source = card.of or template
+    results = load(source, card.results)
     if not results:
         sys.exit(f"No picture of '{source}' in {DEMO}: run `python3 dev/run.py demo` first.")
     if len(results) == 1:
-        card = results[0]
-        card.thumbnail((SIDE * 3 // 2, SIDE))
+        sheet = results[0]
+        sheet.thumbnail((SIDE * 3 // 2, SIDE))
     else:
-        card = Image.new("RGB", (SIDE, SIDE))
+        sheet = Image.new("RGB", (SIDE, SIDE))
         for i, result in enumerate(results[:4]):
-            card.paste(
+            sheet.paste(
                 result.resize((SIDE // 2, SIDE // 2), Image.Resampling.LANCZOS), (i % 2 * SIDE // 2, i // 2 * SIDE // 2)
             )
-    if guide:
-        insets = load(source, guide)[: 2 if guide == "SketchLoader" else 1]
+    if card.guide:
+        insets = load(source, card.guide)[: 2 if card.guide == "SketchLoader" else 1]
         side = 176 if len(insets) == 1 else 132
         for i, inset in enumerate(insets):
             framed = Image.new("RGB", (side + 8, side + 8), "white")
             framed.paste(inset.resize((side, side), Image.Resampling.LANCZOS), (4, 4))
-            card.paste(framed, (12 + i * (side + 16), SIDE - side - 20))
-    if words:
-        draw = ImageDraw.Draw(card)
+            sheet.paste(framed, (12 + i * (side + 16), SIDE - side - 20))
+    if card.words:
+        draw = ImageDraw.Draw(sheet)
         draw.rectangle((0, 0, SIDE, 44), fill="#16171b")
-        draw.text((SIDE / 2, 22), words, fill="white", font=ImageFont.load_default(24), anchor="mm")
-    return card
+        draw.text((SIDE / 2, 22), card.words, fill="white", font=ImageFont.load_default(24), anchor="mm")
+    return sheet
 
 
 def hero() -> Image.Image:
     """Strokes on the left, their four landscapes on the right: one row for each of two paintings."""
     rows = []
-    for template, guide in (
-        ("SDEdit - strokes to photo", "PreviewImage"),
-        ("SDEdit - paint here and press Run", "Painter"),
-    ):
-        tiles = [load(template, guide)[0], *load(template, "SaveImage")[:4]]
+    for template in (STROKES, "01 Paint here - img2img"):
+        card = TEMPLATES[template]
+        tiles = [load(template, card.guide or "")[0], *load(template, card.results)[:4]]
         rows.append(
             np.concatenate([np.asarray(tile.resize((256, 256), Image.Resampling.LANCZOS)) for tile in tiles], 1)
         )
@@ -103,7 +129,7 @@ def hero() -> Image.Image:
 
 def inversion() -> Image.Image:
     """Sketch, exemplar, the uncoloured photo of stage 1, and results."""
-    tiles = [*load(BOTH, "SketchLoader")[:2], load(BOTH, "PreviewImage")[0], *load(BOTH, "SaveImage")[:3]]
+    tiles = [*load(LINES, "SketchLoader")[:2], load(LINES, "PreviewImage")[0], *load(LINES, "SaveImage")[:3]]
     return Image.fromarray(
         np.concatenate([np.asarray(tile.resize((256, 256), Image.Resampling.LANCZOS)) for tile in tiles], 1)
     )
@@ -111,7 +137,7 @@ def inversion() -> Image.Image:
 
 def gradop() -> Image.Image:
     """The two sheets: SDEdit beside GradOP+, and words in painted regions."""
-    sheets = [load(name, "SaveImage")[0] for name in ("GradOP - next to SDEdit", "GradOP - words in painted regions")]
+    sheets = [load(name, "SaveImage")[0] for name in (BESIDE, TIED)]
     card = Image.new(
         "RGB", (sum(s.width for s in sheets) + 24, max(s.height for s in sheets)), sheets[0].getpixel((0, 0))
     )
@@ -129,15 +155,15 @@ def world() -> Image.Image:
 
 def matrix() -> Image.Image:
     """Every sketch in every style, by the sketch GAN."""
-    return load("Sketch GAN - matrix", "SaveImage")[0]
+    return load(MATRIX, "SaveImage")[0]
 
 
 # README's pictures, and a template that each is of
 MADE = {
-    "hero": (hero, "SDEdit - strokes to photo"),
-    "inversion": (inversion, BOTH),
-    "gradop": (gradop, "GradOP - words in painted regions"),
-    "sketch_gan": (matrix, "Sketch GAN - matrix"),
+    "hero": (hero, STROKES),
+    "inversion": (inversion, LINES),
+    "gradop": (gradop, TIED),
+    "sketch_gan": (matrix, MATRIX),
     "world": (world, "world"),
 }
 
@@ -149,8 +175,8 @@ def main() -> int:
     def wanted(template: str) -> bool:
         return not names or any(name in template for name in names)
 
-    for template, settings in filter(lambda item: wanted(item[0]), TEMPLATES.items()):
-        thumbnail(template, *settings).save(PACK / "workflows" / f"{template}.jpg", quality=88)
+    for template, card in filter(lambda item: wanted(item[0]), TEMPLATES.items()):
+        thumbnail(template, card).save(PACK / "workflows" / f"{template}.jpg", quality=88)
         print(f"{template}.jpg")
     for name, (make, template) in MADE.items():
         if wanted(template):

@@ -1,7 +1,7 @@
-"""`python3 dev/run.py locales`: renew locales/en/nodeDefs.json from the nodes, and list what the translations lack.
+"""`python3 dev/run.py locales`: renew locales/en from the nodes, and list what the translations lack.
 
-English is the text in the code; zh and ja are translated by hand. `@ { } $ |` mean something to the editor's
-translation library, so no text may hold them.
+nodeDefs.json has the texts of nodes, main.json the names of their categories. English is the text in the code; zh and
+ja are translated by hand. `@ { } $ |` mean something to the editor's translation library, so no text may hold them.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from tools.snapshot import FOLDERS
 LOCALES = Path(__file__).resolve().parents[2] / "locales"
 SPECIAL = set("@{}$|")
 # Combos that list files or folders: of every node, and of one.
-FILES = ("file", "prior", "extractor", "features", "encoder", *FOLDERS)
+FILES = ("image", "prior", "extractor", "features", "encoder", *FOLDERS)
 FILES_OF = {"SketchAdaINStyle": ("decoder",)}
+HOSTS_CATEGORIES = {"loaders", "training"}  # named by the editor itself
 
 
 def english(node_class: Any) -> dict[str, Any]:
@@ -55,9 +56,9 @@ def leaves(tree: Any, path: str = "") -> dict[str, str]:
     return {path: tree}
 
 
-def gaps(language: str, source: dict[str, Any]) -> list[str]:
+def gaps(language: str, source: dict[str, Any], file: str = "nodeDefs.json") -> list[str]:
     """Places that a translation lacks, has too many, or that hold a special character."""
-    path = LOCALES / language / "nodeDefs.json"
+    path = LOCALES / language / file
     given = leaves(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
     wanted = leaves(source)
     faults = [f"{language} lacks {place}" for place in wanted if place not in given]
@@ -73,17 +74,25 @@ def all_english(nodes: list[Any]) -> dict[str, Any]:
     return {node.GET_SCHEMA().node_id: english(node) for node in nodes}
 
 
+def categories(nodes: list[Any]) -> dict[str, Any]:
+    """The parts of our categories that the editor has no name for. They count for every pack with such a category."""
+    parts = {part for node in nodes for part in node.GET_SCHEMA().category.split("/")}
+    return {"nodeCategories": {part: part for part in sorted(parts - HOSTS_CATEGORIES)}}
+
+
 def main() -> int:
     host = find_host()
     if host is None:
         sys.exit(NO_HOST)
     prepare_host(host)
     load_pack()
-    source = all_english(room("nodes").NODES)
-    path = LOCALES / "en" / "nodeDefs.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(source, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    faults = [fault for folder in sorted(LOCALES.iterdir()) for fault in gaps(folder.name, source)]
+    nodes = room("nodes").NODES
+    faults = []
+    for file, source in (("nodeDefs.json", all_english(nodes)), ("main.json", categories(nodes))):
+        path = LOCALES / "en" / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(source, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        faults += [fault for folder in sorted(LOCALES.iterdir()) for fault in gaps(folder.name, source, file)]
     print("\n".join(faults) or "all languages complete")
     return int(bool(faults))
 

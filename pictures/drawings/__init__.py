@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import ImageChops
 
 from . import foreign, ink, raster
 from . import frame as framing
@@ -45,6 +46,7 @@ def read_drawing(
     size: int = 0,
     frame: str = framing.KEEP,
     index: int = 0,
+    masked: bool = False,
 ) -> Drawing:
     """The drawing in the file `path`, on paper of the colour `paper` (RGB, 0..1).
 
@@ -55,6 +57,8 @@ def read_drawing(
     size: 0 = as drawn; else the longer side in pixels, a multiple of 8 (the other side then is one, too).
     frame: one of FRAMES.
     index: which drawing of a QuickDraw file, from 0.
+    masked: what is transparent is a mask painted on the picture, as the editor's mask editor saves it: the colours
+    below count, and `ink` is that mask. Without anything transparent it is an ordinary drawing.
     Raises ValueError, in words for the user, for any file that cannot be read so.
     """
     path = Path(path)
@@ -79,6 +83,10 @@ def read_drawing(
         raise ValueError(other) from error
     fit = framing.fit(source.size, size, frame)
     picture = source.load(fit.box, fit.inner)
+    mask = None
+    if masked and picture.mode == "RGBA":
+        mask = ImageChops.invert(picture.getchannel("A"))
+        picture = picture.convert("RGB")
     sheet = np.array(paper, np.float32)
     taken = source.kind if kind == "auto" and source.kind else kind
     style = ink.judge(raster.sample(picture), sheet, taken, invert)
@@ -94,7 +102,13 @@ def read_drawing(
         band = raster.to_rgba(picture.crop((0, row, picture.width, end)))
         there = slice(top + row, top + end), slice(left, left + picture.width)
         rgb[there], covered[there] = ink.lay_on_paper(band, sheet, style)
-    return Drawing(rgb, covered, style.kind, style.inverted, (*source.notes, *style.notes))
+    notes = (*source.notes, *style.notes)
+    if mask is not None:
+        mask = np.asarray(raster.resize(mask, fit.inner), np.float32) / 255
+        covered[:] = 0
+        covered[top : top + picture.height, left : left + picture.width] = mask
+        notes += ("The mask is the one from the mask editor.",)
+    return Drawing(rgb, covered, style.kind, style.inverted, notes)
 
 
 def not_read(path: Path) -> str:

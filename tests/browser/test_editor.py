@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
+from helpers.quick import QUICK
 from runtime.comfy_server import NAME, PACK, ComfyServer
 from tools.graph import missing_files, to_prompt
 
@@ -80,6 +81,15 @@ def complaints(editor) -> dict:
     )
 
 
+SET_WIDGETS = """
+(settings) => {
+  for (const node of window.app.graph.nodes)
+    for (const [name, value] of Object.entries(settings[node.type] ?? {}))
+      node.widgets.find(widget => widget.name === name).value = value
+}
+"""
+
+
 def same_prompt(ours: dict, theirs: dict) -> None:
     """Our converter and the editor agree on every input (title texts aside)."""
     assert {key: (node["class_type"], node["inputs"]) for key, node in ours.items()} == {
@@ -139,6 +149,7 @@ def test_template(editor, server, template: Path):
     if absent:  # a twin for a published checkpoint: the editor names the very files that are not here
         assert set(found["models"]) == absent
     else:
+        editor.page.evaluate(SET_WIDGETS, QUICK)
         outputs = press_run(editor, server)
         assert_picture(server, outputs)
         editor.page.wait_for_timeout(1000)
@@ -170,8 +181,8 @@ async (name) => {
   }
   const prior = put('SketchPriorLoader', 0, { prior: 'starter landscapes (built in)' })
   const label = put('SketchPriorLabel', 300, {})
-  const sketch = put('SketchLoader', 450, { file: 'line drawing - lake and peaks (sample).png [temp]', size: 64 })
-  const photo = put('SketchLoader', 950, { file: 'photo - evening lake (sample).png [temp]', size: 64 })
+  const sketch = put('SketchLoader', 450, { image: 'line drawing - lake and peaks (sample).png [temp]', size: 64 })
+  const photo = put('SketchLoader', 950, { image: 'photo - evening lake (sample).png [temp]', size: 64 })
   const show = put('PreviewImage', 0, {})
   const into = id => node.inputs.findIndex(one => one.name === id)
   prior.connect(0, node, into('model'))

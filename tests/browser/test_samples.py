@@ -51,7 +51,7 @@ def one_node(editor: Any, file: str | None = None) -> int:
             window.app.graph.clear()
             window.app.graph.add(node)
             if (file !== null) {
-              const widget = node.widgets.find(one => one.name === 'file')
+              const widget = node.widgets.find(one => one.name === 'image')
               widget.value = file
               widget.callback(file)
             }
@@ -73,7 +73,7 @@ def shown(editor: Any, renderer: str) -> dict[str, list[str]]:
             const pictures = node => classic ? node.imgs ?? [] :
               [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)]
             return Object.fromEntries(nodes.map(node => [
-              node.widgets.find(one => one.name === 'file').value,
+              node.widgets.find(one => one.name === 'image').value,
               pictures(node).filter(one => one.complete && one.naturalWidth > 16)
                 .map(one => new URL(one.src).searchParams.get('filename')),
             ]))
@@ -93,7 +93,7 @@ def wait_until_shown(editor: Any, renderer: str, names: set[str]) -> None:
     pytest.fail(f"the nodes show {found}")
 
 
-@pytest.mark.parametrize("name", ["SDEdit - strokes to photo", "Sketch GAN - matrix"])
+@pytest.mark.parametrize("name", ["02 Strokes to photo - sketch to image", "20 Every sketch in every style - matrix"])
 def test_a_template_shows_its_samples(editor, renderer, refused, name):
     """The second template has a sample for which the browser needs our preview, an SVG."""
     graph = template(name)

@@ -19,7 +19,7 @@ READ = {
     "starter": "starter/world.py",
     "starter/samples": "starter/samples/mountain lake.png",
     "starter/weights": "starter/weights/vae.safetensors",
-    "workflows": "workflows/SDEdit - strokes to photo.json",
+    "workflows": "workflows/02 Strokes to photo - sketch to image.json",
     "subgraphs": None,
     "web": "web/docs/NoiseToT0.md",
     "locales": "locales/en/nodeDefs.json",

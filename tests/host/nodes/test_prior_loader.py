@@ -278,6 +278,11 @@ def test_missing_file_names_role_file_folder_and_url(priors, folder):
         "https://drive.google.com/file/d/14OG_o3aa8Hxmfu36IIRyOgRwEP6ngLdo/view?usp=sharing and save it there under "
         "that name."
     )
+    other_name = priors.SketchPriorLoader.validate_inputs(prior="ddpm-ema-church-256.pt")
+    assert other_name.endswith(
+        "resolve/main/diffusion_pytorch_model.bin, put it there, and rename diffusion_pytorch_model.bin to "
+        "ddpm-ema-church-256.pt."
+    )
     unknown = priors.SketchPriorLoader.validate_inputs(prior="mine.pt")
     assert unknown == (
         f"The pixel prior 'mine.pt' was not found in models/sketch_priors ({folder}). Put it there, or choose another; "

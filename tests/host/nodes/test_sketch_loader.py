@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -51,7 +52,7 @@ def inputs(monkeypatch, tmp_path, loader) -> Path:
 
 def load(loader, file: str, **more):
     """IMAGE and MASK as a graph gets them."""
-    return loader.execute(file=file, **{**DEFAULTS, **more}).result
+    return loader.execute(image=file, **{**DEFAULTS, **more}).result
 
 
 @pytest.fixture
@@ -64,16 +65,16 @@ def temp(monkeypatch, tmp_path) -> Path:
 
 
 def options(loader) -> list[str]:
-    return loader.INPUT_TYPES()["required"]["file"][1]["options"]
+    return loader.INPUT_TYPES()["required"]["image"][1]["options"]
 
 
 # --- finding drawings ------------------------------------------------------------------------------------------------
 
 
 def test_a_fresh_node_shows_a_sample(loader, inputs):
-    default = loader.INPUT_TYPES()["required"]["file"][1]["default"]
+    default = loader.INPUT_TYPES()["required"]["image"][1]["default"]
     assert default == "mountain lake (sample).png [temp]"
-    assert loader.validate_inputs(file=default) is True
+    assert loader.validate_inputs(image=default) is True
     image, mask = load(loader, default)
     assert image.shape == (1, 256, 256, 3)
     assert mask.shape == (1, 256, 256)
@@ -87,7 +88,7 @@ def test_every_sample_is_an_option_and_loads(loader, inputs):
     assert {name + MARK for name in SAMPLES} < set(samples)
     assert options(loader)[: len(samples)] == samples, "samples first"
     for sample in samples:
-        assert loader.validate_inputs(file=sample) is True
+        assert loader.validate_inputs(image=sample) is True
         image, mask = load(loader, sample, size=64)
         assert max(image.shape[1:3]) == 64
         assert mask.shape == image.shape[:3]
@@ -140,22 +141,22 @@ def test_previews_show_the_sample(loader, inputs, temp, name):
     assert np.abs(shown - drawn).mean() < 0.01
 
 
-def test_input_files_are_listed_not_their_subfolders(loader, inputs):
+def test_input_files_are_listed_and_those_below(loader, inputs):
+    """Names with / as the editor writes them. Nothing that is no drawing, that is hidden, or that lies outside."""
     for name in (
-        "a.png",
-        "B.JPG",
-        "c.svg",
-        "d.ndjson",
-        "e.jfif",
-        "f.SVGZ",
-        "notes.txt",
-        "model.safetensors",
-        "sub/e.png",
+        *("a.png", "B.JPG", "c.svg", "d.ndjson", "e.jfif", "f.SVGZ", "notes.txt", "model.safetensors"),
+        *("sub/e.png", "sub/deep/f.webp", "sub/notes.txt", ".cache/g.png"),
+        *("clipspace/clipspace-mask-1.png", "clipspace-painted-masked-2.png"),
     ):
         (inputs / name).parent.mkdir(exist_ok=True)
         (inputs / name).write_bytes(b"x")
+    (inputs.parent / "elsewhere").mkdir()
+    (inputs.parent / "elsewhere" / "h.png").write_bytes(b"x")
+    with contextlib.suppress(OSError):  # Windows without the right to make links
+        os.symlink(inputs.parent / "elsewhere", inputs / "link")
+        os.symlink(inputs, inputs / "sub" / "loop")
     assert [option for option in options(loader) if not option.endswith(MARK)] == [
-        *("B.JPG", "a.png", "c.svg", "d.ndjson", "e.jfif", "f.SVGZ"),
+        *("B.JPG", "a.png", "c.svg", "d.ndjson", "e.jfif", "f.SVGZ", "sub/e.png", "sub/deep/f.webp"),
     ]
 
 
@@ -164,28 +165,31 @@ def test_a_missing_input_folder_breaks_nothing(loader, inputs):
     assert all(option.endswith(MARK) for option in options(loader))
 
 
-@pytest.mark.parametrize("name", ["a.png", "sub/pasted.png", "a.png [input]", "with space (1).png", "größe.png"])
-def test_names_the_editor_makes(loader, inputs, name):
-    path = inputs / name.removesuffix(" [input]")
+@pytest.mark.parametrize(
+    "name", ["a.png", "sub/pasted.png", "a.png [input]", "with space (1).png", "größe.png", "a.png [temp]"]
+)
+def test_names_the_editor_makes(loader, inputs, temp, name):
+    """Of uploads, pasted pictures, the mask editor, and Paste (Clipspace) of what Preview Image shows."""
+    path = (temp if "[temp]" in name else inputs) / name.split(" [")[0]
     path.parent.mkdir(exist_ok=True)
     Image.new("RGB", (10, 6), "blue").save(path)
-    assert loader.validate_inputs(file=name) is True
+    assert loader.validate_inputs(image=name) is True
     assert load(loader, name)[0].shape == (1, 6, 10, 3)
 
 
 def test_a_link_is_checked_when_it_runs(loader, inputs):
     """The host validates a linked input as None."""
-    assert loader.validate_inputs(file=None) is True
-    assert loader.fingerprint_inputs(file=None, **DEFAULTS) == ""
+    assert loader.validate_inputs(image=None) is True
+    assert loader.fingerprint_inputs(image=None, **DEFAULTS) == ""
 
 
 def test_the_fingerprint_is_the_content(loader, inputs):
     (inputs / "a.png").write_bytes(b"one")
     (inputs / "b.png").write_bytes(b"one")
-    first = loader.fingerprint_inputs(file="a.png", **DEFAULTS)
-    assert first == loader.fingerprint_inputs(file="b.png", **{**DEFAULTS, "size": 64})
+    first = loader.fingerprint_inputs(image="a.png", **DEFAULTS)
+    assert first == loader.fingerprint_inputs(image="b.png", **{**DEFAULTS, "size": 64})
     (inputs / "a.png").write_bytes(b"two")
-    assert loader.fingerprint_inputs(file="a.png", **DEFAULTS) != first
+    assert loader.fingerprint_inputs(image="a.png", **DEFAULTS) != first
 
 
 # --- settings --------------------------------------------------------------------------------------------------------
@@ -225,6 +229,42 @@ def test_drawing_index(loader, inputs):
     assert not torch.equal(masks[1], masks[2])
 
 
+def masked_picture(folder: Path, name: str) -> None:
+    """As the mask editor saves it: colours everywhere, transparent where a mask is painted (left half)."""
+    pixels = np.random.default_rng(0).integers(0, 255, (48, 64, 4), dtype=np.uint8)
+    pixels[..., 3] = 255
+    pixels[:, :32, 3] = 0
+    (folder / name).parent.mkdir(exist_ok=True)
+    Image.fromarray(pixels).save(folder / name)
+    Image.fromarray(pixels[..., :3]).save(folder / "plain.png")
+
+
+@pytest.mark.parametrize("name", ["clipspace-painted-masked-17.png [input]", "clipspace/clipspace-mask-17.png [input]"])
+def test_the_mask_editor_paints_the_mask_and_leaves_the_picture(loader, inputs, name):
+    masked_picture(inputs, name.removesuffix(" [input]"))
+    image, mask = load(loader, name)
+    assert torch.equal(image, load(loader, "plain.png")[0]), "what lies under the mask is still there"
+    assert mask[0, :, :32].min() == 1
+    assert mask[0, :, 32:].max() == 0
+    assert "mask editor" in loader.execute(image=name, **DEFAULTS).ui["text"][0]
+    framed, smaller = load(loader, name, size=32, frame="square, pad with paper")
+    assert framed.shape == (1, 32, 32, 3)
+    assert smaller[0, :4].max() == 0, "the sheet around the picture is no mask"
+    assert smaller[0, 4:28, :15].min() == 1
+
+
+def test_elsewhere_transparency_is_paper(loader, inputs):
+    """The same picture under a person's own name, and a file of the mask editor in which no mask is painted."""
+    masked_picture(inputs, "mine.png")
+    image, mask = load(loader, "mine.png")
+    assert (image[0, :, :32] == 1).all()
+    assert mask[0, :, :32].max() == 0
+    shutil.copy(inputs / "plain.png", inputs / "clipspace-painted-masked-18.png")
+    image, mask = load(loader, "clipspace-painted-masked-18.png [input]")
+    assert torch.equal(image, load(loader, "plain.png")[0])
+    assert torch.equal(mask, load(loader, "plain.png")[1])
+
+
 @pytest.mark.parametrize(
     ("picture", "words"),
     [
@@ -235,10 +275,10 @@ def test_drawing_index(loader, inputs):
 def test_the_node_says_what_auto_has_decided(loader, inputs, picture, words):
     """A picture and a text: the editor shows both. What a person has chosen is not repeated."""
     picture.save(inputs / "a.png")
-    shown = loader.execute(file="a.png", **DEFAULTS).ui
+    shown = loader.execute(image="a.png", **DEFAULTS).ui
     assert shown["images"]
     assert all(word in shown["text"][0] for word in words)
-    chosen = loader.execute(file="a.png", **{**DEFAULTS, "kind": "colour painting", "invert": "no"}).ui
+    chosen = loader.execute(image="a.png", **{**DEFAULTS, "kind": "colour painting", "invert": "no"}).ui
     assert "text" not in chosen
 
 
@@ -364,13 +404,13 @@ def test_told_before_anything_runs(loader, bad, file):
             os.symlink(bad.parent / "secret.png", bad / "link.png")
         except OSError:
             pytest.skip("no symbolic links on this system")
-    assert loader.validate_inputs(file=file) == AT_ONCE[file]
+    assert loader.validate_inputs(image=file) == AT_ONCE[file]
     with pytest.raises(ValueError, match=re.escape(AT_ONCE[file])):
         load(loader, file)
 
 
 def test_an_unknown_sample_names_the_samples(loader, inputs):
-    sentence = loader.validate_inputs(file="../../README.md (sample).png [temp]")
+    sentence = loader.validate_inputs(image="../../README.md (sample).png [temp]")
     assert sentence.startswith(
         "There is no '../../README.md (sample).png [temp]'. The samples are 'cut-out - red cabin (sample).png [temp]', "
     )
@@ -380,7 +420,7 @@ def test_an_unknown_sample_names_the_samples(loader, inputs):
 @pytest.mark.parametrize("file", WHEN_READ)
 def test_told_when_read(loader, bad, file):
     _, settings, sentence = WHEN_READ[file]
-    assert loader.validate_inputs(file=file) is True
+    assert loader.validate_inputs(image=file) is True
     pattern = sentence if "\\" in sentence else re.escape(sentence)
     with pytest.raises(ValueError, match=f"^{pattern}$"):
         load(loader, file, **settings)
@@ -409,7 +449,7 @@ def test_photo_to_strokes(room, batch):
 
 def graph(file: str, **more) -> dict:
     return {
-        "1": {"class_type": "SketchLoader", "inputs": {"file": file, **DEFAULTS, **more}},
+        "1": {"class_type": "SketchLoader", "inputs": {"image": file, **DEFAULTS, **more}},
         "2": {"class_type": "SketchPhotoToStrokes", "inputs": {"image": ["1", 0], "median_size": 9, "colours": 4}},
         "3": {"class_type": "SaveImage", "inputs": {"images": ["2", 0], "filename_prefix": "strokes"}},
         "4": {"class_type": "MaskToImage", "inputs": {"mask": ["1", 1]}},
@@ -429,7 +469,7 @@ def test_a_sample_runs_on_a_live_host(server):
 
 def test_a_live_host_shows_every_sample(server):
     """As the editor asks: of the classic renderer, and of the picker of Nodes 2.0."""
-    listed = server.object_info()["SketchLoader"]["input"]["required"]["file"]
+    listed = server.object_info()["SketchLoader"]["input"]["required"]["image"]
     options = listed[1]["options"] if listed[0] == "COMBO" else listed[0]
     samples = [option for option in options if option.endswith(MARK)]
     assert len(samples) >= 15
@@ -457,7 +497,7 @@ def test_a_live_host_refuses_with_our_sentence(server, file):
         server.submit(graph(file))
     (fault,) = refused.value.answer["node_errors"]["1"]["errors"]
     expected = AT_ONCE.get(file) or OUTSIDE.format(file)
-    assert fault["details"] == f"file - {expected}"
+    assert fault["details"] == f"image - {expected}"
 
 
 def test_a_live_host_tells_our_sentence_when_it_fails(server):

@@ -335,9 +335,9 @@ def test_a_whole_graph_on_the_live_host(server, published_gan):
     gan, styles = {"gan": ["gan", 0]}, {"style_a": ["style", 0], "style_b": ["other", 0]}
     prompt = {
         "gan": node("SketchGANLoader", gan="tiny.pth"),
-        "sketch": node("SketchLoader", file="line drawing - lake and peaks (sample).png [temp]"),
-        "photo": node("SketchLoader", file="photo - evening lake (sample).png [temp]", size=64),
-        "meadow": node("SketchLoader", file="photo - mountain meadow (sample).png [temp]", size=64),
+        "sketch": node("SketchLoader", image="line drawing - lake and peaks (sample).png [temp]"),
+        "photo": node("SketchLoader", image="photo - evening lake (sample).png [temp]", size=64),
+        "meadow": node("SketchLoader", image="photo - mountain meadow (sample).png [temp]", size=64),
         "style": node("SketchGANStyle", image=["photo", 0], **gan),
         "other": node("SketchGANStyle", image=["meadow", 0], **gan),
         "mix": node("SketchGANMixStyles", **styles, steps=3),

@@ -15,7 +15,12 @@ from tools import graph
 
 BLUEPRINTS = sorted((PACK / "subgraphs").glob("*.json"))
 STARTER = "starter landscapes (built in)"
-TEMPLATE = "Inversion-by-Inversion - sketch and exemplar"
+TEMPLATES = {
+    "SketchSynth - SDEdit": "02 Strokes to photo - sketch to image",
+    "SketchSynth - Inversion-by-Inversion": "09 Line drawing and exemplar - sketch to photo",
+    "SketchSynth - GradOP": "12 Paint with a prompt - GradOP",
+    "SketchSynth - Words by colour": "14 Words by colour - regional prompt",
+}
 
 every_blueprint = pytest.mark.parametrize("blueprint", BLUEPRINTS, ids=lambda path: path.stem)
 
@@ -30,7 +35,7 @@ def parts(workflow: dict) -> tuple[dict, dict]:
 
 
 def test_there_are_blueprints():
-    assert BLUEPRINTS
+    assert [path.stem for path in BLUEPRINTS] == sorted(TEMPLATES)
 
 
 @every_blueprint
@@ -52,7 +57,7 @@ def test_one_node_and_nothing_else(blueprint):
     assert blueprint.stem.startswith("SketchSynth"), "names of blueprints are shared with the host's own"
     assert subgraph["category"]
     assert len(workflow["extra"]["BlueprintDescription"]) > 60
-    assert "Inversion-by-Inversion" in workflow["extra"]["BlueprintSearchAliases"]
+    assert blueprint.stem.removeprefix("SketchSynth - ") in workflow["extra"]["BlueprintSearchAliases"]
 
 
 @every_blueprint
@@ -80,7 +85,7 @@ def test_it_is_still_its_template(blueprint, server):
     """Every inner node stands in the template with the same settings, but for those that stand on the blueprint."""
     info = server.object_info()
     _, subgraph = parts(read(blueprint))
-    theirs = read(PACK / "workflows" / f"{TEMPLATE}.json")["nodes"]
+    theirs = read(PACK / "workflows" / f"{TEMPLATES[blueprint.stem]}.json")["nodes"]
     for node in subgraph["nodes"]:
         shown = {entry["name"] for entry in node["inputs"] if entry.get("widget") and entry["link"] is not None}
 
@@ -100,32 +105,61 @@ def test_the_host_serves_it(blueprint, server):
     assert json.loads(server.get_json(f"/global_subgraphs/{key}")["data"]) == read(blueprint)
 
 
+# Where a blueprint's sockets are fed from: (node, output).
+PIXELS = {
+    "model": ("prior", 0),
+    "vae": ("prior", 1),
+    "positive": ("label", 0),
+    "negative": ("label", 0),
+    "strokes": ("painting", 0),
+    "sketch": ("sketch", 0),
+    "exemplar": ("exemplar", 0),
+}
+TEXT = {
+    "model": ("models", 0),
+    "clip": ("models", 1),
+    "vae": ("models", 2),
+    "positive": ("words", 0),
+    "negative": ("words", 0),
+    "painting": ("painting", 0),
+}
+
+
 class Around:
     """A graph round a blueprint's node: loaders in front, previews behind."""
 
     def __init__(self, blueprint: Path) -> None:
         self.workflow = read(blueprint)
         self.root, _ = parts(self.workflow)
-        self.put("prior", "SketchPriorLoader", [STARTER], ["MODEL", "VAE"])
-        self.put("label", "SketchPriorLabel", [-1], ["CONDITIONING"])
-        for key, name in (("sketch", "line drawing - lake and peaks"), ("exemplar", "photo - evening lake")):
-            values = [f"{name} (sample).png [temp]", "auto", "#ffffff", "auto", 64]
-            self.put(key, "SketchLoader", values, ["IMAGE", "MASK"])
-        for name, source, slot in (
-            ("model", "prior", 0),
-            ("vae", "prior", 1),
-            ("positive", "label", 0),
-            ("negative", "label", 0),
-            ("sketch", "sketch", 0),
-            ("exemplar", "exemplar", 0),
-        ):
-            self.link(self.nodes[source], slot, self.root, [entry["name"] for entry in self.root["inputs"]].index(name))
+        self.names = [entry["name"] for entry in self.root["inputs"]]
+        sources = TEXT if "painting" in self.names else PIXELS
+        used = {source for name, (source, _) in sources.items() if name in self.names}
+        if sources is TEXT:
+            self.put("models", "SketchStarterModels", ["landscapes 128 px"], ["MODEL", "CLIP", "VAE"])
+            self.put("words", "CLIPTextEncode", ["hills, a lake, by day"], ["CONDITIONING"], clip="CLIP")
+            self.link(self.nodes["models"], 1, self.nodes["words"], 0)
+        else:
+            self.put("prior", "SketchPriorLoader", [STARTER], ["MODEL", "VAE"])
+            self.put("label", "SketchPriorLabel", [-1], ["CONDITIONING"])
+        pictures = {
+            "sketch": "line drawing - lake and peaks",
+            "exemplar": "photo - evening lake",
+            "painting": "two shores",
+        }
+        for key, name in pictures.items():
+            if key in used:
+                values = [f"{name} (sample).png [temp]", "auto", "#ffffff", "auto", 64]
+                self.put(key, "SketchLoader", values, ["IMAGE", "MASK"])
+        for name, (source, slot) in sources.items():
+            if name in self.names:
+                self.link(self.nodes[source], slot, self.root, self.names.index(name))
         self.put("show", "PreviewImage", [], [], images="IMAGE")
         self.put("decode", "VAEDecode", [], ["IMAGE"], samples="LATENT", vae="VAE")
         self.put("show latent", "PreviewImage", [], [], images="IMAGE")
         self.link(self.root, 0, self.nodes["show"], 0)
         self.link(self.root, 1, self.nodes["decode"], 0)
-        self.link(self.nodes["prior"], 1, self.nodes["decode"], 1)
+        source, slot = sources["vae"]
+        self.link(self.nodes[source], slot, self.nodes["decode"], 1)
         self.link(self.nodes["decode"], 0, self.nodes["show latent"], 0)
 
     @property
@@ -161,9 +195,23 @@ def pictures(server, outputs, at):
 
 @every_blueprint
 def test_it_runs_as_one_node(blueprint, server):
-    """Two steps a stage on the built-in prior; what stands on the node reaches what is in it."""
+    """Few steps on the built-in models: two pictures, the same from IMAGE and LATENT, others with another seed."""
     info = server.object_info()
     around = Around(blueprint)
+    around.set(steps=4, variations=2, cfg=1.0, seed=3)
+    outputs = server.run(graph.to_prompt(around.workflow, info))
+    shown, decoded = (pictures(server, outputs, around.nodes[key]["id"]) for key in ("show", "show latent"))
+    assert [picture.size for picture in shown] == [(64, 64)] * 2
+    assert all(ImageChops.difference(a, b).getbbox() is None for a, b in zip(shown, decoded, strict=True))
+    around.set(seed=4)
+    other = pictures(server, server.run(graph.to_prompt(around.workflow, info)), around.nodes["show"]["id"])
+    assert ImageChops.difference(shown[0], other[0]).getbbox() is not None
+
+
+def test_what_stands_on_the_node_reaches_what_is_in_it(server):
+    """Inversion-by-Inversion, whose widgets go to two stages."""
+    info = server.object_info()
+    around = Around(PACK / "subgraphs" / "SketchSynth - Inversion-by-Inversion.json")
     around.set(steps=2, variations=2, t0=0.37, shape_weight=0.8, cfg=1.0)
     prompt = graph.to_prompt(around.workflow, info)
     inner = [node for key, node in prompt.items() if ":" in key]
@@ -172,10 +220,7 @@ def test_it_runs_as_one_node(blueprint, server):
     assert all("extractor" not in stage for stage in stages), "sockets left open stay open"
     seeds = [node["inputs"]["noise_seed"] for node in inner if node["class_type"] == "SamplerCustom"]
     assert len(set(seeds)) == 2, "the stages draw their own noise"
-    outputs = server.run(prompt)
-    shown, decoded = (pictures(server, outputs, around.nodes[key]["id"]) for key in ("show", "show latent"))
-    assert [picture.size for picture in shown] == [(64, 64)] * 2
-    assert all(ImageChops.difference(a, b).getbbox() is None for a, b in zip(shown, decoded, strict=True))
+    shown = pictures(server, server.run(prompt), around.nodes["show"]["id"])
     around.set(colour_weight=20.0)
     again = server.run(graph.to_prompt(around.workflow, info))
     other = pictures(server, again, around.nodes["show"]["id"])

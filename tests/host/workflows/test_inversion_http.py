@@ -32,8 +32,8 @@ def walk(node):
         nodes = {
             "prior": node("SketchPriorLoader", prior="starter landscapes (built in)"),
             "label": node("SketchPriorLabel"),
-            "sketch": node("SketchLoader", file="line drawing - lake and peaks (sample).png [temp]", size=64),
-            "photo": node("SketchLoader", file="photo - evening lake (sample).png [temp]", size=64),
+            "sketch": node("SketchLoader", image="line drawing - lake and peaks (sample).png [temp]", size=64),
+            "photo": node("SketchLoader", image="photo - evening lake (sample).png [temp]", size=64),
             "latent": node("VAEEncode", pixels=["sketch", 0], vae=["prior", 1]),
             "t0": node("NoiseToT0", model=["prior", 0], latent=["latent", 0], t0=0.4, steps=steps, seed=1),
             "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
