@@ -1,0 +1,76 @@
+"""Dask distributed: workers in this process, or those of a running cluster. The only file that imports it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+INSTALL = f"This command needs Dask: {sys.executable} -m pip install distributed"
+# A run may have millions of items: nothing may be kept of each. Memory is ours to watch: results are written at once.
+SETTINGS = {
+    "distributed.admin.low-level-log-length": 100,
+    "distributed.scheduler.work-stealing": False,
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    "distributed.worker.memory.pause": False,
+    "distributed.worker.memory.terminate": False,
+    "distributed.worker.profile.enabled": False,
+}
+
+
+class Cluster:
+    """Runs functions on workers and hands their results to a callback."""
+
+    def __init__(self, client: Any, remote: bool) -> None:
+        self.client = client
+        self.remote = remote
+
+    @property
+    def threads(self) -> int:
+        """How many functions run at a time."""
+        return sum(self.client.nthreads().values())
+
+    def call(self, key: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A future of function(*arguments). Futures among the arguments are waited for. The same key is the same
+        call: while its future is kept, it runs once."""
+        return self.client.submit(function, *arguments, key=key, pure=False)
+
+    def each(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+        """The results of function(*one) for each, in order; they run side by side."""
+        return self.client.gather([self.client.submit(function, *one, pure=False) for one in arguments])
+
+
+@contextmanager
+def started(address: str | None, threads: int, package: str) -> Iterator[Cluster]:
+    """The cluster at that address, or one in this process with so many threads. package: the pack's name here; the
+    functions of it travel to the workers of a cluster, which need no copy of it.
+
+    ImportError: Dask is not installed; its text says how. ValueError: there is no cluster at the address."""
+    try:
+        import dask.config
+        from distributed import Client, LocalCluster
+    except ImportError as error:
+        raise ImportError(INSTALL) from error
+    logging.getLogger("distributed").setLevel(logging.ERROR)
+    with dask.config.set(SETTINGS):
+        if address is None:
+            options = {"n_workers": 1, "threads_per_worker": threads, "processes": False, "memory_limit": 0}
+            with LocalCluster(dashboard_address=None, **options) as local, Client(local) as client:  # pyright: ignore[reportArgumentType]
+                yield Cluster(client, remote=False)
+            return
+        import cloudpickle
+
+        cloudpickle.register_pickle_by_value(sys.modules[package])
+        try:
+            client = Client(address, timeout=20)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"No Dask scheduler answers at {address} ({error}).") from error
+        with client:
+            if not client.nthreads():
+                raise ValueError(
+                    f"The Dask cluster at {address} has no workers. Start some with `dask worker {address}`."
+                )
+            yield Cluster(client, remote=True)
