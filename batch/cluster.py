@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+CONNECT = 10.0  # seconds that a scheduler gets to answer
 INSTALL = f"This command needs Dask: {sys.executable} -m pip install distributed"
 # A run may have millions of items: nothing may be kept of each. Memory is ours to watch: results are written at once.
 SETTINGS = {
@@ -65,7 +66,7 @@ def started(address: str | None, threads: int, package: str) -> Iterator[Cluster
 
         cloudpickle.register_pickle_by_value(sys.modules[package])
         try:
-            client = Client(address, timeout=20)
+            client = Client(address, timeout=CONNECT)
         except (OSError, ValueError) as error:
             raise ValueError(f"No Dask scheduler answers at {address} ({error}).") from error
         with client:

@@ -63,7 +63,7 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     if options.out is None and not options.inputs:
         parser().error("--out DIR is needed: the folder for the results")
-    signal.signal(signal.SIGTERM, _interrupt)
+    before = signal.signal(signal.SIGTERM, _interrupt)
     try:
         source, servers = read(options.graph), servers_of(options)
         threads = min(1000, len(servers) * (options.in_flight + 1) + 2)
@@ -75,6 +75,8 @@ def main(words: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         say("\nInterrupted. The same command goes on from here.")
         return INTERRUPTED
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _interrupt(*_: Any) -> None:

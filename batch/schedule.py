@@ -20,6 +20,7 @@ class Lane:
     running: set[int] = field(default_factory=set)
     failures: int = 0  # in a row
     blamed: int = 0  # items in a row that failed here and succeeded elsewhere
+    doubtful: set[int] = field(default_factory=set)  # items that failed here, and nowhere else yet
     rests_until: float | None = None
     rest: float = 0.0
     probing: bool = False
@@ -104,11 +105,16 @@ class Schedule:
             if lane.name not in on or not others - on:
                 self.again.remove(index)
                 return index
-        if self.exhausted:
+        if self.exhausted or self._waits_for_a_verdict(lane):
             return None
         index = next(self.todo, None)
         self.exhausted = index is None
         return index
+
+    def _waits_for_a_verdict(self, lane: Lane) -> bool:
+        """Whether items failed on a server one after the other and another one is about to say whose fault that is: a
+        server with a full disk must not run through the whole list."""
+        return len(lane.doubtful) >= FAILURES and any(len(o.doubtful) < FAILURES for o in self.awake() if o is not lane)
 
     def finished(self, index: int, name: str, kind: str, text: str, now: float, seconds: float = 0.0) -> bool:
         """Takes note of an outcome (see Outcome.kind). Returns whether the item is given up: it stays in `trouble`."""
@@ -118,6 +124,10 @@ class Schedule:
             self._succeeded(index, lane, seconds, now)
             return False
         trouble = self.trouble.setdefault(index, Trouble())
+        for other in trouble.on - {name}:
+            self.lanes[other].doubtful.discard(index)
+        if kind in ("failed", "refused") and not trouble.on:
+            lane.doubtful.add(index)
         trouble.on.add(name)
         trouble.text = text
         if kind in ("failed", "refused"):
@@ -129,6 +139,7 @@ class Schedule:
                 self._stumbled(lane, text, now, at_once=kind == "hung")
         if trouble.failed >= self.tries or trouble.lost >= LOST:
             self.given_up += 1
+            lane.doubtful.discard(index)
             return True
         self.again.append(index)
         return False
@@ -136,12 +147,14 @@ class Schedule:
     def _succeeded(self, index: int, lane: Lane, seconds: float, now: float) -> None:
         lane.failures = lane.blamed = 0
         lane.rest = 0.0
+        lane.doubtful.discard(index)
         lane.done += 1
         self.done += 1
         lane.slowest = max(lane.slowest, seconds)
         lane.pace = seconds if not lane.pace else 0.8 * lane.pace + 0.2 * seconds
         for name in self.trouble.pop(index).on - {lane.name} if index in self.trouble else ():
             other = self.lanes[name]
+            other.doubtful.discard(index)
             other.blamed += 1
             if other.blamed >= FAILURES:  # a full disk, say: it fails what others can do
                 self._send_to_rest(other, "items fail here that succeed elsewhere", now)
@@ -152,10 +165,14 @@ class Schedule:
             self._send_to_rest(lane, text, now)
 
     def _send_to_rest(self, lane: Lane, why: str, now: float) -> None:
-        lane.rest = min(LONGEST_REST, max(self.rest, 2 * lane.rest))
-        if lane.rests_until is None:
+        if lane.rests_until is None:  # what else was in flight fails later, and makes it no longer
             lane.rests += 1
-        lane.rests_until, lane.why = now + lane.rest, why
+            self._rest(lane, now)
+            lane.why = why
+
+    def _rest(self, lane: Lane, now: float) -> None:
+        lane.rest = min(LONGEST_REST, max(self.rest, 2 * lane.rest))
+        lane.rests_until = now + lane.rest
 
     def to_probe(self, now: float) -> list[Lane]:
         """Servers whose rest is over: to be asked whether they answer, then told to `probed`."""
@@ -175,7 +192,7 @@ class Schedule:
         if answers:
             lane.rests_until, lane.failures, lane.blamed = None, FAILURES - 1, FAILURES - 1
         else:
-            self._send_to_rest(lane, lane.why, now)
+            self._rest(lane, now)
 
     def limit(self, lane: Lane) -> float:
         """Seconds after which an item of that server counts as hung, from the slowest one so far; an hour before."""

@@ -169,7 +169,7 @@ def chosen(outputs: Json, keep: str, main: str) -> list[Any]:
     """The entries of a job's outputs to keep, those of the main node first; files, or texts where it has no files.
 
     keep: "final" (the main node's), "saved" (what was saved; without such, as final) or "all"."""
-    order = sorted(outputs, key=lambda key: key != main)
+    order = sorted(outputs, key=lambda key: (key != main, len(key), key))  # not as they ran, which a cache changes
     listed = {
         key: [e for entries in outputs[key].values() if isinstance(entries, list) for e in entries if _is_file(e)]
         for key in order

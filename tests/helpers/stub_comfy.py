@@ -54,7 +54,7 @@ INFO: Json = {
 }
 
 
-def node(kind: str, title: str | None = None, **inputs: Any) -> Json:
+def node(kind: str, title: str | None = None, /, **inputs: Any) -> Json:
     return {"class_type": kind, "inputs": inputs, **({"_meta": {"title": title}} if title else {})}
 
 
