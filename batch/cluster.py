@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -34,14 +35,44 @@ class Cluster:
         """How many functions run at a time."""
         return sum(self.client.nthreads().values())
 
-    def call(self, key: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """A future of function(*arguments). Futures among the arguments are waited for. The same key is the same
-        call: while its future is kept, it runs once."""
-        return self.client.submit(function, *arguments, key=key, pure=False)
+    def call(self, key: str, function: Callable[..., Any], *arguments: Any, after: Sequence[Any] = ()) -> Any:
+        """A future of function(*arguments, *results of the futures `after`). The same key is the same call: while its
+        future is kept, it runs once."""
+        if self.remote:
+            function, arguments = _packed(function, arguments), ()
+        return self.client.submit(function, *arguments, *after, key=key, pure=False)
 
-    def each(self, function: Callable[..., Any], arguments: list[tuple[Any, ...]]) -> list[Any]:
+    def calls(self, function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
+        """Futures of function(one) for each, at the cost of one: Dask's own work is by message, not by call."""
+        keys = [f"{function.__name__}-{uuid.uuid4()}" for _ in arguments]
+        if self.remote:
+            return [self.call(key, function, one) for key, one in zip(keys, arguments, strict=True)]
+        return self.client.map(function, arguments, key=keys, pure=False)
+
+    def results(self, futures: Sequence[Any]) -> list[Any]:
+        """What each finished future holds: its result, or the exception in its place. Waits for none that is done."""
+        whole = [future for future in futures if future.status == "finished"]
+        found = dict(zip((future.key for future in whole), self.client.gather(whole), strict=True))
+        return [found[future.key] if future.key in found else _exception(future) for future in futures]
+
+    def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The results of function(*one) for each, in order; they run side by side."""
-        return self.client.gather([self.client.submit(function, *one, pure=False) for one in arguments])
+        keys = [f"{function.__name__}-{uuid.uuid4()}" for _ in arguments]
+        return self.client.gather([self.call(key, function, *one) for key, one in zip(keys, arguments, strict=True)])
+
+
+def _exception(future: Any) -> BaseException:
+    return (future.exception() if future.status == "error" else None) or RuntimeError(f"the call is {future.status}")
+
+
+def _packed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callable[..., Any]:
+    """The call as a local function. Dask sends what has an importable name by its name, and the workers of a cluster
+    have no pack to import; a local function travels whole, with the code and the classes that it needs."""
+
+    def perform(*more: Any) -> Any:
+        return function(*arguments, *more)
+
+    return perform
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import queue
 import time
+import uuid
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,6 +21,7 @@ from .progress import Progress
 from .results import Results
 from .schedule import Lane, Schedule
 
+AT_ONCE = 64  # events that are dealt with together, so that a busy machine sends fewer messages
 TICK = 0.25  # seconds between two looks at the clock
 REMEMBERED = 20_000  # files: hashes of local ones, and which of them a server has
 LEAVING = 15.0  # seconds that items in flight get to leave their servers
@@ -77,22 +79,33 @@ class Run:
         Stopped: every item fails, no server answers, or the disk is full."""
         while True:
             now = time.monotonic()
-            for index, lane in self.schedule.take():
-                self._start(index, lane)
+            self._start(self.schedule.take())
             for lane in self.schedule.to_probe(now):
                 self._listen("probe", None, lane.name, task.awake, self.servers[lane.name], tuple(self.hung[lane.name]))
             self.progress.tick(self.schedule, now)
             if self.schedule.over:
                 return
             self._watch(now)
-            try:
-                what, index, name, future = self.events.get(timeout=TICK)
-            except queue.Empty:
-                continue
+            self._take_notes(self._heard())
+
+    def _heard(self) -> list[tuple[str, Any, str, Any]]:
+        """The events that are there, after waiting a moment for the first."""
+        heard = []
+        with contextlib.suppress(queue.Empty):
+            heard.append(self.events.get(timeout=TICK))
+            while len(heard) < AT_ONCE:
+                heard.append(self.events.get_nowait())
+        return heard
+
+    def _take_notes(self, heard: list[tuple[str, Any, str, Any]]) -> None:
+        found = self.cluster.results([future for _, _, _, future in heard])
+        for (what, index, name, _), result in zip(heard, found, strict=True):
             if what == "probe":
-                self._probed(name, future)
+                self._probed(name, result is True)
             elif what == "item":
-                self._finished(index, name, future)
+                if isinstance(result, BaseException):  # a worker of the cluster died, or could not run our code
+                    result = task.Outcome("lost", f"the Dask worker failed: {type(result).__name__}: {result}")
+                self._take_note(index, name, result)
 
     def _watch(self, now: float) -> None:
         if self.schedule.hopeless:
@@ -101,29 +114,46 @@ class Run:
             why = "; ".join(lane.why for lane in self.schedule.lanes.values() if lane.why)
             raise Stopped(f"No server has answered for {self.settings.patience:.0f} s ({why[:300]}).")
 
-    def _listen(self, what: str, index: int | None, name: str, function: Any, *arguments: Any) -> None:
-        key = f"{what}-{name}-{time.monotonic_ns()}"
-        future = self.cluster.call(key, function, *arguments)
+    def _listen(self, what: str, index: int | None, name: str, function: Any, *arguments: Any, **more: Any) -> None:
+        """Calls the function on a worker; its future comes back as an event."""
+        self._await(what, index, name, self.cluster.call(f"{what}-{uuid.uuid4()}", function, *arguments, **more))
+
+    def _await(self, what: str, index: int | None, name: str, future: Any) -> None:
         future.add_done_callback(lambda done: self.events.put((what, index, name, done)))
 
     # --- an item ---
 
-    def _start(self, index: int, lane: Lane) -> None:
-        item, server = self.items[index], self.servers[lane.name]
-        try:
-            values, needs = self._values(item)
-        except OSError as error:
-            text = f"{error.filename or 'a file'} cannot be read: {error.strerror}"
-            self._take_note(index, lane.name, task.Outcome("failed", text))
-            return
+    def _start(self, chosen: list[tuple[int, Lane]]) -> None:
+        """Sends items to their servers, those without uploads in one message."""
+        ready = []
+        for index, lane in chosen:
+            try:
+                job, needs = self._job(index, lane)
+            except OSError as error:
+                text = f"{error.filename or 'a file'} cannot be read: {error.strerror}"
+                self._take_note(index, lane.name, task.Outcome("failed", text))
+                continue
+            self.jobs[index] = (job, [file.name for file in needs.values()])
+            after = [self._upload(job.server, path, file) for path, file in needs.items()]
+            after = [future for future in after if future is not None]
+            if after:
+                self._listen("item", index, lane.name, task.run, job, after=after)
+            else:
+                ready.append((index, lane.name, job))
+        if ready:
+            futures = self.cluster.calls(task.run, [job for _, _, job in ready])
+            for (index, name, _), future in zip(ready, futures, strict=True):
+                self._await("item", index, name, future)
+
+    def _job(self, index: int, lane: Lane) -> tuple[task.Job, dict[Path, File]]:
+        """An item for its server, and the files that must be there. OSError: one cannot be read."""
+        item = self.items[index]
+        values, needs = self._values(item)
         body = self.graph.body(values)
         limit = self.settings.limit or self.schedule.limit(lane)
         ahead = len(lane.running) - 1
-        run, keep = self.results.run, self.settings.keep
-        job = task.Job(server, item.name, body, run, keep, self.main, ahead, lane.pace, limit)
-        self.jobs[index] = (job, [file.name for file in needs.values()])
-        waits = [self._upload(server, path, file) for path, file in needs.items()]
-        self._listen("item", index, lane.name, task.run, job, *(future for future in waits if future is not None))
+        server, run, keep = self.servers[lane.name], self.results.run, self.settings.keep
+        return task.Job(server, item.name, body, run, keep, self.main, ahead, lane.pace, limit), needs
 
     def _values(self, item: Item) -> tuple[list[tuple[Any, Any]], dict[Path, File]]:
         """An item's values as the server takes them, and the files that must be there."""
@@ -150,16 +180,10 @@ class Run:
         place = (server.name, file.name)
         if place not in self.uploads:
             source = path.read_bytes() if self.cluster.remote else path.resolve()
-            key = f"upload-{server.name}-{file.name}-{time.monotonic_ns()}"
-            self.uploads[place] = self.cluster.call(key, task.upload, server, file.name, source, file.size)
+            self.uploads[place] = self.cluster.call(
+                f"upload-{uuid.uuid4()}", task.upload, server, file.name, source, file.size
+            )
         return self.uploads[place]
-
-    def _finished(self, index: int, name: str, future: Any) -> None:
-        try:
-            outcome = future.result()
-        except Exception as error:  # a worker of the cluster died, or could not run our code
-            outcome = task.Outcome("lost", f"the Dask worker failed: {type(error).__name__}: {error}")
-        self._take_note(index, name, outcome)
 
     def _take_note(self, index: int, name: str, outcome: task.Outcome) -> None:
         item = self.items[index]
@@ -194,8 +218,7 @@ class Run:
             if other in self.jobs and self.jobs[other][0].name != job.name:
                 self._listen("freed", other, name, task.cancel, self.jobs[other][0])
 
-    def _probed(self, name: str, future: Any) -> None:
-        answers = future.status == "finished" and bool(future.result())
+    def _probed(self, name: str, answers: bool) -> None:
         self.schedule.probed(name, answers, time.monotonic())
         if answers:
             self.hung[name].clear()
@@ -208,14 +231,10 @@ class Run:
             self._listen("freed", None, job.server.name, task.cancel, job)
         ends = time.monotonic() + LEAVING
         while self.jobs and time.monotonic() < ends:
-            try:
-                what, index, name, future = self.events.get(timeout=TICK)
-            except queue.Empty:
-                continue
-            if what == "item":
-                outcome = future.result() if future.status == "finished" else None
+            heard = [event for event in self._heard() if event[0] == "item"]
+            for (_, index, name, _), outcome in zip(heard, self.cluster.results([e[3] for e in heard]), strict=True):
                 del self.jobs[index]
-                if outcome is not None and outcome.kind == "done":
+                if isinstance(outcome, task.Outcome) and outcome.kind == "done":
                     with contextlib.suppress(NotWritten):
                         self.results.save(self.items[index].name, outcome.files)
                         self.schedule.finished(index, name, "done", "", time.monotonic(), outcome.seconds)
