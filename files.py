@@ -10,11 +10,10 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import torch
-from safetensors.torch import load, save
-from torch import Tensor
+if TYPE_CHECKING:  # imported where it is used: `python3 batch` runs on machines without torch
+    from torch import Tensor
 
 SHOWN = 100  # characters of a name in a message
 
@@ -52,6 +51,8 @@ def replace(path: Path, content: bytes) -> None:
 
 def replace_torch(path: Path, content: Mapping[str, Any]) -> None:
     """As `replace`, in the format that torch.load reads with weights_only."""
+    import torch
+
     write(path, lambda file: torch.save(dict(content), file))
 
 
@@ -87,6 +88,8 @@ def replace_weights(path: Path, weights: Mapping[str, Tensor], notes: Mapping[st
 
 def packed(weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool = False) -> bytes:
     """A .safetensors file as bytes. half: floats as fp16. notes: its metadata, text as it is, the rest as JSON."""
+    from safetensors.torch import save
+
     metadata = {key: note if isinstance(note, str) else json.dumps(note) for key, note in notes.items()}
 
     def plain(value: Tensor) -> Tensor:
@@ -98,6 +101,8 @@ def packed(weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool =
 
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, read into memory: Windows cannot replace a mapped file."""
+    from safetensors.torch import load
+
     return load(path.read_bytes())
 
 

@@ -1,10 +1,12 @@
-"""dev/tools/graph.py: what the editor does on Run, done without it."""
+"""batch/prompt.py: what the editor does on Run, done without it."""
 
 from __future__ import annotations
 
 import pytest
 
-from tools import graph
+from runtime.rooms import room
+
+graph = room("batch.prompt")
 
 INFO = {
     "Loader": {

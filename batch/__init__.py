@@ -1,0 +1,1 @@
+"""Any graph over folders, pairs or a CSV on one or many ComfyUI servers: `python3 batch --help`."""
