@@ -643,7 +643,8 @@ def text_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
 def say_where_it_runs(text: str) -> None:
     """Logs a text and shows it on the node that is being executed: for parts of models, which do not know it."""
     logging.warning(text)
-    say_on_node(getattr(PromptServer.instance, "last_node_id", None), text)
+    server = getattr(PromptServer, "instance", None)  # there is none in tests and commands
+    say_on_node(getattr(server, "last_node_id", None), text)
 
 
 def say_on_node(node_id: str | None, text: str) -> None:
