@@ -7,5 +7,7 @@ from comfy_api.latest import io
 ExtractorSocket = io.Custom("SKETCH_EXTRACTOR")
 FeaturesSocket = io.Custom("SKETCH_FEATURES")
 GANSocket = io.Custom("SKETCH_GAN")
+IndexSocket = io.Custom("SKETCH_INDEX")
 RegionsSocket = io.Custom("SKETCH_REGIONS")
+RetrieverSocket = io.Custom("SKETCH_RETRIEVER")
 StyleSocket = io.Custom("SKETCH_STYLE")

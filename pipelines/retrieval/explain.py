@@ -10,6 +10,7 @@ from __future__ import annotations
 import colorsys
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
@@ -17,8 +18,11 @@ from torch import Tensor
 
 from ...networks.retrieval.cross import anchor_cosines
 from ...pictures import charts
+from ...pictures.overlays import show_heat
+from ...pictures.retrieval import photo_for_retrieval
 
 CELL = 32  # side of a patch in the pictures made here, in pixels
+HEAT = 192  # longer side of a picture on the sheet of attention
 GAP = 32  # between two pictures
 INK = 0.02  # mean darkness of a patch from which on it counts as drawn
 WEAK = 0.66  # hue of the weakest line, blue; the strongest is red
@@ -50,6 +54,48 @@ class Match(NamedTuple):
     def drawn(self) -> Tensor:
         """[N], bool: the sketch patches with something drawn in them."""
         return self.ink >= min(INK, float(self.ink.max()))
+
+
+class Explained(NamedTuple):
+    """What is shown of a match: the pictures of `lines`, `rebuilt` and `heat`, and masks [M,H,W] of both."""
+
+    lines: Image.Image
+    rebuilt: Image.Image
+    attention: Image.Image
+    sketch_masks: Tensor
+    photo_masks: Tensor
+
+
+def explain(
+    network: Any,
+    device: torch.device | str,
+    sketch: Tensor,
+    photo: Image.Image,
+    count: int,
+    everywhere: bool = False,
+    head: int = 0,
+) -> Explained:
+    """All of it for one pair. sketch: the network's input [3,S,S]; photo: of any size. count: lines. everywhere: see
+    `rebuilt`. head: 0: a mask of each head; from 1: of that head; -1: of their mean. ValueError: no such head."""
+    theirs = photo_for_retrieval(photo, network.size)
+    found = match(network, *(x[None].to(device, torch.float32) for x in (sketch, theirs)))
+    mine, others = (_heads(attention, head) for attention in (found.sketch_attention, found.photo_attention))
+    seen = Image.fromarray(((sketch.movedim(0, -1) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy())
+    side = found.grid * CELL
+    return Explained(
+        lines(found, seen, photo, count),
+        rebuilt(found, photo, everywhere),
+        heat(seen.resize((side, side)), photo, mine, others, head),
+        masks(mine, side, side),
+        masks(others, photo.height, photo.width),
+    )
+
+
+def _heads(attention: Tensor, head: int) -> Tensor:
+    """[heads,N] of all heads, or [1,N] of one of them or of their mean."""
+    if head > len(attention):
+        raise ValueError(f"This network has {len(attention)} heads, got head {head}. Choose 1 to {len(attention)}.")
+    return attention if head == 0 else attention.mean(0, keepdim=True) if head < 0 else attention[head - 1 : head]
 
 
 def match(network: Any, sketch: Tensor, photo: Tensor) -> Match:
@@ -130,6 +176,20 @@ def rebuilt(found: Match, photo: Image.Image, everywhere: bool = False) -> Image
             piece = source.crop((column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL))
             made.paste(piece, (patch % found.grid * CELL, patch // found.grid * CELL))
     return made
+
+
+def heat(sketch: Image.Image, photo: Image.Image, mine: Tensor, theirs: Tensor, head: int = 0) -> Image.Image:
+    """A sheet of the attention [M,N] of each head, in the sketch (above) and in the photo."""
+    names = ["mean"] if head < 0 else [f"head {head or i}" for i in range(1, len(mine) + 1)]
+    rows = []
+    for picture, attention in ((sketch, mine), (photo, theirs)):
+        small = picture.convert("RGB")
+        small.thumbnail((HEAT, HEAT))
+        pixels = torch.from_numpy(np.array(small)).float() / 255
+        maps = masks(attention, small.height, small.width)
+        shown = show_heat(pixels, maps, [""] * len(maps))
+        rows += [Image.fromarray((one * 255).round().byte().numpy()) for one in shown]
+    return charts.contact_sheet(rows, names * 2, columns=len(names), cell=HEAT)
 
 
 def masks(attention: Tensor, height: int, width: int) -> Tensor:

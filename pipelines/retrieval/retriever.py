@@ -174,6 +174,11 @@ class Retriever:
         ]
 
 
+def memory_needed(retriever: Retriever) -> int:
+    """Bytes for AT_ONCE pictures in the largest network: 250 per pixel of ViT-B/16, and as much again in reserve."""
+    return AT_ONCE * 500 * max(part.side for part in retriever.parts) ** 2
+
+
 def weights_digest(network: torch.nn.Module) -> str:
     """A hash of a network's weights, since a file of the same name may change. Of large tensors, 4096 numbers spread
     over each are read: retraining changes all of them, and a digest of a gigabyte would cost seconds at each Run."""
