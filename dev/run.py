@@ -7,6 +7,7 @@ Use it:
   python3 dev/run.py models        list the models of models_manifest.json: found, missing, or with a wrong hash
   python3 dev/run.py convert       checkpoint -> .safetensors
   python3 dev/run.py metrics       FID, KID and LPIPS of two folders of pictures
+  python3 dev/run.py retrieve      find photos by sketch in any folder; measure it on Sketchy, TU-Berlin, QuickDraw
   python3 dev/run.py train         train the starter networks
 
 Check and measure it:
@@ -54,6 +55,7 @@ TOOLS = {
     "models": "tools.models",
     "convert": "tools.convert",
     "metrics": "tools.metrics",
+    "retrieve": "tools.retrieve",
     "train": "tools.train",
     "coverage": "tools.line_coverage",
     "fuzz": "tools.fuzz",

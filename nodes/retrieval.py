@@ -390,10 +390,10 @@ def load(retriever: Retriever) -> torch.device:
     return retriever.patchers[0].load_device
 
 
-def index_folder(photos: Path, retriever: Retriever) -> Path:
-    """Where the index of a folder by a retriever is kept, under ComfyUI's user folder."""
+def index_folder(photos: Path, retriever: Retriever, home: Path | None = None) -> Path:
+    """Where the index of a folder by a retriever is kept. home: None: under ComfyUI's user folder."""
     key = hashlib.sha256(f"{photos}\0{retriever.key()}".encode(errors="surrogateescape")).hexdigest()[:12]
-    home = Path(folder_paths.get_system_user_directory("sketchsynth")) / "photo_indexes"
+    home = home or Path(folder_paths.get_system_user_directory("sketchsynth")) / "photo_indexes"
     return home / f"{tidy(photos.name)[:60]} {key}"
 
 
