@@ -15,7 +15,7 @@ from torch import Tensor
 
 from .. import files, host
 from ..pictures.drawings.raster import read_picture
-from ..pictures.fit import as_rgb, pair_batches
+from ..pictures.fit import all_rgb, as_rgb, pair_batches
 from ..pipelines.retrieval import index as indexes
 from ..pipelines.retrieval import search
 from ..pipelines.retrieval.folder import list_photos
@@ -272,6 +272,81 @@ class SketchFindPhotos(io.ComfyNode):
         )
 
 
+class SketchRankImages(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchRankImages",
+            display_name="Rank Images by Sketch",
+            category="sketch/retrieval",
+            description="Puts pictures in the order in which they look like a sketch, best first: the results of "
+            "several seeds or exemplars, or any other batch and list.",
+            search_aliases=[*PAPER, "sort images", "choose best", "rank results", "compare"],
+            is_input_list=True,
+            inputs=[
+                io.Image.Input("images", tooltip="The pictures, 1 or more: lists, batches, mixed sizes."),
+                io.Image.Input("sketch", tooltip=SKETCH_TIP + "One for all."),
+                RetrieverSocket.Input("retriever", tooltip="From Load Sketch Retriever."),
+                io.Combo.Input(
+                    "mode",
+                    options=[search.RET, search.RN],
+                    tooltip="Ret: by the retrieval tokens. RN: by the relation network; ZSE-SBIR only.",
+                ),
+                INVERT_INPUT,
+                cell_input(),
+            ],
+            outputs=[
+                io.Image.Output(
+                    "ranked", display_name="ranked", is_output_list=True, tooltip="A list: the pictures, best first."
+                ),
+                io.Float.Output("scores", display_name="scores", is_output_list=True, tooltip=f"A list. {SCORES}"),
+                io.Int.Output(
+                    "numbers",
+                    display_name="numbers",
+                    is_output_list=True,
+                    tooltip="A list: which of the connected pictures each one is, from 1.",
+                ),
+                io.Image.Output("sheet", display_name="sheet", tooltip="One picture: the sketch and the ranking."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def execute(
+        cls,
+        images: list[Tensor],
+        sketch: list[Tensor],
+        retriever: list[Retriever],
+        mode: list[str],
+        invert: list[str] | None = None,
+        cell: list[int] | None = None,
+    ) -> io.NodeOutput:
+        if sum(map(len, sketch)) != 1:
+            raise ValueError(f"Expected one sketch for all images, got {sum(map(len, sketch))}. Connect a single one.")
+        as_rgb(sketch[0], "sketch")
+        pictures = [picture[None] for batch in all_rgb(images, "images") for picture in batch]
+        papers = [to_pil(picture)[0] for picture in pictures]
+        known = retriever[0]
+        drawn = known.sketches([sketch[0][0].cpu().numpy()], (invert or INVERT)[0])
+        tell = Teller(cls.hidden and cls.hidden.unique_id, 1000)
+        load(known)
+
+        def seen(done: int, total: int) -> None:
+            tell(round(1000 * done / total), lambda: f"{done} of {total} pictures")
+
+        ranking = search.rank_connected(known, drawn, known.photos(papers), mode[0], seen)
+        labels = [f"{score:.3f} no. {row + 1}" for row, score in zip(ranking.rows, ranking.scores, strict=True)]
+        shown = [papers[row] for row in ranking.rows]
+        sheet = _sheet(to_pil(_on_white(sketch[0])), [shown], [labels], (cell or [256])[0])
+        return io.NodeOutput(
+            [pictures[row] for row in ranking.rows],
+            ranking.scores,
+            [row + 1 for row in ranking.rows],
+            to_image(sheet),
+            ui=host.text_on_node(cls, "\n".join(labels[:20])),
+        )
+
+
 class SketchExplainMatch(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -457,4 +532,4 @@ def _sheet(
     return contact_sheet(cells, words, columns=columns, cell=cell)
 
 
-NODES = [SketchRetrieverLoader, SketchPhotoIndex, SketchFindPhotos, SketchExplainMatch]
+NODES = [SketchRetrieverLoader, SketchPhotoIndex, SketchFindPhotos, SketchRankImages, SketchExplainMatch]

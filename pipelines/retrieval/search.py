@@ -17,7 +17,7 @@ from PIL import Image
 from torch import Tensor
 
 from .index import READERS, PhotoIndex, Rows, open_photo
-from .retriever import AT_ONCE, SketchNetwork
+from .retriever import AT_ONCE, Retriever, SketchNetwork
 
 RET, RN, BOTH = "Ret", "RN", "Ret, then RN on the best 200"
 MODES = (RET, BOTH, RN)
@@ -101,6 +101,37 @@ def rank(
     return ranked
 
 
+def rank_connected(
+    retriever: Retriever,
+    sketch: Sequence[Tensor],
+    photos: Sequence[Tensor],
+    mode: str,
+    seen: Callable[[int, int], None] = lambda done, total: None,
+) -> Ranking:
+    """All of a few photos for one sketch, without an index. sketch, photos: what Retriever.sketches and .photos give;
+    seen: as for `rank`. ValueError: RN, and a retriever that has no relation network."""
+    total = len(photos[0])
+    if mode == RET:
+        vectors = []
+        for batch in zip(*(stack.split(AT_ONCE) for stack in photos), strict=True):
+            vectors.append(torch.cat(retriever.embed(batch), 1))
+            seen(min(AT_ONCE * len(vectors), total), total)
+        return best(torch.cat(vectors), retriever.embed(sketch), total)[0]
+    network = retriever.sketch_network
+    which = retriever.parts.index(network)
+    query, scores = network.tokens(sketch[which]), []
+    for batch in photos[which].split(AT_ONCE):
+        scores.append(_related(network, query, batch))
+        seen(min(AT_ONCE * len(scores), total), total)
+    return _ranked(torch.cat(scores), total)
+
+
+def _related(network: SketchNetwork, query: Tensor, photos: Tensor) -> Tensor:
+    """[B] of the relation network, on the CPU: one sketch's tokens [1,1+N,D] and each of the inputs [B,3,S,S]."""
+    tokens = network.tokens(photos)
+    return network.network.relation(query.expand(len(tokens), -1, -1), tokens).float().cpu()
+
+
 def relations(
     index: PhotoIndex,
     rows: Rows,
@@ -121,8 +152,7 @@ def relations(
             pictures = readers.map(work, [index.photo(rows.name(row)) for row in batch])
             good = [(row, one) for row, one in zip(batch, pictures, strict=True) if isinstance(one, Image.Image)]
             if good:
-                photos = network.tokens(torch.stack([network.photo(picture) for _, picture in good]))
-                scores = network.network.relation(query.expand(len(photos), -1, -1), photos).tolist()
-                found |= {row: score for (row, _), score in zip(good, scores, strict=True)}
+                scores = _related(network, query, torch.stack([network.photo(picture) for _, picture in good]))
+                found |= {row: score for (row, _), score in zip(good, scores.tolist(), strict=True)}
             seen(first + len(batch))
     return found

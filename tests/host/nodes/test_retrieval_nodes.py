@@ -341,6 +341,40 @@ def test_heads_can_be_given(home, room, run):
         run("SketchRetrieverLoader", retriever="plain.safetensors", heads=7)
 
 
+# --- ranking connected pictures ---------------------------------------------------------------------------------------
+
+
+def rank_images(run, retriever, images, sketch=None, mode="Ret"):
+    listed = {"images": images, "sketch": [drawing() if sketch is None else sketch], "retriever": [retriever]}
+    return run("SketchRankImages", **listed, mode=[mode])
+
+
+@pytest.mark.parametrize("mode", ["Ret", "RN"])
+def test_pictures_are_ranked_as_the_index_does(run, index, mode):
+    photos, scores, *_ = find(run, index, mode=mode, count=COUNT)
+    mixed = [photos[i] for i in (4, 0, 20, 7, 1)]
+    ranked, own, numbers, sheet = rank_images(run, index.retriever, mixed, mode=mode)
+    wanted = sorted(range(5), key=lambda i: -scores[(4, 0, 20, 7, 1)[i]])
+    assert own == pytest.approx([scores[(4, 0, 20, 7, 1)[i]] for i in wanted], abs=1e-5)
+    assert [one.shape for one in ranked] == [mixed[number - 1].shape for number in numbers]
+    assert all(torch.equal(one, mixed[number - 1]) for one, number in zip(ranked, numbers, strict=True))
+    assert sheet.shape[0] == 1
+
+
+@pytest.mark.parametrize("batches", [[1], [3], [2, 1, 17]])
+def test_lists_and_batches_are_ranked_together(run, retriever, batches):
+    torch.manual_seed(0)
+    ranked, scores, numbers, _ = rank_images(run, retriever, [torch.rand(count, 20, 30, 3) for count in batches])
+    assert sorted(numbers) == list(range(1, sum(batches) + 1))
+    assert scores == sorted(scores, reverse=True)
+    assert len(ranked) == sum(batches)
+
+
+def test_one_sketch_only(run, retriever):
+    with pytest.raises(ValueError, match="Expected one sketch for all images, got 2"):
+        rank_images(run, retriever, [torch.rand(2, 8, 8, 3)], torch.cat([drawing()] * 2))
+
+
 # --- explanation ------------------------------------------------------------------------------------------------------
 
 
