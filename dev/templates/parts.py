@@ -35,6 +35,11 @@ RN101 = {
     "url": "https://huggingface.co/timm/resnet101_clip.openai/resolve/main/open_clip_model.safetensors",
     "directory": "sketch_features",
 }
+ZSE = {
+    "name": "best_checkpoint.pth",
+    "url": "https://drive.google.com/file/d/16HAlzuibGoQhhozcz4_vVO3rGZEyLqcw/view?usp=sharing",
+    "directory": "sketch_retrievers",
+}
 
 
 def node(

@@ -25,16 +25,16 @@ def input_folder(name: str) -> Path:
     """The folder of this name. ValueError: it does not exist, or is outside ComfyUI's input folder."""
     if files.check_name(name, "folder") == BUILT_IN:
         return SAMPLES
+    if name == BUILT_IN_PHOTOS:
+        return PHOTOS
     return _inside(folder_paths.get_input_directory(), "input", name)
 
 
 def photo_folder(name: str) -> Path:
     """The folder behind an option of photo_folders. ValueError: it does not exist, or is outside ComfyUI's folders."""
-    if files.check_name(name, "folder") == BUILT_IN_PHOTOS:
-        return PHOTOS
-    if name.endswith(OUTPUT):
+    if files.check_name(name, "folder").endswith(OUTPUT):
         return _inside(folder_paths.get_output_directory(), "output", name.removesuffix(OUTPUT))
-    return _inside(folder_paths.get_input_directory(), "input", name)
+    return input_folder(name)
 
 
 def photo_folders() -> list[str]:
