@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from . import (
     drawing,
+    explain_match,
     extractors,
+    find_photos,
     gradop,
     inversion,
     metrics,
@@ -19,6 +21,7 @@ from . import (
     style,
     train_extractor,
     train_gan,
+    train_retriever,
     walks,
 )
 
@@ -35,8 +38,11 @@ NODES = [
     *regions.NODES,
     *sketchgan.NODES,
     *retrieval.NODES,
+    *find_photos.NODES,
+    *explain_match.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
+    *train_retriever.NODES,
     *pairs.NODES,
     *report.NODES,
     *metrics.NODES,

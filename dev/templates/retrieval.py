@@ -53,7 +53,7 @@ def search_my_photos() -> Graph:
         "for *sketch*, upload your own, or draw one.\n- **folder** in *Index Photos*: a folder of your own inside "
         "ComfyUI's *input* or *output* folder. It is looked at once; later runs read only new photos.\n- **mode**: "
         "*Ret, then RN* looks again at the best ones, patch by patch.\n- The built-in network knows landscapes of the "
-        "starter world. For photos of anything use the version of this graph for CLIP vision, or for the published file."
+        "starter world. For photos of anything use the version of this graph for CLIP vision or for the published file."
     )
     return searching(text, loader(), mode="Ret, then RN on the best 200")
 

@@ -43,7 +43,7 @@ class Teller:
 
 def retriever(options: argparse.Namespace) -> Any:
     """The networks that were chosen. ValueError: a file that holds none."""
-    doors = inprocess.room("nodes.retrieval")
+    doors = inprocess.room("nodes.parts.retrieval")
     pipeline = inprocess.room("pipelines.retrieval.retriever")
     parts = []
     if options.retriever is not None:
@@ -52,7 +52,7 @@ def retriever(options: argparse.Namespace) -> Any:
         network, _ = read(str(options.retriever), ("retriever",), hints)
         parts.append(pipeline.SketchNetwork(options.retriever.name, inprocess.room("host").network_patcher(network)))
     elif options.clip_vision is None:
-        parts.append(doors.load_network(doors.STARTER, options.heads))
+        parts.append(doors.load_network(inprocess.room("nodes.parts.model_files").STARTER, options.heads))
     if options.clip_vision is not None:
         import comfy.clip_vision
 

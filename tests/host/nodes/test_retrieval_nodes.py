@@ -24,7 +24,7 @@ def home(tmp_path, monkeypatch, room):
         monkeypatch.setattr(folder_paths, f"{kind}_directory", str(tmp_path / kind))
         (tmp_path / kind).mkdir()
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})  # or later tests would find these folders' files
-    folder = room("nodes.retrieval").FOLDER
+    folder = room("nodes.parts.retrieval").FOLDER
     known = folder_paths.folder_names_and_paths[folder][1]
     monkeypatch.setitem(folder_paths.folder_names_and_paths, folder, ([str(tmp_path / "models")], known))
     for seed, name in enumerate(("small", "other")):
@@ -46,12 +46,13 @@ def doors(room):
 
 
 @pytest.fixture
-def run(doors):
+def run(room):
     """run("SketchPhotoIndex", ...) -> the node's outputs."""
+    known = {node.__name__: node for node in room("nodes").NODES}
 
     def call(name, **inputs):
         with torch.inference_mode():  # as the host runs nodes
-            return getattr(doors, name).execute(**inputs).args
+            return known[name].execute(**inputs).args
 
     return call
 
@@ -99,14 +100,14 @@ def test_photos_are_upright(run, index):
     assert photos[names.index("side.jpg")].shape[1:3] == (64, 32)
 
 
-def test_a_photo_finds_itself(run, index, doors):
+def test_a_photo_finds_itself(room, index, doors):
     """What a photo looks like to the network is what the index kept of it."""
     held = index.open()
     photo = Image.open(index.folder / held.name(7)).convert("RGB")
     with torch.inference_mode():
         doors.load(index.retriever)
         vectors = index.retriever.embed(index.retriever.photos([photo]))
-    found = doors.search.best(held.vectors, vectors, 1)[0]
+    found = room("pipelines.retrieval.search").best(held.vectors, vectors, 1)[0]
     assert found.rows == [7]
     assert found.scores[0] == pytest.approx(1, abs=1e-4)
 
