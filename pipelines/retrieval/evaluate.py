@@ -120,7 +120,7 @@ def evaluate(
     apart = each[0] if len(each) == 1 else torch.stack([zscores(one) for one in each]).sum(0)
     related = None
     if network is not None:
-        related = scores(-_relations(network, sketches.inputs, photos.inputs, tell), same)
+        related = scores(-relations(network, sketches.inputs, photos.inputs, tell), same)
     return Evaluation(scores(apart, same), related, sketches.left_out + photos.left_out)
 
 
@@ -162,7 +162,7 @@ def _looked_at(
     return _Seen(kinds, whole, torch.cat(inputs[1:] or inputs), left_out)
 
 
-def _relations(network: SketchNetwork, sketches: Tensor, photos: Tensor, tell: Tell) -> Tensor:
+def relations(network: SketchNetwork, sketches: Tensor, photos: Tensor, tell: Tell) -> Tensor:
     """[Q,N] of the relation network, from inputs as bytes. The sketches' tokens stay in memory in half precision."""
 
     def tokens(inputs: Tensor) -> Tensor:
