@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
+import numpy as np
 import torch
 from safetensors.torch import load, save
 from torch import Tensor
@@ -118,6 +119,40 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str,
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, read into memory: Windows cannot replace a mapped file."""
     return load(path.read_bytes())
+
+
+def read_tensors(path: Path) -> Any:
+    """What a model file holds, .safetensors or what torch.save wrote, read with weights_only: nothing in it is run.
+
+    ValueError: it cannot be read, or it holds more than tensors and numbers.
+    """
+    if not path.is_file():
+        raise ValueError(f"There is no file {quote(path)}. Check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            return read_weights(path)
+        with numpy_numbers():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # every kind of damage has its own
+        raise ValueError(
+            f"{quote(path.name)} cannot be read: it is damaged, not a model file, or holds more than tensors "
+            f"({type(error).__name__}). Download it again, or save its plain state dict as .safetensors."
+        ) from error
+
+
+@contextmanager
+def numpy_numbers() -> Iterator[None]:
+    """Inside, a file read with weights_only may also hold single numbers of NumPy, as a training's best score often is.
+    They are read as None: a number is not made by calling what the file names, and no loader needs it."""
+    names = [f"{module}.scalar" for module in ("numpy.core.multiarray", "numpy._core.multiarray")]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
+    allowed: list[Any] = [*((_nothing, name) for name in names), (_nothing, "_codecs.encode"), np.dtype, *kinds]
+    with torch.serialization.safe_globals(allowed):
+        yield
+
+
+def _nothing(*_: object) -> None:
+    return None
 
 
 def _free(folder: Path) -> str:

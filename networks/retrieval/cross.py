@@ -30,16 +30,16 @@ class LayerNorm(nn.Module):
 class _AddNorm(nn.Module):
     def __init__(self, width: int, **kw: Any) -> None:
         super().__init__()
-        self.norm = LayerNorm(width, **kw)
+        self.norm, self.dropout = LayerNorm(width, **kw), DROP
 
     def forward(self, x: Tensor, change: Tensor) -> Tensor:
-        return self.norm(x + dropout(change, DROP, self.training))
+        return self.norm(x + dropout(change, self.dropout, self.training))
 
 
 class _Attention(nn.Module):
     def __init__(self, width: int, heads: int, ops: Any, **kw: Any) -> None:
         super().__init__()
-        self.heads = heads
+        self.heads, self.dropout = heads, DROP
         self.linears = nn.ModuleList(ops.Linear(width, width, **kw) for _ in range(4))  # queries, keys, values, out
 
     def _split(self, which: int, x: Tensor) -> Tensor:
@@ -51,7 +51,7 @@ class _Attention(nn.Module):
         return (q @ k.transpose(2, 3) / math.sqrt(q.shape[3])).softmax(3)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        weights = dropout(self.map(queries, keys), DROP, self.training)
+        weights = dropout(self.map(queries, keys), self.dropout, self.training)
         return self.linears[3]((weights @ self._split(2, values)).transpose(1, 2).flatten(2))
 
 
@@ -59,9 +59,10 @@ class _FeedForward(nn.Module):
     def __init__(self, width: int, inner: int, ops: Any, **kw: Any) -> None:
         super().__init__()
         self.w_1, self.w_2 = ops.Linear(width, inner, **kw), ops.Linear(inner, width, **kw)
+        self.dropout = DROP
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.w_2(dropout(relu(self.w_1(x)), DROP, self.training))
+        return self.w_2(dropout(relu(self.w_1(x)), self.dropout, self.training))
 
 
 class CrossLayer(nn.Module):

@@ -70,6 +70,14 @@ class Retriever(nn.Module):
         self.rn = Relation(anchors=anchors, hidden=hidden, ops=ops, **kw)
         self.conv2d = ops.Conv2d(width, folded, 2, stride=2, **kw)
 
+    def set_dropout(self, rate: float) -> None:
+        """The fraction that is dropped while it trains, everywhere; 0.1 as published."""
+        for module in self.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = rate
+            elif hasattr(module, "dropout"):
+                setattr(module, "dropout", rate)  # noqa: B010 - nn.Module is typed for tensors only
+
     def encode(self, images: Tensor, keep_rate: Sequence[float] | None = None) -> Encoded:
         """Tokens, and which patches they are. images [B,3,size,size] in [-1,1]; keep_rate: see SketchViT.encode."""
         return self.sa.model.encode(images, self.keep_rate if keep_rate is None else keep_rate)

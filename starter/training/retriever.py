@@ -1,0 +1,139 @@
+"""Trains the starter's retriever: which render of the starter world does a line sketch show?
+
+A small ZSE-SBIR network of the published layout. Every scene is a class of its own: its photo, and its true line
+sketch, roughened anew each time (wobble, gaps, missing parts, pens of other widths). Only scenes of two grounds, lakes
+and meadows, are learned from; dunes and snowfields are never seen, so that a search for them is zero-shot.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...networks.retrieval.network import Retriever
+from ...pictures.retrieval import sketch_for_retrieval
+from ...training.batches import generator_of
+from ...training.command import begin, starter_options, train
+from ...training.retrieval.task import RetrievalTask, initialised
+from ...training.supervised import SupervisedLesson
+from ..world import GROUNDS, render_batch
+from .rough import roughened
+
+SIZE = 128
+CONFIG = {
+    "width": 192,
+    "depth": 4,
+    "heads": 3,
+    "inner": 384,
+    "grid": 8,
+    "patch": 16,
+    "channels": (32, 64, 128, 192),
+    "cross_inner": 256,
+    "folded": 64,
+    "anchors": 16,
+    "hidden": (64, 16),
+}  # 2.2M parameters
+CHUNK = 50
+SEEN = ("lake", "meadow")  # grounds that are learned from; the others only tested
+HELD_OUT = 5_000_000  # seeds from here on are never learned from
+
+
+def ground_of(seed: int) -> str:
+    """The ground of a scene, without rendering it."""
+    return str(np.random.default_rng(seed).choice(list(GROUNDS), p=list(GROUNDS.values())))
+
+
+def seeds_of(grounds: Sequence[str], count: int, first: int = 0) -> list[int]:
+    """The first `count` seeds from `first` on whose scenes have one of these grounds."""
+    found: list[int] = []
+    seed = first
+    while len(found) < count:
+        if ground_of(seed) in grounds:
+            found.append(seed)
+        seed += 1
+    return found
+
+
+def _chunk(job: tuple[list[int], int]) -> tuple[np.ndarray, np.ndarray]:
+    scenes = render_batch(*job)
+    return np.stack([scene.image for scene in scenes]), np.stack([scene.sketch for scene in scenes])
+
+
+def scenes(
+    folder: Path, name: str, seeds: Sequence[int], size: int = SIZE, workers: int = 2
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photos [N,size,size,3] and true sketches [N,size,size] of these seeds, uint8, as memory maps; made once."""
+    paths = [folder / f"retriever_{name}_{what}_{size}_{len(seeds)}.npy" for what in ("photos", "sketches")]
+    if not all(path.is_file() for path in paths):
+        folder.mkdir(parents=True, exist_ok=True)
+        shapes = ((len(seeds), size, size, 3), (len(seeds), size, size))
+        parts = [path.with_suffix(".part") for path in paths]
+        maps = [
+            np.lib.format.open_memmap(part, "w+", np.uint8, shape) for part, shape in zip(parts, shapes, strict=True)
+        ]
+        jobs = [(list(seeds[first : first + CHUNK]), size) for first in range(0, len(seeds), CHUNK)]
+        with ProcessPoolExecutor(workers) as pool:
+            for i, made in enumerate(pool.map(_chunk, jobs)):
+                for held, values in zip(maps, made, strict=True):
+                    held[CHUNK * i : CHUNK * i + len(values)] = values
+                if i % 10 == 0:
+                    print(f"rendered {CHUNK * (i + 1)} of {len(seeds)} scenes ({name})", flush=True)
+        for part, path, held in zip(parts, paths, maps, strict=True):
+            held.flush()
+            os.replace(part, path)
+    photos, sketches = (np.load(path, mmap_mode="r") for path in paths)
+    return photos, sketches
+
+
+def batch(photos: np.ndarray, sketches: np.ndarray, pairs: int, step: int) -> dict[str, Tensor]:
+    """The batch of a step: different scenes, half of them mirrored, as RetrievalTask wants pairs."""
+    rng = np.random.default_rng([41, step])
+    chosen = np.sort(rng.choice(len(photos), pairs, replace=False))
+    mirrored = torch.from_numpy(rng.random(pairs) < 0.5)[:, None, None]
+    seen = torch.from_numpy(photos[chosen]).movedim(-1, 1).float() / 127.5 - 1
+    drawn = torch.from_numpy(sketches[chosen]).float() / 255
+    seen = torch.where(mirrored[:, None], seen.flip(-1), seen)
+    drawn = torch.where(mirrored, drawn.flip(-1), drawn)
+    rough = roughened(drawn, generator_of(41, step))
+    return {
+        "sketch": torch.stack([prepared(one) for one in rough]).contiguous(memory_format=torch.channels_last),
+        "photo": seen.contiguous(memory_format=torch.channels_last),
+        "group": torch.from_numpy(chosen),
+    }
+
+
+def prepared(sketch: Tensor) -> Tensor:
+    """[3,S,S] as the network sees it, of a sketch [S,S] in [0,1]; one that lost all its ink stays a blank sheet."""
+    try:
+        return sketch_for_retrieval(sketch, len(sketch))
+    except ValueError:
+        return torch.ones(3, *sketch.shape)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = starter_options("retriever", __doc__, minutes=60.0, scenes=5_000, peak=1e-3)
+    parser.add_argument("--batch", type=int, default=48, help="pairs of a sketch and a photo")
+    choice = parser.parse_args(argv)
+    begin(choice, "retriever")
+    photos, sketches = scenes(choice.folder, "learned", seeds_of(SEEN, choice.scenes))
+    network = initialised(Retriever(**CONFIG), 5)
+    network.set_dropout(0.0)
+    task = RetrievalTask(network, contrast=1.0, hardest=True).to(memory_format=torch.channels_last)
+    lesson = SupervisedLesson(
+        "retriever",
+        task,
+        partial(batch, photos, sketches, choice.batch),
+        learning_rate=choice.learning_rate,
+        ema=0.998,
+        weight_decay=0.05,
+        warmup=200,
+        autocast=True,
+    )
+    train(lesson, choice, images_per_step=2 * choice.batch)
