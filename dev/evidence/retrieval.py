@@ -221,8 +221,8 @@ def retrieval(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> No
         "## Finding photos by sketch",
         weights_line(network.path),
         f"{count} sketches against {count} photos of the same scenes, none of them ever seen in training. Acc@1, "
-        "Acc@10: the share of sketches whose own scene comes first, or among the first ten. mAP by ground: photos of the "
-        "same ground (lake, meadow, dunes, snowfield) count as relevant; plain average precision. By chance: "
+        "Acc@10: the share of sketches whose own scene comes first, or among the first ten. mAP by ground: photos of "
+        "the same ground (lake, meadow, dunes, snowfield) count as relevant; plain average precision. By chance: "
         f"{1 / count:.4f}, {min(1, 10 / count):.4f} and 0.25.",
     )
     page.table(HEADS, [[name, len(rows[name][1]), *values] for name, values in table.items()])
