@@ -42,7 +42,7 @@ def test_several_networks_add_their_zscores(search):
     found = search.best(torch.cat([first, second], 1), queries, 50)
     for i in range(2):
         scores = [rows @ (query[i] + search.EPS) for rows, query in zip((first, second), queries, strict=True)]
-        total = sum((x - x.mean()) / x.std(correction=0) for x in scores)
+        total = torch.stack([(x - x.mean()) / x.std(correction=0) for x in scores]).sum(0)
         assert found[i].rows == total.argsort(descending=True).tolist()
         assert torch.allclose(torch.tensor(found[i].scores), total.sort(descending=True).values, atol=1e-4)
 
