@@ -15,6 +15,7 @@ from torch.nn.functional import avg_pool2d, normalize
 from ... import files
 from ...networks import build
 from ...pictures.ranking import distances, ranked, recalled_at, scores
+from ...pictures.retrieval import photo_for_retrieval
 from ...training.batches import generator_of
 from .retriever import HELD_OUT, SEEN, SIZE, ground_of, prepared, scenes
 from .rough import roughened
@@ -62,12 +63,12 @@ def found(distance: Tensor, grounds: np.ndarray) -> Table:
 @torch.inference_mode()
 def searches(network: Any, photos: np.ndarray, drawn: Tensor) -> dict[str, Tensor]:
     """Distances [N,N] of sketches [N,S,S] in [0,1] to photos [N,S,S,3] by each way to search."""
-    seen = torch.from_numpy(np.array(photos)).movedim(-1, 1).float() / 127.5 - 1
+    seen = torch.stack([photo_for_retrieval(photo, network.size) for photo in photos])
     theirs = torch.cat([network.tokens(part) for part in seen.split(AT_ONCE)])
-    asked = torch.stack([prepared(one) for one in drawn])
+    asked = torch.stack([prepared(one, network.size) for one in drawn])
     mine = torch.cat([network.tokens(part) for part in asked.split(AT_ONCE)])
     ret = distances(mine[:, 0], theirs[:, 0])
-    grey = (seen.mean(1) + 1) / 2
+    grey = torch.from_numpy(np.array(photos)).float().mean(3) / 255
     return {
         "Ret": ret,
         "Ret, then RN": reranked(network, mine, theirs, ret),

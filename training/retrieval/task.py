@@ -98,3 +98,12 @@ def waves(grid: int, width: int) -> Tensor:
     across = torch.cat([angles.sin(), angles.cos()], 1)
     both = across[:, None].expand(-1, grid, -1), across[None].expand(grid, -1, -1)
     return torch.cat(both, 2).flatten(0, 1)[:, :width]
+
+
+@torch.no_grad()
+def centred(network: Retriever, sketches: Tensor, photos: Tensor) -> Retriever:
+    """First weights whose [Ret] vectors have a mean of 0 over these pictures [B,3,S,S]. What all pictures have in
+    common would otherwise be nearly all of a new network's vectors, and their cosines would tell nothing for long."""
+    known = network.tokens(torch.cat([sketches, photos]))[:, 0]
+    network.sa.model.transformer.encoder_norm.bias -= known.mean(0)
+    return network
