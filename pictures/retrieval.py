@@ -11,17 +11,21 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+PUBLISHED = 224  # pixels on a side
 INK = 300  # red + green + blue of the lightest pixel that counts as ink, of 765
 MARGIN = 10  # pixels around the ink
 _BITS = 11  # of the fixed-point weights of the published resizing
 
 
-def sketch_for_retrieval(image: Any, size: int = 224, invert: bool = False, keep_lines: bool = False) -> Tensor:
+def sketch_for_retrieval(
+    image: Any, size: int = PUBLISHED, invert: bool = False, keep_lines: bool | None = None
+) -> Tensor:
     """[3,size,size] in [-1,1] of a drawing: cut to its ink, resized, and centred on a square.
 
     image: array or tensor [H,W], [H,W,1], [H,W,3] or [H,W,4], uint8 or float in 0..1, dark lines on light paper;
     transparency becomes white. invert: the lines are light on dark; see `light_on_dark`. keep_lines: fine lines of a
-    large drawing are broadened before it is made smaller; as published, many of their pixels are skipped there.
+    large drawing are broadened before it is made smaller; as published, many of their pixels are skipped there. None:
+    for networks that look at smaller pictures than the published 224 pixels.
     As published, the ink is every pixel with R + G + B <= 300; it keeps 10 pixels around it, one less below and on the
     right; the longer side becomes `size` (bilinear, without antialiasing), and the rest has the brightest value of the
     picture. ValueError: no ink.
@@ -44,7 +48,7 @@ def sketch_for_retrieval(image: Any, size: int = 224, invert: bool = False, keep
         height, width = max(1, int(size / ratio)), size
     else:
         height, width = size, max(1, int(size * ratio))
-    if keep_lines:
+    if size < PUBLISHED if keep_lines is None else keep_lines:
         cut = broadened(cut, max(cut.shape[0] / height, cut.shape[1] / width))
     small = bilinear(cut, height, width)
     square = np.full((size, size, 3), small.max(), np.uint8)
@@ -53,7 +57,7 @@ def sketch_for_retrieval(image: Any, size: int = 224, invert: bool = False, keep
     return _signed(square)
 
 
-def photo_for_retrieval(image: Any, size: int = 224) -> Tensor:
+def photo_for_retrieval(image: Any, size: int = PUBLISHED) -> Tensor:
     """[3,size,size] in [-1,1] of a photo, squashed to a square (bicubic with antialiasing, as Pillow has it).
 
     image: a PIL image, upright; or an array or tensor as in `sketch_for_retrieval`.

@@ -32,12 +32,17 @@ def published(cls: Tensor, scores: Tensor) -> Published:
     return Published(TRIPLET * triplet_margin_loss(sketch, photo, other), RELATION * mse_loss(scores, target))
 
 
-def contrast(sketches: Tensor, photos: Tensor, groups: Tensor, temperature: float = 0.07) -> Tensor:
+def contrast(
+    sketches: Tensor, photos: Tensor, groups: Tensor, temperature: float = 0.07, centre: bool = False
+) -> Tensor:
     """One number: cross entropy of finding each sketch's photo, and each photo's sketch, among the batch.
 
     sketches, photos [B,D]: [Ret] vectors of pairs, compared by their cosines. groups [B]: the class of each pair;
-    others of the same class count neither as right nor as wrong.
+    others of the same class count neither as right nor as wrong. centre: without what all sketches, and all photos, of
+    the batch have in common.
     """
+    if centre:
+        sketches, photos = sketches - sketches.mean(0), photos - photos.mean(0)
     likeness = normalize(sketches.float(), dim=1) @ normalize(photos.float(), dim=1).T / temperature
     own = torch.eye(len(groups), dtype=torch.bool, device=groups.device)
     likeness = likeness.masked_fill((groups[:, None] == groups) & ~own, -torch.inf)

@@ -20,12 +20,12 @@ ANCHORS = (49, 144, 196)
 PUBLISHED: dict[str, Any] = {}  # Retriever's own defaults
 SMALL: dict[str, Any] = {  # the starter's: learns on a CPU
     "width": 192,
-    "depth": 4,
+    "depth": 3,
     "heads": 3,
     "inner": 384,
     "grid": 8,
-    "patch": 16,
-    "channels": (32, 64, 128, 192),
+    "patch": 8,
+    "channels": (32, 64, 192),
     "cross_inner": 256,
     "folded": 64,
     "anchors": 16,
@@ -38,7 +38,7 @@ NETWORKS = ("published", "small")
 class Settings:
     """How a retriever learns. The defaults are the published ones, but for `fair`.
 
-    network: "published" (ViT-B/16 at 224 px, 102 million parameters) or "small" (the starter's layout, 128 px, 2.2
+    network: "published" (ViT-B/16 at 224 px, 102 million parameters) or "small" (the starter's layout, 64 px, 1.6
     million). anchors: 49, 144 or 196 of the published one; the small one has 16. batch: items of two sketches and two
     photos. fair: draws every picture of a class alike; False: with the published faults (see `data.drawn`). contrast:
     weight of the contrast over the batch, 0 as published. steady: constant learning rate; False: warm-up, cosine and

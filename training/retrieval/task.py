@@ -38,8 +38,11 @@ class RetrievalTask(Task):
             return self._loss(batch)
 
     def _loss(self, batch: Batch) -> Tensor:
-        net = self.network
-        sketch, photo = net.tokens(torch.cat([batch["sketch"], batch["photo"]])).chunk(2)
+        sketch, photo = self.network.tokens(torch.cat([batch["sketch"], batch["photo"]])).chunk(2)
+        return self.of_tokens(sketch, photo, batch)
+
+    def of_tokens(self, sketch: Tensor, photo: Tensor, batch: Batch) -> Tensor:
+        """The loss, from tokens [2B or B,1+N,D] of sketches and photos."""
         total = sketch.new_zeros(()).float()
         if self.contrast:
             pairs = len(batch["group"])
@@ -47,9 +50,13 @@ class RetrievalTask(Task):
         if self.hardest:
             other = hardest(sketch[:, 0], photo[:, 0], batch["group"])
             sketch, photo = sketch.repeat(2, 1, 1), torch.cat([photo, photo[other]])
-        sketch, photo = net.cross(sketch, photo)
+        return total + self.of_pairs(sketch, photo)
+
+    def of_pairs(self, sketch: Tensor, photo: Tensor) -> Tensor:
+        """The published losses of tokens [2B,1+N,D] in pairs that belong together, then in pairs that do not."""
+        sketch, photo = self.network.cross(sketch, photo)
         cls = torch.cat([sketch[:, 0], photo[:, 0]]).float()
-        return total + sum(published(cls, net.score(sketch, photo).float()))
+        return sum(published(cls, self.network.score(sketch, photo).float()), cls.new_zeros(()))
 
     def weights(self) -> dict[str, Tensor]:
         return self.network.state_dict()
@@ -62,20 +69,41 @@ class RetrievalTask(Task):
 
 @torch.no_grad()
 def initialised(network: Retriever, seed: int) -> Retriever:
-    """Weights to learn from: normal of deviation 0.02 for tokens and positions, Xavier for layers, 1 and 0 for norms.
-
-    [Ret] starts at random too, in front of trained patches. The answer of a new relation network is about 0.5.
+    """Weights to learn from: Xavier and Kaiming for layers, 1 and 0 for norms, normal of deviation 0.02 for [Ret] and,
+    for the patches, waves of their places: tokens are about as large, so that places are told from the first step on.
     """
     rng = torch.Generator().manual_seed(seed)
     for name, value in network.named_parameters():
-        if value.ndim > 1 and not name.endswith(("pos_embedding", "cls")):
-            if value.ndim == 4:
-                nn.init.kaiming_normal_(value, nonlinearity="relu", generator=rng)
-            else:
-                nn.init.xavier_uniform_(value, generator=rng)
-        elif value.ndim > 1:
+        if name.endswith("pos_embedding"):
+            value[:, :1] = 0
+            value[:, 1:] = waves(network.grid, network.width)
+        elif name.endswith(".cls"):
             nn.init.normal_(value, std=0.02, generator=rng)
+        elif value.ndim == 4:
+            nn.init.kaiming_normal_(value, nonlinearity="relu", generator=rng)
+        elif value.ndim > 1:
+            nn.init.xavier_uniform_(value, generator=rng)
         else:
             norm = name.endswith((".a", "norm.weight", "layer_norm_input.weight", "layer_norm_out.weight"))
             value.fill_(1.0 if norm else 0.0)
+    return network
+
+
+def waves(grid: int, width: int) -> Tensor:
+    """[grid^2,width]: sines and cosines of the row and the column of each place, at wavelengths from two places to four
+    grids."""
+    count = -(-width // 4)
+    speeds = torch.pi * (1 / (2 * grid)) ** torch.linspace(0, 1, count)
+    angles = torch.arange(grid)[:, None] * speeds
+    across = torch.cat([angles.sin(), angles.cos()], 1)
+    both = across[:, None].expand(-1, grid, -1), across[None].expand(grid, -1, -1)
+    return torch.cat(both, 2).flatten(0, 1)[:, :width]
+
+
+@torch.no_grad()
+def centred(network: Retriever, sketches: Tensor, photos: Tensor) -> Retriever:
+    """First weights whose [Ret] vectors have a mean of 0 over these pictures [B,3,S,S]. What all pictures have in
+    common would otherwise be nearly all of a new network's vectors, and their cosines would tell nothing for long."""
+    known = network.tokens(torch.cat([sketches, photos]))[:, 0]
+    network.sa.model.transformer.encoder_norm.bias -= known.mean(0)
     return network

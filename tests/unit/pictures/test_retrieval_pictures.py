@@ -92,6 +92,9 @@ def test_lines_are_kept(pictures):
     assert (kept < 0).any(0)[2:-2].all()
     assert (kept < 0).any(1)[2:-2].all()
     assert (kept < 0).sum() < 4 * 112
+    assert torch.equal(pictures.sketch_for_retrieval(image, 112)[0], kept)
+    large = pictures.sketch_for_retrieval(image, 224)
+    assert torch.equal(large, pictures.sketch_for_retrieval(image, 224, keep_lines=False))
     small = drawing(100, 100, *CROSS)  # nothing is reduced here
     assert torch.equal(pictures.sketch_for_retrieval(small, keep_lines=True), pictures.sketch_for_retrieval(small))
 
