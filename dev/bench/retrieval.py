@@ -121,7 +121,7 @@ def measure() -> list[str]:
         again = unchanged(folder)
         say(f"second run: {again:.2f} s")
         lines = [
-            f"The built-in network (128 px) indexes {rate:.0f} photos per second ({count} photos of 256 px), and its "
+            f"The built-in network (64 px) indexes {rate:.0f} photos per second ({count} photos of 256 px), and its "
             f"relation network looks at {pairs:.0f} pairs per second, reading the photos again. A second run of an "
             f"unchanged folder of {FOLDER} photos takes {again:.2f} s.",
             "",

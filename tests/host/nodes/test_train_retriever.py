@@ -49,7 +49,7 @@ def train(room, **own):
         "name": "mine",
         "photos": "classes/photos",
         "sketches": "classes/sketches",
-        "network": "small (128 px)",
+        "network": "small, as built in",
         "steps": 2,
         "minutes": 0.0,
         "batch": 2,
@@ -132,7 +132,7 @@ def test_a_resumed_run_ends_as_an_uninterrupted_one(room, home, monkeypatch):
 
 
 def test_the_published_settings_are_a_choice(room, home):
-    settings = {"network": "ViT-B/16 (224 px), as published", "anchors": "196", "batch": 15, "learning_rate": 1e-5}
+    settings = {"network": "ViT-B/16, as published", "anchors": "196", "batch": 15, "learning_rate": 1e-5}
     settings |= {"weight_decay": 0.01, "dropout": 0.1, "contrast": 0.0, "sampling": "as published"}
     settings |= {"schedule": "constant, as published", "precision": "bfloat16", "seed": 2021}
     made, autocast = room("nodes.train_retriever").settings_from(**settings)
