@@ -99,11 +99,71 @@ def packed(weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool =
     return save({key: plain(value) for key, value in weights.items()}, {"format": "pt", **metadata})
 
 
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], notes: Mapping[str, str]) -> None:
+    """As `replace`: a .safetensors file of plain tensors on the CPU, written without a copy of them in memory."""
+    import torch
+
+    header: dict[str, Any] = {"__metadata__": {"format": "pt", **notes}}
+    end, plain = 0, {key: value.contiguous() for key, value in tensors.items()}
+    for key, value in plain.items():
+        kind = {torch.float32: "F32", torch.int64: "I64", torch.uint8: "U8"}[value.dtype]
+        header[key] = {"dtype": kind, "shape": list(value.shape), "data_offsets": [end, end + value.nbytes]}
+        end += value.nbytes
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns what follows
+
+    def put(file: IO[bytes]) -> None:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for value in plain.values():
+            file.write(value.numpy().data)
+
+    write(path, put)
+
+
 def read_weights(path: Path) -> dict[str, Tensor]:
     """The tensors of a .safetensors file, read into memory: Windows cannot replace a mapped file."""
     from safetensors.torch import load
 
     return load(path.read_bytes())
+
+
+def read_tensors(path: Path) -> Any:
+    """What a model file holds, .safetensors or what torch.save wrote, read with weights_only: nothing in it is run.
+
+    ValueError: it cannot be read, or it holds more than tensors and numbers.
+    """
+    import torch
+
+    if not path.is_file():
+        raise ValueError(f"There is no file {quote(path)}. Check the path.")
+    try:
+        if path.suffix == ".safetensors":
+            return read_weights(path)
+        with numpy_numbers():
+            return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # every kind of damage has its own
+        raise ValueError(
+            f"{quote(path.name)} cannot be read: it is damaged, not a model file, or holds more than tensors "
+            f"({type(error).__name__}). Download it again, or save its plain state dict as .safetensors."
+        ) from error
+
+
+@contextmanager
+def numpy_numbers() -> Iterator[None]:
+    """Inside, a file read with weights_only may also hold single numbers of NumPy, as a training's best score often is.
+    They are read as None: a number is not made by calling what the file names, and no loader needs it."""
+    import numpy as np
+    import torch
+
+    names = [f"{module}.scalar" for module in ("numpy.core.multiarray", "numpy._core.multiarray")]
+    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
+    allowed: list[Any] = [*((_nothing, name) for name in names), (_nothing, "_codecs.encode"), np.dtype, *kinds]
+    with torch.serialization.safe_globals(allowed):
+        yield
+
+
+def _nothing(*_: object) -> None:
+    return None
 
 
 def _free(folder: Path) -> str:

@@ -628,7 +628,8 @@ def read_weights(path: str) -> tuple[Any, dict[str, str]]:
     try:
         with open(path, "rb"):  # the loader calls a missing permission damage
             pass
-        content, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
+        with files.numpy_numbers():
+            content, metadata = comfy.utils.load_torch_file(path, return_metadata=True)
     except PermissionError as error:
         raise ValueError(f"{name} may not be read: ComfyUI's process lacks the permission. Change it.") from error
     except Exception as error:  # every kind of damage has its own exception type

@@ -7,6 +7,7 @@ Use it:
   python3 dev/run.py models        list the models of models_manifest.json: found, missing, or with a wrong hash
   python3 dev/run.py convert       checkpoint -> .safetensors
   python3 dev/run.py metrics       FID, KID and LPIPS of two folders of pictures
+  python3 dev/run.py retrieve      find photos by sketch in any folder; measure it on Sketchy, TU-Berlin, QuickDraw
   python3 dev/run.py train         train the starter networks
 
 Check and measure it:
@@ -15,7 +16,8 @@ Check and measure it:
   python3 dev/run.py coverage      which lines no test runs (words after it go to pytest)
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
-  python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan   renew their own sections of that page
+  python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan, bench_retrieval   renew their own sections
+                                   of that page
   python3 dev/run.py fuzz          hostile drawings, model files, training states, prompts and tensors, counted
   python3 dev/run.py soak          many runs and cancelled ones in one server: memory, and the same pictures
   python3 dev/run.py import_time   what importing the pack costs
@@ -56,6 +58,7 @@ TOOLS = {
     "models": "tools.models",
     "convert": "tools.convert",
     "metrics": "tools.metrics",
+    "retrieve": "tools.retrieve",
     "train": "tools.train",
     "coverage": "tools.line_coverage",
     "fuzz": "tools.fuzz",
@@ -70,6 +73,7 @@ TOOLS = {
     "bench_gradop": "bench.gradop",
     "bench_regions": "bench.regions",
     "bench_gan": "bench.gan",
+    "bench_retrieval": "bench.retrieval",
     "templates": "templates.build",
     "blueprints": "templates.blueprints",
     "thumbnails": "templates.thumbnails",

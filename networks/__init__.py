@@ -34,6 +34,7 @@ class _Lazy:
 _adm, _ddpm, _infodraw, _clip, _vgg = (_Lazy(name) for name in ("adm", "ddpm", "infodraw", "clip_resnet", "vgg"))
 _inception, _dse, _tom, _sketchgan = (_Lazy(name) for name in ("inception", "dse", "sketchgan.tom", "sketchgan.whole"))
 _painter, _stylegan, _encoders = (_Lazy(f"paint2pix.{name}") for name in ("whole", "stylegan2", "encoders"))
+_retrieval = _Lazy("retrieval.network")
 
 
 class Layout(NamedTuple):
@@ -48,7 +49,7 @@ class Layout(NamedTuple):
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
 
 
-ROLES = ("prior", "extractor", "features", "domain", "style", "gan", "painter", "stylegan", "face")
+ROLES = ("prior", "extractor", "features", "domain", "style", "gan", "retriever", "painter", "stylegan", "face")
 LAYOUTS = (
     Layout(
         "ADM (guided diffusion)",
@@ -183,6 +184,15 @@ LAYOUTS = (
         )
     ),
     Layout(
+        "ZSE-SBIR",
+        "retriever",
+        ("sa.model.pos_embedding", "sa.model.cls", "sa.model.scale.seq.0.weight"),
+        (),
+        _retrieval.Retriever,
+        _retrieval.config_from,
+        _retrieval.for_use,
+    ),
+    Layout(
         "Paint2pix, ReStyle, e4e, pSp",
         "painter",
         paint2pix_keys.PAINTER_KEYS,
@@ -238,7 +248,8 @@ def build(
     ops: where the layer classes come from. dtype, device: of the weights (None: float32, where they are). Tensors that
     need no conversion are used as they are, not copied.
     hints: num_heads (4), num_head_channels (-1: num_heads decides), use_new_attention_order (False), norm_groups (32)
-    for ADM; hints that the layout does not need are ignored. Networks have in_channels, out_channels, num_classes
+    for ADM; num_heads and cross_heads for ZSE-SBIR (None: as published); hints that the layout does not need are
+    ignored. Networks have in_channels, out_channels, num_classes
     (None without classes), model_channels and levels.
 
     ValueError: the keys belong to no supported layout, or to a variant of one that differs in some tensor.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from . import (
     drawing,
+    explain_match,
     extractors,
+    find_photos,
     gradop,
     inversion,
     metrics,
@@ -13,12 +15,14 @@ from . import (
     priors,
     regions,
     report,
+    retrieval,
     sdedit,
     sketchgan,
     starter,
     style,
     train_extractor,
     train_gan,
+    train_retriever,
     walks,
 )
 
@@ -34,9 +38,13 @@ NODES = [
     *style.NODES,
     *regions.NODES,
     *sketchgan.NODES,
+    *retrieval.NODES,
+    *find_photos.NODES,
+    *explain_match.NODES,
     *paint2pix.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
+    *train_retriever.NODES,
     *pairs.NODES,
     *report.NODES,
     *metrics.NODES,

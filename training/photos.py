@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 from torch import Tensor
 
 from ..pictures.drawings import files_in, foreign_in
-from ..pictures.drawings.raster import EXTENSIONS, open_raster
+from ..pictures.drawings.raster import EXTENSIONS, open_raster, read_picture
 
 MARGIN = 1.1  # pictures are resized to this times the side of the square that is cut out of them
 KEEP = 2 << 30  # bytes of resized pictures kept in memory
@@ -200,15 +200,7 @@ def check_whole(path: Path) -> None:
 
 def read(path: Path, mode: str) -> Image.Image:
     """A picture file in this mode, what is transparent on white. ValueError: damaged."""
-    source = open_raster(path)
-    width, height = source.size
-    picture = source.load((0, 0, width, height), (int(width), int(height)))
-    if picture.mode == "F":
-        picture = Image.fromarray((np.asarray(picture) * 255).round().clip(0, 255).astype(np.uint8))
-    elif picture.mode == "RGBA":
-        paper = Image.new("RGBA", picture.size, "white")
-        picture = Image.alpha_composite(paper, picture)
-    return picture.convert(mode)
+    return read_picture(path, mode)
 
 
 # --- pictures at the sizes that are cut from --------------------------------------------------------------------------

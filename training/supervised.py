@@ -41,8 +41,9 @@ class SupervisedLesson(Lesson):
     batches(step): tensors, or tuples or dicts of them; made one step ahead on a thread. learning_rate: the highest,
     reached after `warmup` steps; a cosine takes it to a fiftieth at the end of the run. ema: fraction of the averaged
     weights that stays at each step (they follow faster at first); what is saved and shown is the average. 0: the
-    weights themselves. weight_decay: AdamW's. autocast: bfloat16 where it is safe. began: fraction
+    weights themselves. weight_decay, betas: AdamW's. autocast: bfloat16 where it is safe. began: fraction
     of the whole course of learning that the first weights have behind them: the cosine goes on from there.
+    steady: no warm-up, no decay and no limit on gradients, as several trainings were published.
     """
 
     def __init__(
@@ -54,6 +55,8 @@ class SupervisedLesson(Lesson):
         learning_rate: float,
         ema: float = 0.0,
         weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.99),
+        steady: bool = False,
         warmup: int = 50,
         autocast: bool = False,
         began: float = 0.0,
@@ -66,7 +69,8 @@ class SupervisedLesson(Lesson):
         self.began = min(1.0, began)
         self.average: Task = copy.deepcopy(self.task) if ema else self.task
         trained = [value for value in self.task.parameters() if value.requires_grad]
-        self.optimiser = torch.optim.AdamW(trained, learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay)
+        self.optimiser = torch.optim.AdamW(trained, learning_rate, betas=betas, weight_decay=weight_decay)
+        self.steady = steady
         self.kept = {"task": self.task, "optimiser": self.optimiser} | ({"average": self.average} if ema else {})
         self.rng = torch.Generator()
         self.ahead = Prefetch(batches)
@@ -74,13 +78,15 @@ class SupervisedLesson(Lesson):
 
     def step(self, step: int, progress: float) -> tuple[Losses, list[Tensor]]:
         batch = to_device(self.ahead(step), self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"] = cosine(self.learning_rate, step, self.began + (1 - self.began) * progress, self.warmup)
+        if not self.steady:
+            for group in self.optimiser.param_groups:
+                group["lr"] = cosine(self.learning_rate, step, self.began + (1 - self.began) * progress, self.warmup)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast):
             loss = self.task.loss(batch, self.rng.manual_seed(step))
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
-        nn.utils.clip_grad_norm_(self.task.parameters(), 1.0)
+        if not self.steady:
+            nn.utils.clip_grad_norm_(self.task.parameters(), 1.0)
         self.optimiser.step()
         if self.ema:
             self._follow(min(self.ema, (1 + step) / (12 + step)))

@@ -19,7 +19,14 @@ from typing import Any
 
 PACK = Path(__file__).resolve().parents[2]
 NAME = "sketchsynth"  # the folder under custom_nodes: the project's name, as a registry install has it
-MODEL_FOLDERS = ("sketch_priors", "sketch_extractors", "sketch_features", "sketch_gan", "sketch_paint2pix")
+MODEL_FOLDERS = (
+    "sketch_priors",
+    "sketch_extractors",
+    "sketch_features",
+    "sketch_gan",
+    "sketch_retrievers",
+    "sketch_paint2pix",
+)
 FLAGS = ("--disable-api-nodes", "--database-url", "sqlite:///:memory:", "--preview-method", "auto")
 FRONTEND = "SKETCHSYNTH_FRONTEND"  # in the environment: the folder of another editor than the installed one
 USUAL_START = 15.0  # seconds; a machine that takes longer to start ComfyUI is given longer for everything

@@ -3,6 +3,7 @@
 from templates.gan import SKETCH_GAN
 from templates.gradop import GRADOP
 from templates.inversion import INVERSION
+from templates.retrieval import RETRIEVAL
 from templates.sdedit import SDEDIT
 
-TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN}
+TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN, **RETRIEVAL}

@@ -27,7 +27,8 @@ HOST_VERSION = "0.30.0"
 SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvanced")
 SPEAKERS = (
     *("NoiseToT0", "SketchPairs", "GradOpSolve", "SketchRegionsFromStrokes", "CrossAttnRegionMap", "SketchGANLoader"),
-    *("SketchSynthesizeSets", "SketchTrainExtractor", "SketchTrainGAN"),
+    *("SketchSynthesizeSets", "SketchTrainExtractor", "SketchTrainGAN", "SketchTrainRetriever"),
+    *("SketchPhotoIndex", "SketchFindPhotos", "SketchRankImages"),
 )
 # Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
 GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)

@@ -1,4 +1,5 @@
-"""Makes the photos, line drawings, cut-out and transparent strokes of starter/samples: renders, and paint over them.
+"""Makes the photos, line drawings, cut-out and transparent strokes of starter/samples: renders, and paint over them;
+and the photos to search in starter/photos.
 
 python3 dev/run.py make_photos          # same files every time
 """
@@ -19,6 +20,10 @@ PHOTOS = {
 }
 LINES = {"line drawing - lake and peaks": 3012, "line drawing - three conifers": 3002}
 CABIN_SEED = 1123
+COLLECTION = 20_000_000  # first seed of the photos to search; no training uses seeds from 10 million on
+COLLECTION_SIDE = 256
+PER_KIND = 4  # of each ground at each hour
+SOUGHT = {"sketch - lake at sunset": ("lake", "sunset"), "sketch - cabin in the snow": ("snowfield", "day")}
 
 
 def photos() -> None:
@@ -27,6 +32,29 @@ def photos() -> None:
         Image.fromarray(world.render(seed).image).save(SAMPLES / f"{name}.png", optimize=True)
     for name, seed in LINES.items():
         Image.fromarray(world.render(seed).sketch).save(SAMPLES / f"{name}.png", optimize=True)
+
+
+def collection() -> None:
+    """Photos of every ground at every hour, and sketches of two of them."""
+    world = room("starter.world")
+    photos = SAMPLES.parent / "photos"
+    photos.mkdir(exist_ok=True)
+    for old in photos.glob("*.jpg"):
+        old.unlink()
+    left = {(ground, hour): PER_KIND for ground in world.GROUNDS for hour in world.HOURS}
+    renderer, seed, sought = world.World(COLLECTION_SIDE), COLLECTION, dict(SOUGHT)
+    while any(left.values()):
+        painting = world.Painting(renderer, np.random.default_rng(seed))
+        kind = painting.ground, painting.light.hour
+        if left[kind]:
+            left[kind] -= 1
+            scene = painting.finish(seed)
+            name = f"{painting.ground} {scene.caption.split(', ')[-1]} {PER_KIND - left[kind]}"
+            Image.fromarray(scene.image).save(photos / f"{name}.jpg", quality=82, optimize=True)
+            for name in [name for name, wanted in sought.items() if wanted == kind and "cabin" in scene.caption]:
+                Image.fromarray(world.World(SIDE).render(seed).sketch).save(SAMPLES / f"{name}.png", optimize=True)
+                del sought[name]
+        seed += 1
 
 
 def cut_out() -> None:
@@ -74,6 +102,7 @@ def regions() -> None:
 
 if __name__ == "__main__":
     photos()
+    collection()
     cut_out()
     strokes()
     regions()

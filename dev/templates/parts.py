@@ -33,6 +33,11 @@ RN101 = {
     "url": "https://huggingface.co/timm/resnet101_clip.openai/resolve/main/open_clip_model.safetensors",
     "directory": "sketch_features",
 }
+ZSE = {
+    "name": "best_checkpoint.pth",
+    "url": "https://drive.google.com/file/d/16HAlzuibGoQhhozcz4_vVO3rGZEyLqcw/view?usp=sharing",
+    "directory": "sketch_retrievers",
+}
 # One colour code for all templates: the number, the word and the colour of a group.
 KINDS = {
     "draw": ("1 Draw", "#6fa8dc"),

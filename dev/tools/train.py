@@ -16,6 +16,8 @@ TRAININGS = {
     "vae": "starter.training.vae",
     "decoder": "starter.training.decoder",
     "text": "starter.training.text",
+    "starter-retriever": "starter.training.retriever",
+    "retriever": "training.retrieval.command",
 }
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 

@@ -1,4 +1,5 @@
-"""Folders of pictures that nodes read: those in ComfyUI's input folder, and the samples that come with the pack."""
+"""Folders of pictures that nodes read: those in ComfyUI's input folder (photo collections also in its output folder),
+and the samples that come with the pack."""
 
 from __future__ import annotations
 
@@ -14,6 +15,9 @@ from ... import files, host
 SAMPLES = host.PACK / "starter" / "samples"
 ITSELF = "."  # the input folder itself
 BUILT_IN = "samples (built in)"
+PHOTOS = host.PACK / "starter" / "photos"
+BUILT_IN_PHOTOS = "sample photos (built in)"
+OUTPUT = " [output]"  # at the end of a name, as in the host's annotated file names
 PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the samples for each purpose
 
 
@@ -21,15 +25,42 @@ def input_folder(name: str) -> Path:
     """The folder of this name. ValueError: it does not exist, or is outside ComfyUI's input folder."""
     if files.check_name(name, "folder") == BUILT_IN:
         return SAMPLES
-    root = os.path.abspath(folder_paths.get_input_directory())
+    if name == BUILT_IN_PHOTOS:
+        return PHOTOS
+    return _inside(folder_paths.get_input_directory(), "input", name)
+
+
+def photo_folder(name: str) -> Path:
+    """The folder behind an option of photo_folders. ValueError: it does not exist, or is outside ComfyUI's folders."""
+    if files.check_name(name, "folder").endswith(OUTPUT):
+        return _inside(folder_paths.get_output_directory(), "output", name.removesuffix(OUTPUT))
+    return input_folder(name)
+
+
+def photo_folders() -> list[str]:
+    """The options for a collection of photos: the built-in samples, and every folder inside ComfyUI's input and output
+    folders."""
+    root = folder_paths.get_output_directory()
+    found = [os.path.relpath(path, root).replace(os.sep, "/") for path, _, _ in os.walk(root)] or [ITSELF]
+    return [
+        BUILT_IN_PHOTOS,
+        *folder_paths.get_input_subfolders(),
+        ITSELF,
+        *(f"{path}{OUTPUT}" for path in sorted(found, key=lambda path: (path == ITSELF, path))),
+    ]
+
+
+def _inside(root: str, kind: str, name: str) -> Path:
+    """A folder inside one of the host's. kind: what the host calls that one."""
+    root = os.path.abspath(root)
     path = os.path.abspath(os.path.join(root, name))
     if os.path.commonpath([root, path]) != root:
         raise ValueError(
-            f"{files.quote(name)} is outside ComfyUI's input folder. Copy the pictures into a folder inside it."
+            f"{files.quote(name)} is outside ComfyUI's {kind} folder. Copy the pictures into a folder inside it."
         )
     if not os.path.isdir(path):
         raise ValueError(
-            f"There is no folder {files.quote(name)} in ComfyUI's input folder ({root}). Create it, or choose another."
+            f"There is no folder {files.quote(name)} in ComfyUI's {kind} folder ({root}). Create it, or choose another."
         )
     return Path(path)
 

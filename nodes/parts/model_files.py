@@ -52,6 +52,10 @@ ROLES = {
     "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "style": ("half of an AdaIN style network", "Choose it in Style Injection (AdaIN)."),
     "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
+    "retriever": (
+        "a sketch retriever",
+        "Put it into models/sketch_retrievers and load it with Load Sketch Retriever.",
+    ),
     "painter": ("a painter", "Put it into models/sketch_paint2pix and load it with Load Paint2pix."),
     "stylegan": ("a StyleGAN2 generator", "Put it into models/sketch_paint2pix and choose it as the decoder."),
     "face": ("a face network", "Put it into models/sketch_paint2pix and choose it in Paint2pix Identity."),

@@ -19,7 +19,7 @@ from comfy_api.latest import io
 
 from ... import files, host
 from ...networks.frozen import gradients
-from .folders import BUILT_IN, ITSELF, are_there, input_folder, state_of
+from .folders import BUILT_IN, BUILT_IN_PHOTOS, ITSELF, are_there, input_folder, state_of
 from .pictures import to_image
 from .sockets import FeaturesSocket
 
@@ -78,7 +78,8 @@ class Watch:
 def _seen(moment: Moment) -> Any:
     from ...training.curves import curves, sheet, stacked
 
-    return stacked([curves(moment.lesson, moment.course.rows), sheet(moment.shown)])
+    pictures = [sheet(moment.shown)] if moment.shown else []
+    return stacked([curves(moment.lesson, moment.course.rows), *pictures])
 
 
 def _said(moment: Moment) -> str:
@@ -226,7 +227,7 @@ def name_input(default: str, place: str) -> io.String.Input:
 def folder_input(name: str, tip: str) -> io.Combo.Input:
     return io.Combo.Input(
         name,
-        options=[*folder_paths.get_input_subfolders(), BUILT_IN, ITSELF],
+        options=[*folder_paths.get_input_subfolders(), BUILT_IN, BUILT_IN_PHOTOS, ITSELF],
         tooltip=f"{tip} Inside ComfyUI's input folder; a dot is that folder itself.",
     )
 

@@ -56,6 +56,21 @@ def open_raster(path: Path) -> Source:
     return Source(size, load)
 
 
+def read_picture(path: Path, mode: str = "RGB", least: Size | None = None) -> Image.Image:
+    """A picture file in this Pillow mode, upright, what is transparent on white.
+
+    least: (width, height) that the reader may decode it down to, if that is faster; the result is as large or larger,
+    and its aspect stays. None: all pixels. Raises ValueError if it cannot be read."""
+    source = open_raster(path)
+    width, height = source.size
+    picture = source.load((0, 0, width, height), least or (int(width), int(height)))
+    if picture.mode == "F":
+        picture = Image.fromarray((np.asarray(picture) * 255).round().clip(0, 255).astype(np.uint8))
+    elif picture.mode == "RGBA":
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+    return picture.convert(mode)
+
+
 def _whole(picture: Image.Image) -> Source:
     return Source(picture.size, lambda box, inner: _crop(picture, box, 1.0, 1.0))
 
