@@ -21,15 +21,18 @@ from .distances import Maps, clip_distance, feature_distance, perceptual_distanc
 from .preprocess import for_clip, for_inception, for_vgg, scaled, shorter_side, squared
 
 TAPS = ("intended", "published")
+BY_FILE, BY_IMAGENET, BY_HALVES = "as the file's kind", "ImageNet's means", "-1 to 1"
+NORMALISATIONS = (BY_FILE, BY_IMAGENET, BY_HALVES)
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """A frozen network that turns pictures into maps.
 
-    kind: "clip", "vgg", "inception" or "clip vision". taps: the names of the maps, in order. preprocess: from a picture
-    to the network's input. published: fed and compared as in Inversion-by-Inversion's release, see `features`. size:
-    the shorter side that larger pictures are reduced to, where smaller ones stay as they are (0: no limit).
+    kind: "clip", "vgg", "alexnet", "resnet", "inception" or "clip vision". taps: the names of the maps, in order.
+    preprocess: from a picture to the network's input. published: fed and compared as in Inversion-by-Inversion's
+    release, see `features`. size: the shorter side that larger pictures are reduced to, where smaller ones stay as they
+    are (0: no limit).
     """
 
     name: str
@@ -77,7 +80,7 @@ class Perceptual:
         """distance(a, b) -> [B], both [B or 1,3,H,W] in the range of Features.prepare."""
         own = self.features.network
         stages = Frozen(own.patcher, lambda net, x: net(x), ("features",))  # whichever of them `taps` names
-        network = (stages if self.features.kind == "vgg" else own).prepare(device)
+        network = (stages if self.features.kind in ("vgg", "alexnet") else own).prepare(device)
         stored = getattr(own.patcher.model, "lin", None)
         lin = stored and [ordinary(weight).to(device, torch.float32) for weight in stored]
         look = self.features.preprocess
@@ -89,8 +92,9 @@ class Summary:
     """A picture as one vector [D]: the last layer's output, averaged over the picture.
 
     InceptionV3's input is that of the published FID: resized to 299 x 299 whatever its shape, bilinear, without
-    antialiasing. smooth: with antialiasing, as it should be for reduced pictures (Parmar et al. 2022). VGG gets a
-    shorter side of its own size (256 if it has none), enlarging smaller pictures, so that sets of two sizes compare.
+    antialiasing. smooth: with antialiasing, as it should be for reduced pictures (Parmar et al. 2022). VGG, AlexNet
+    and ResNet get a shorter side of their own size (256 if they have none), enlarging smaller pictures, so that sets of
+    two sizes compare.
     """
 
     features: Features
@@ -104,7 +108,7 @@ class Summary:
             whole = Frozen(known.network.patcher, lambda net, x: net.whole(x)).prepare(device)
             return lambda x: whole(known.preprocess(scaled(self._sized(x, size), 299, 299, self.smooth)))
         look = known.prepare(device)
-        side = size or (known.size or 256 if known.kind == "vgg" else 0)
+        side = size or (known.size or 256 if known.kind in ("vgg", "alexnet", "resnet") else 0)
 
         def last(x: Tensor) -> Tensor:
             found = look(self._sized(x, side))[-1]
@@ -141,7 +145,13 @@ class Domain:
 
 
 def features(
-    name: str, patcher: Any, *, taps: str = "intended", published: bool = False, size: int = 0
+    name: str,
+    patcher: Any,
+    *,
+    taps: str = "intended",
+    published: bool = False,
+    size: int = 0,
+    normalisation: str = BY_FILE,
 ) -> Features | Domain:
     """Features or Domain around a host ModelPatcher that holds one of our networks.
 
@@ -150,10 +160,12 @@ def features(
     published: pictures are fed in [-1,1] although the networks expect otherwise, and CLIP sees the middle square only.
     Otherwise each network is fed as it was trained, and sees the whole picture.
     size: the shorter side that pictures are resized to first, in pixels; 0: CLIP's own, InceptionV3's 299. VGG works at
-    any size: larger pictures are reduced to `size`; 0: none is.
+    any size, as AlexNet and ResNet do: larger pictures are reduced to `size`; 0: none is.
+    normalisation: one of NORMALISATIONS, for a ResNet: its names tell how it was trained, but not for certain.
     ValueError: a network of another kind.
     """
     # imported lazily: most sessions load no feature network
+    from ..networks import alexnet, resnet
     from ..networks.clip_resnet import INTENDED, PUBLISHED, ClipResNet
     from ..networks.dse import DSE
     from ..networks.inception import STEM, Inception
@@ -174,6 +186,16 @@ def features(
         way = "as trained" if not published else "raw" if network.lin is None else "LPIPS"
         preprocess = partial(for_vgg, size, 2 ** len(network.taps), way)
         return Features(name, call, "vgg", names, preprocess, published, size)
+    if isinstance(network, alexnet.AlexNet):
+        call = Frozen(patcher, lambda net, x: net(x), ("features",))
+        way = "as trained" if not published else "raw" if network.lin is None else "LPIPS"
+        preprocess = partial(for_vgg, size, alexnet.SMALLEST, way)
+        return Features(name, call, "alexnet", network.taps, preprocess, published, size)
+    if isinstance(network, resnet.ResNet):
+        own = bool(network.imagenet) if normalisation == BY_FILE else normalisation == BY_IMAGENET
+        way = "raw" if published else "as trained" if own else "-1 to 1"
+        call = Frozen(patcher, lambda net, x: net(x), ("conv1", "bn1", "layer"))
+        return Features(name, call, "resnet", ("layer4",), partial(for_vgg, size, 32, way), published, size)
     if isinstance(network, Inception):
         call = Frozen(patcher, lambda net, x: net(x), STEM)
         preprocess = partial(for_inception, size or 299, published)
