@@ -191,7 +191,7 @@ LAYOUTS = (
         (),
         _inception.Inception,
         _inception.config_from,
-        _inception.without_classifiers,
+        _inception.without_auxiliary,
     ),
     Layout(
         "DSE (EGSDE)",

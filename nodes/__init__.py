@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    diffsketching,
     drawing,
     extractors,
     gradop,
@@ -29,6 +30,7 @@ NODES = [
     *sdedit.NODES,
     *inversion.NODES,
     *walks.NODES,
+    *diffsketching.NODES,
     *gradop.NODES,
     *style.NODES,
     *regions.NODES,

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -60,14 +60,37 @@ class Features:
         """LPIPS on this network, prepared like it."""
         return Perceptual(self)
 
-    def summary(self, smooth: bool = False) -> Summary:
-        """The whole picture as one vector, to compare sets of pictures by. ValueError: the file lacks it."""
+    def summary(self, smooth: bool = False, everything: bool = False) -> Summary:
+        """The whole picture as one vector, to compare sets of pictures by; everything: see Seen. ValueError: the file
+        lacks it."""
         if self.kind == "inception" and not self.network.patcher.model.deep:
             raise ValueError(
                 f"'{self.name}' holds only the first layers of InceptionV3, but sets of pictures are compared by its "
                 "last one. Load the whole file (pt_inception-2015-12-05), or leave the features open."
             )
-        return Summary(self, smooth)
+        return Summary(self, smooth, everything)
+
+    def seen(self, vectors: Tensor) -> Seen:
+        """The parts of vectors [N,D] from summary(everything=True)."""
+        if self.kind != "inception":
+            return Seen(vectors)
+        network = self.network.patcher.model
+        depth = network.depth
+        rest = vectors[:, depth:]
+        if not network.classes:
+            return Seen(vectors[:, :depth], rest)
+        spatial, logits = rest[:, : -network.classes], rest[:, -network.classes :]
+        return Seen(vectors[:, :depth], spatial, logits, ordinary(network.fc.bias).float().cpu())
+
+
+class Seen(NamedTuple):
+    """What a network saw of N pictures: summary [N,D]; InceptionV3 only: sFID's spatial features [N,2023], and (if its
+    file has its classes) the logits without the bias [N,C] and the bias [C]."""
+
+    summary: Tensor
+    spatial: Tensor | None = None
+    logits: Tensor | None = None
+    bias: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,17 +118,20 @@ class Summary:
     antialiasing. smooth: with antialiasing, as it should be for reduced pictures (Parmar et al. 2022). VGG, AlexNet
     and ResNet get a shorter side of their own size (256 if they have none), enlarging smaller pictures, so that sets of
     two sizes compare.
+    everything: with InceptionV3's other parts behind it, which Features.seen takes apart.
     """
 
     features: Features
     smooth: bool = False
+    everything: bool = False
 
     def prepare(self, device: torch.device | str, size: int = 0) -> Callable[[Tensor], Tensor]:
         """look(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,D]. size: shorter side that pictures are resized to
         first (VGG: its input); 0: not resized."""
         known = self.features
         if known.kind == "inception":
-            whole = Frozen(known.network.patcher, lambda net, x: net.whole(x)).prepare(device)
+            call = _everything if self.everything else lambda net, x: net.whole(x)
+            whole = Frozen(known.network.patcher, call).prepare(device)
             return lambda x: whole(known.preprocess(scaled(self._sized(x, size), 299, 299, self.smooth)))
         look = known.prepare(device)
         side = size or (known.size or 256 if known.kind in ("vgg", "alexnet", "resnet") else 0)
@@ -118,6 +144,10 @@ class Summary:
 
     def _sized(self, x: Tensor, side: int) -> Tensor:
         return scaled(x, *shorter_side(x, side)) if side else x
+
+
+def _everything(network: Any, x: Tensor) -> Tensor:
+    return torch.cat([part for part in network.everything(x) if part is not None], 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ TRAININGS = {
     "vae": "starter.training.vae",
     "decoder": "starter.training.decoder",
     "text": "starter.training.text",
+    "classifier": "starter.training.classifier",
 }
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 

@@ -106,7 +106,7 @@ def test_guided_step(case, kind):
 @pytest.mark.parametrize("kind", ["ddpm", "ddim"])
 @pytest.mark.parametrize("guided", ["plain", "guided"])
 def test_loop(case, kind, guided):
-    """The cosine ladder begins at a sigma of hundreds, where float32 leaves 3e-5 of a prediction; so loops are wider."""
+    """The cosine ladder begins at a sigma of hundreds, where float32 leaves 3e-5 of a prediction."""
     recorded, key = case.recorded, f"loop.{kind}.{guided}"
     model = case.model if guided == "plain" else case.guided(case.classifier(), case.note["classifier_scale"])
     found = case.walked(model, kind, recorded["loop.init"], case.sigmas, recorded[f"loop.{kind}.noises"])
@@ -228,7 +228,11 @@ def test_loop_of_ten_steps(room, kind):
         elif which == "all":
             model = case.with_all()
         found = case.walked(model, kind, recorded["xT"], case.sigmas, noises)
-        assert worst(found, recorded[f"{which}.sample"]) < LOOP, (which, worst(found, recorded[f"{which}.sample"]), off(found, recorded[f"{which}.sample"]))
+        assert worst(found, recorded[f"{which}.sample"]) < LOOP, (
+            which,
+            worst(found, recorded[f"{which}.sample"]),
+            off(found, recorded[f"{which}.sample"]),
+        )
 
 
 def test_classes_do_not_see_one_another(case):

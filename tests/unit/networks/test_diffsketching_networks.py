@@ -102,7 +102,7 @@ def test_classifier_faults(room, networks):
     with pytest.raises(ValueError, match="24 channels, which is not a multiple of 32"):
         networks.build(made.state_dict())
     weights = {k: v for k, v in made.state_dict().items() if not k.startswith("input_blocks.2")}
-    with pytest.raises(ValueError, match="do not fit|are no levels"):
+    with pytest.raises(ValueError, match=r"do not fit|are no levels"):
         networks.build(weights, norm_groups=8, num_head_channels=24)
 
 
