@@ -9,7 +9,8 @@ import json
 import math
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
 from types import SimpleNamespace
@@ -405,8 +406,9 @@ def differentiable(base: Any, device: torch.device) -> Callable[[Tensor, Mapping
     """predict(x, arguments) -> the prediction after CFG, differentiable in x: what the host computed for these
     arguments of a post-CFG function, once more, with copies of the model's weights.
 
-    base: the BaseModel that is being sampled. CFG's plain formula; functions that other nodes put in its place are not
-    asked. The blocks of our own networks and of the host's transformers are computed again in the backward pass.
+    base: the BaseModel that is being sampled. Call it and its backward pass inside `differentiating`. CFG's plain
+    formula; functions that other nodes put in its place are not asked. The blocks of our own networks and of the host's
+    transformers are computed again in the backward pass.
     """
     blocks = (Block, comfy.ldm.modules.attention.BasicTransformerBlock)
     whole = SimpleNamespace(model=base)
@@ -418,6 +420,19 @@ def differentiable(base: Any, device: torch.device) -> Callable[[Tensor, Mapping
         return prepared(x, sigma, conds, arguments["cond_scale"], arguments["model_options"])
 
     return predict
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Inside, the host's layers use operations that have a gradient (its own switch for training), and may change in
+    place what autograd keeps, as those of flow models do."""
+    before = comfy.model_management.in_training
+    comfy.model_management.in_training = True
+    try:
+        with torch.autograd.graph.allow_mutation_on_saved_tensors():
+            yield
+    finally:
+        comfy.model_management.in_training = before
 
 
 def _predicted(base: Any, x: Tensor, sigma: Tensor, conds: list, scale: float, options: dict[str, Any]) -> Tensor:

@@ -126,7 +126,8 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
         x = ordinary(arguments["input"]).float()
         step = _Step(run, arguments, x, ordinary(denoised).float(), sigma)
         shift = step.denoised_shift([energy for energy in active if energy.point == DENOISED])
-        shift = shift + step.through_shift([energy for energy in active if energy.point == THROUGH])
+        with host.differentiating():
+            shift = shift + step.through_shift([energy for energy in active if energy.point == THROUGH])
         for energy in active:
             if energy.point == PUBLISHED:
                 shift = shift + step.published_shift(energy)

@@ -218,21 +218,22 @@ def test_whole_step(steps, t, kind):
 
 @pytest.mark.parametrize("kind", ["ddpm", "ddim"])
 def test_loop_of_ten_steps(room, kind):
+    """Whole loops plain and with the classifier. With all three terms, from each recorded state to the next: gradients
+    of these random networks jump at their kinks, so that another order of float32 additions in the UNet's attention
+    already moves the first step by 9e-4 and the end of the loop by 0.15 (root mean square); the steps themselves agree
+    to 1e-5."""
     case = Whole(room, f"official_loop10_{kind}")
-    recorded, noises = case.recorded, case.recorded.get("noises", [])
-    for which in ("plain", "classifier", "all"):
-        model = case.model
-        if which == "classifier":
-            network = case.classifier("official_classifier", "classifier.")
-            model = case.guided(network, case.note["lambdas"]["classifier"])
-        elif which == "all":
-            model = case.with_all()
+    recorded, noises = case.recorded, case.recorded.get("noises", torch.zeros(10))
+    network = case.classifier("official_classifier", "classifier.")
+    for which in ("plain", "classifier"):
+        model = case.model if which == "plain" else case.guided(network, case.note["lambdas"]["classifier"])
         found = case.walked(model, kind, recorded["xT"], case.sigmas, noises)
-        assert worst(found, recorded[f"{which}.sample"]) < LOOP, (
-            which,
-            worst(found, recorded[f"{which}.sample"]),
-            off(found, recorded[f"{which}.sample"]),
-        )
+        assert worst(found, recorded[f"{which}.sample"]) < LOOP, which
+    states = [recorded["xT"], *recorded["all.x_after_step"], recorded["all.sample"]]
+    model = case.with_all()
+    for first, last, before, after in zip((0, 1, 4, 7), (1, 4, 7, 10), states, states[1:], strict=False):
+        found = case.walked(model, kind, before, case.sigmas[first : last + 1], noises[first:last])
+        assert off(found, after) < RMS / 10, (first, off(found, after))
 
 
 def test_classes_do_not_see_one_another(case):
