@@ -10,14 +10,17 @@ import logging
 import math
 import os
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path, PurePosixPath
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import comfy.conds
 import comfy.latent_formats
+import comfy.ldm.modules.attention
 import comfy.ldm.modules.diffusionmodules.model
 import comfy.ldm.modules.diffusionmodules.openaimodel
 import comfy.model_base
@@ -26,6 +29,7 @@ import comfy.model_patcher
 import comfy.model_sampling
 import comfy.ops
 import comfy.patcher_extension
+import comfy.samplers
 import comfy.sd
 import comfy.sd1_clip
 import comfy.supported_models_base
@@ -38,10 +42,15 @@ from server import PromptServer
 from torch import Tensor
 
 from . import files
+from .networks.adm import Block
+from .networks.frozen import Frozen, ordinary
+from .networks.schedules import LINEAR
+from .networks.schedules import sigmas as schedule_sigmas
 
 PACK = Path(__file__).parent
 DTYPES = [torch.float16, torch.bfloat16, torch.float32]  # what pixel networks run in, in the host's order of preference
 CLASS_KEY = "sketch_class"  # the CONDITIONING key of a class number
+VARIANCE = "sketch_variance"  # in transformer_options: a function that gets the learned variances of each call
 
 
 # --- pixel priors as MODEL and VAE ------------------------------------------------------------------------------------
@@ -70,22 +79,44 @@ class PixelConfig(comfy.supported_models_base.BASE):
 
 
 class PixelNetwork(torch.nn.Module):
-    """A network of ours under the host's calling convention: eps only, ignores text and ControlNets."""
+    """A network of ours under the host's calling convention: eps only, ignores text and ControlNets.
 
-    def __init__(self, network: torch.nn.Module, dtype: torch.dtype) -> None:
+    A function under VARIANCE in transformer_options gets channels 3 to 5, the learned variances, and what its rows are
+    (cond_or_uncond). time_scale: what the network's own time is, times the index of the level.
+    """
+
+    def __init__(self, network: torch.nn.Module, dtype: torch.dtype, time_scale: float = 1.0) -> None:
         super().__init__()
         self.network = network
         self.dtype = dtype
+        self.time_scale = time_scale
 
-    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **_: Any) -> Tensor:
-        return self.network(x, t, y)[:, :3]  # channels 3 to 5 of learned variances are not used by any sampler
+    def forward(self, x: Tensor, t: Tensor, y: Tensor | None = None, **options: Any) -> Tensor:
+        out = self.network(x, t if self.time_scale == 1 else t * self.time_scale, y)
+        told = options.get("transformer_options", {})
+        if VARIANCE in told and out.shape[1] == 6:
+            told[VARIANCE](out[:, 3:].detach().float(), list(told.get("cond_or_uncond", [0])))
+        return out[:, :3]
 
 
 class FractionalLevels(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_sampling.EPS):
     """The native levels, with fractional time labels between them, which DPM-Solver++ (arXiv 2211.01095) needs.
 
     The host rounds a sigma to the nearest level, which is up to half a label off. Native levels stay whole numbers.
+    clip: predictions are cut to [-1, 1], as guided diffusion's clip_denoised does.
     """
+
+    clip = False
+
+    def calculate_denoised(self, sigma: Tensor, model_output: Tensor, model_input: Tensor) -> Tensor:
+        denoised = super().calculate_denoised(sigma, model_output, model_input)
+        return denoised.clamp(-1, 1) if self.clip else denoised
+
+    def percent_to_sigma(self, percent: float) -> float:
+        """As the host's, for any number of levels."""
+        if len(self.sigmas) == 1000 or not 0 < percent < 1:
+            return super().percent_to_sigma(percent)
+        return self.sigma(torch.tensor((1 - percent) * (len(self.sigmas) - 1))).item()
 
     def timestep(self, sigma: Tensor) -> Tensor:
         # on the CPU: Apple's GPUs have no float64. Linear in log alpha, -log(1 + sigma^2) / 2
@@ -96,15 +127,32 @@ class FractionalLevels(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_s
 
 
 class PixelPrior(comfy.model_base.BaseModel):
-    """A pixel-space eps model on the 1000 native levels. network: from networks.build."""
+    """A pixel-space eps model. network: from networks.build.
 
-    def __init__(self, network: Any) -> None:
+    ladder: what it was trained with, as keywords: noise_schedule and diffusion_steps (networks.schedules; the linear
+    one of 1000 by default), rescale_timesteps (its time runs to 1000 whatever the steps), clip_denoised.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        *,
+        noise_schedule: str = LINEAR,
+        diffusion_steps: int = 1000,
+        rescale_timesteps: bool = False,
+        clip_denoised: bool = False,
+    ) -> None:
         dtype = next(network.parameters()).dtype
         config = PixelConfig({"disable_unet_model_creation": True})
         config.set_inference_dtype(dtype, _compute_dtype(dtype))
         super().__init__(config, comfy.model_base.ModelType.EPS)
         self.model_sampling = FractionalLevels(config)
-        self.diffusion_model = PixelNetwork(network, dtype)
+        self.model_sampling.clip = clip_denoised
+        if (noise_schedule, diffusion_steps) != (LINEAR, 1000):
+            self.model_sampling.set_sigmas(schedule_sigmas(noise_schedule, diffusion_steps))
+            self.model_sampling.num_timesteps = diffusion_steps
+        time_scale = 1000 / diffusion_steps if rescale_timesteps else 1.0
+        self.diffusion_model = PixelNetwork(network, dtype, time_scale)
         comfy.model_management.archive_model_dtypes(self.diffusion_model)
         self.num_classes: int | None = network.num_classes
         # Peak of live activations, counted from the CPU allocator's events during one forward (torch.profiler with
@@ -143,9 +191,11 @@ class PixelPrior(comfy.model_base.BaseModel):
                 f"This pixel prior paints one of {self.num_classes} classes. Connect Pixel Prior Label with a class_id "
                 f"of {choices} to both positive and negative."
             )
-        if not 0 <= label < self.num_classes:
-            raise ValueError(f"Class {label} does not exist in this pixel prior. Choose a class_id of {choices}.")
-        return {"y": comfy.conds.CONDRegular(torch.tensor([label], device=kwargs["device"]))}
+        labels = list(label) if isinstance(label, (list, tuple)) else [label]
+        for one in labels:
+            if not 0 <= one < self.num_classes:
+                raise ValueError(f"Class {one} does not exist in this pixel prior. Choose a class_id of {choices}.")
+        return {"y": comfy.conds.CONDRegular(torch.tensor(labels, device=kwargs["device"]))}
 
 
 def pixel_settings(weights: Mapping[str, Tensor], dtype: torch.dtype | None = None) -> dict[str, Any]:
@@ -169,15 +219,16 @@ def pixel_model(
     *,
     reload: tuple[Callable, tuple] | tuple[Callable, tuple, int] | None = None,
     disable_dynamic: bool = False,
+    **ladder: Any,
 ) -> comfy.model_patcher.ModelPatcher:
-    """A MODEL from a network of ours, built with the `ops` and `dtype` of pixel_settings.
+    """A MODEL from a network of ours, built with the `ops` and `dtype` of pixel_settings. ladder: see PixelPrior.
 
     reload: (factory, arguments[, index]) that makes the same MODEL again (at that index of what it returns) and takes
     `disable_dynamic`; the host needs it for hooks, torch.compile and several GPUs.
     """
     device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
     patcher = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher
-    model = patcher(PixelPrior(network).to(offload), load_device=device, offload_device=offload)
+    model = patcher(PixelPrior(network, **ladder).to(offload), load_device=device, offload_device=offload)
     model.cached_patcher_init = reload
     return model
 
@@ -379,6 +430,50 @@ def reserve(model: comfy.model_patcher.ModelPatcher, key: str, needed: Callable[
         return execute(model, [shape[0] * times, *shape[1:]], conds, **settings)
 
     model.add_wrapper_with_key(comfy.patcher_extension.WrappersMP.PREPARE_SAMPLING, key, prepare)
+
+
+def differentiable(base: Any, device: torch.device) -> Callable[[Tensor, Mapping[str, Any]], Tensor]:
+    """predict(x, arguments) -> the prediction after CFG, differentiable in x: what the host computed for these
+    arguments of a post-CFG function, once more, with copies of the model's weights.
+
+    base: the BaseModel that is being sampled. Call it and its backward pass inside `differentiating`. CFG's plain
+    formula; functions that other nodes put in its place are not asked. The blocks of our own networks and of the host's
+    transformers are computed again in the backward pass.
+    """
+    blocks = (Block, comfy.ldm.modules.attention.BasicTransformerBlock)
+    whole = SimpleNamespace(model=base)
+    prepared = Frozen(whole, _predicted, ("diffusion_model.",), None, blocks).prepare(device)
+
+    def predict(x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+        conds = [arguments["cond"], arguments["uncond"]]
+        sigma = ordinary(arguments["sigma"])
+        return prepared(x, sigma, conds, arguments["cond_scale"], arguments["model_options"])
+
+    return predict
+
+
+@contextmanager
+def differentiating() -> Iterator[None]:
+    """Inside, the host's layers use operations that have a gradient (its own switch for training), and may change in
+    place what autograd keeps, as those of flow models do."""
+    before = comfy.model_management.in_training
+    comfy.model_management.in_training = True
+    try:
+        with torch.autograd.graph.allow_mutation_on_saved_tensors():
+            yield
+    finally:
+        comfy.model_management.in_training = before
+
+
+def _predicted(base: Any, x: Tensor, sigma: Tensor, conds: list, scale: float, options: dict[str, Any]) -> Tensor:
+    wanted, unwanted = comfy.samplers.calc_cond_batch(base, conds, x, sigma, options)
+    return wanted if conds[1] is None else unwanted + (wanted - unwanted) * scale
+
+
+def gradient_memory(model: Any) -> Callable[[list[int]], float]:
+    """(latent shape) -> bytes for a prediction that is differentiated: a copy of the weights, and what its backward
+    pass keeps, about three times a plain call (counted on the starter prior: 2.6)."""
+    return lambda shape: model.model_size() + 3 * model.model.memory_required([2 * shape[0], *shape[1:]])
 
 
 def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable) -> bool:

@@ -9,6 +9,12 @@ prediction down its slope, as in the guided step of Inversion-by-Inversion (arXi
 All image-space energies of a step share one decode and one backward pass, and none goes through the diffusion model.
 The `published` point is the paper's own: energies look at a trial next sample (or at the noisy state), and the shift is
 sigma^2 * weight * dE/dx. In the host's coordinates that is exactly the published guided ancestral step.
+Point `through` differentiates with respect to the noisy state itself, through the diffusion model:
+
+    denoised <- denoised - noise^2 / signal * sum_j weight_j * dE_j / dx
+
+which is guided diffusion's condition_score (arXiv 2105.05233, algorithm 2): exact for a classifier that looks at the
+noisy state, and DiffSketching's two losses on the prediction become terms of the same sum.
 """
 
 from __future__ import annotations
@@ -27,8 +33,8 @@ from .noise import check_sigmas, signal_and_noise
 from .run import Run, keep, run_of
 
 ENERGIES = "sketch_energies"  # the key in a MODEL's model_options
-DENOISED, PUBLISHED = "denoised", "published"
-POINTS = (DENOISED, PUBLISHED)
+DENOISED, PUBLISHED, THROUGH = "denoised", "published", "through the model"
+POINTS = (DENOISED, PUBLISHED, THROUGH)
 NEXT, STATE = "next", "state"
 
 
@@ -102,6 +108,8 @@ def attach(model: Any, energy: Energy) -> Any:
         keep(patched)
     if energy.decoder.memory is not None:
         host.reserve(patched, f"{ENERGIES}_{energy.decoder.kind}", energy.decoder.memory)
+    if energy.point == THROUGH and energy.looks_at == NEXT:
+        host.reserve(patched, f"{ENERGIES}_through", host.gradient_memory(model))
     return patched
 
 
@@ -109,27 +117,32 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
     """The post-CFG function: the denoised prediction [B, C, ...], shifted by all energies active at this level."""
     options, denoised, model = arguments["model_options"], arguments["denoised"], arguments["model"]
     run = run_of(options) or Run()
+    run.shift = None
     sigma = float(arguments["sigma"].max())
     active = [energy for energy in options[ENERGIES] if energy.weight != 0 and _is_active(energy, model, sigma)]
     if not active or not run.guided:
         return denoised
     with gradients():
         x = ordinary(arguments["input"]).float()
-        step = _Step(run, model, x, ordinary(denoised).float(), sigma, arguments["sigma"])
+        step = _Step(run, arguments, x, ordinary(denoised).float(), sigma)
         shift = step.denoised_shift([energy for energy in active if energy.point == DENOISED])
+        with host.differentiating():
+            shift = shift + step.through_shift([energy for energy in active if energy.point == THROUGH])
         for energy in active:
             if energy.point == PUBLISHED:
                 shift = shift + step.published_shift(energy)
         shift = _limited(shift, x - step.denoised, [energy.limit for energy in active if energy.limit > 0])
-    return denoised - (shift * run.kept_share(sigma)).to(denoised)
+    run.shift = shift = (shift * run.kept_share(sigma)).to(denoised)
+    return denoised - shift
 
 
 class _Step:
     """One call of the model: its state x, its prediction, and the shift that the energies give it."""
 
-    def __init__(self, run: Run, model: Any, x: Tensor, denoised: Tensor, sigma: float, sigmas: Tensor) -> None:
-        self.run, self.model, self.x, self.denoised, self.sigma = run, model, x, denoised, sigma
-        label = float(model.model_sampling.timestep(sigmas[:1]))
+    def __init__(self, run: Run, arguments: dict[str, Any], x: Tensor, denoised: Tensor, sigma: float) -> None:
+        self.run, self.arguments, self.x, self.denoised, self.sigma = run, arguments, x, denoised, sigma
+        self.model = model = arguments["model"]
+        label = float(model.model_sampling.timestep(arguments["sigma"][:1]))
         self.level = Level(sigma, label, run.noise, False)
         self.as_published = Level(sigma, label, run.noise, True)
         family = host.sampling_family(model.model_sampling)
@@ -137,6 +150,9 @@ class _Step:
         variance = (signal * family.sigma_data) ** 2 + noise**2
         self.size = variance**0.5  # standard deviation of the state
         self.c = noise**2 / variance
+        self.score = (
+            noise**2 / signal if signal > 0 else 0.0
+        )  # of the slope at the state; at pure noise nothing is seen
 
     def denoised_shift(self, energies: list[Energy]) -> Tensor:
         """c * sum of weight * slope, evaluated on the prediction; one decode and one backward pass per decoder."""
@@ -152,6 +168,28 @@ class _Step:
             if energy.looks_at == STATE:
                 shift += self.c * energy.weight * self._slope(energy, self.x / self.size) / self.size
         return shift
+
+    def through_shift(self, energies: list[Energy]) -> Tensor:
+        """noise^2 / signal * sum of weight * slope with respect to the state x, in one backward pass: energies on the
+        prediction go through the decoder and the diffusion model, which is called once more for them."""
+        if not energies or not self.score:
+            return torch.zeros_like(self.denoised)
+        leaf = self.x.clone().requires_grad_()
+        values = [
+            energy.weight * self._measured(energy, leaf / self.size, self.as_published)
+            for energy in energies
+            if energy.looks_at == STATE
+        ]
+        looking = [energy for energy in energies if energy.looks_at == NEXT]
+        if looking:
+            denoised = self.run.predict(self.model, leaf, self.arguments)
+            for decoder in dict.fromkeys(energy.decoder for energy in looking):
+                shown = self.run.decode(decoder, self.model, denoised)
+                sharing = [energy for energy in looking if energy.decoder == decoder]
+                found = [energy.weight * self._measured(energy, shown.image, self.level) for energy in sharing]
+                values += [value / shown.gain for value in found]
+        (slope,) = torch.autograd.grad(torch.stack(values).sum(), leaf)
+        return self.score * slope
 
     def published_shift(self, energy: Energy) -> Tensor:
         """sigma^2 * weight * dE/dx of one energy, at its trial next sample (own noise) or at the state."""

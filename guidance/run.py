@@ -17,6 +17,7 @@ from .noise import SAME_LEVEL
 
 RUN = "sketch_run"
 TRIAL_SEED = 0x51E7C4  # offset from the sampler's own noise, which starts at seed + 1
+PREDICT = "the model itself"
 DRAW = "sketch_draw"  # in transformer_options: a function like -> noise that replaces the trial noise (for tests)
 
 
@@ -26,12 +27,14 @@ class Run:
     noise: what the start of this round was noised with. sigmas: the levels that the sampler visits. sampler: the name
     of its k-diffusion function, "" outside of a sampler. ancestral: whether it takes ancestral steps, the only ones
     that the paper's proof covers; our own samplers say so themselves. guided: False while a sampler wants the plain
-    model. prepared: networks, decoders and measures, each prepared once.
+    model. prepared: networks, decoders and measures, each prepared once. shift: what the energies took from the last
+    prediction; None: nothing.
     """
 
     def __init__(self, noise: Tensor | None = None, sigmas: Tensor | None = None, seed: int | None = None) -> None:
         self.sigmas = sigmas
         self.guided = True
+        self.shift: Tensor | None = None
         self.prepared: dict[Any, Any] = {}
         self.sampler = ""
         self.ancestral = False
@@ -69,6 +72,13 @@ class Run:
                 "between the SIGMAS. Use euler_cfg_pp, or a sampler without cfg_pp."
             )
         return 1 - following / sigma
+
+    def predict(self, model: Any, leaf: Tensor, arguments: dict[str, Any]) -> Tensor:
+        """The prediction at the state `leaf` after CFG, differentiable in it; the model is prepared once per run.
+        arguments: those of the post-CFG function."""
+        if PREDICT not in self.prepared:
+            self.prepared[PREDICT] = host.differentiable(model, leaf.device)
+        return self.prepared[PREDICT](leaf, arguments)
 
     def decode(self, decoder: Decoder, model: Any, leaf: Tensor) -> Shown:
         """The prediction `leaf` as an image, through a decoder that is prepared once per run."""

@@ -149,6 +149,27 @@ def domain(source: Tensor, extractor: Any, metric: str = COSINE) -> Prepare:
     return prepare
 
 
+def class_score(classifier: Any, numbers: Tensor, noisy: bool = True) -> Prepare:
+    """-log p(class | picture) by `classifier`, a pictures.classifier.Classifier: guided diffusion's classifier guidance
+    (arXiv 2105.05233, section 4), whose weight is its scale s.
+
+    numbers: the class of each image [1 or batch]. noisy: the sample is the noisy state, seen at its own noise level;
+    False: it is a clean prediction, seen at level 0. The value does not depend on the other images.
+    """
+
+    def prepare(context: RunContext) -> Measure:
+        look = context.prepare(classifier)
+        wanted = pair_batches(numbers, context.batch, "class_id").to(context.device)
+
+        def measure(sample: Tensor, level: Level) -> Tensor:
+            labels = torch.full((len(sample),), level.label if noisy else 0.0, device=sample.device)
+            return -look(sample, labels).log_softmax(1).gather(1, wanted[:, None])[:, 0]
+
+        return measure
+
+    return prepare
+
+
 def guide(image: Tensor, context: RunContext, what: str) -> Tensor:
     """A guide IMAGE as [batch, 3, H, W] in [0, 1] at the working size, an ordinary tensor on the run's device."""
     fitted = fit_image(image[..., :3].float(), context.height, context.width).movedim(-1, 1)

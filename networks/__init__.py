@@ -35,6 +35,9 @@ _adm, _ddpm, _infodraw, _clip, _vgg = (_Lazy(name) for name in ("adm", "ddpm", "
 _inception, _dse, _tom, _sketchgan = (_Lazy(name) for name in ("inception", "dse", "sketchgan.tom", "sketchgan.whole"))
 _painter, _stylegan, _encoders = (_Lazy(f"paint2pix.{name}") for name in ("whole", "stylegan2", "encoders"))
 _retrieval = _Lazy("retrieval.network")
+_classifier, _resnet, _alexnet, _photosketch = (
+    _Lazy(name) for name in ("noisy_classifier", "resnet", "alexnet", "photosketch")
+)
 
 
 class Layout(NamedTuple):
@@ -49,7 +52,19 @@ class Layout(NamedTuple):
     rename: Callable[[Mapping[str, Tensor]], dict[str, Tensor]] = dict  # from these keys to the network's own
 
 
-ROLES = ("prior", "extractor", "features", "domain", "style", "gan", "retriever", "painter", "stylegan", "face")
+ROLES = (
+    "prior",
+    "extractor",
+    "features",
+    "domain",
+    "style",
+    "classifier",
+    "gan",
+    "retriever",
+    "painter",
+    "stylegan",
+    "face",
+)
 LAYOUTS = (
     Layout(
         "ADM (guided diffusion)",
@@ -122,6 +137,51 @@ LAYOUTS = (
         _clip.visual_half,
     ),
     Layout(
+        "ResNet (torchvision)",
+        "features",
+        ("conv1.weight", "bn1.running_var", "layer1.0.downsample.0.weight", "layer4.0.conv3.weight"),
+        ("attnpool",),
+        _resnet.ResNet,
+        _resnet.config_from,
+        _resnet.from_torchvision,
+    ),
+    Layout(
+        "ResNet (DiffSketching)",
+        "features",
+        ("0.weight", "1.running_var", "4.0.downsample.0.weight", "7.0.conv3.weight"),
+        (),
+        _resnet.ResNet,
+        _resnet.config_from,
+        _resnet.from_sequential,
+    ),
+    Layout(
+        "ResNet (DiffSketching's feature training)",
+        "features",
+        ("features.0.weight", "features.1.running_var", "features.7.0.conv3.weight", "fc.weight"),
+        (),
+        _resnet.ResNet,
+        _resnet.config_from,
+        _resnet.from_training,
+    ),
+    Layout(
+        "AlexNet",
+        "features",
+        ("features.0.weight", "features.3.weight", "features.6.weight", "features.8.weight", "features.10.weight"),
+        ("running_mean", "squeeze", "features.2.weight", "features.5.weight", "features.12.", "features.13."),
+        _alexnet.AlexNet,
+        _alexnet.config_from,
+        _vgg.without_classifier,
+    ),
+    Layout(
+        "LPIPS (AlexNet)",
+        "features",
+        ("net.slice1.0.weight", "net.slice5.10.weight", "lin0.model.1.weight"),
+        (),
+        _alexnet.AlexNet,
+        _alexnet.config_from,
+        _vgg.from_lpips,
+    ),
+    Layout(
         "VGG",
         "features",
         ("features.0.weight", "features.0.bias"),
@@ -146,7 +206,7 @@ LAYOUTS = (
         (),
         _inception.Inception,
         _inception.config_from,
-        _inception.without_classifiers,
+        _inception.without_auxiliary,
     ),
     Layout(
         "DSE (EGSDE)",
@@ -156,6 +216,14 @@ LAYOUTS = (
         _dse.DSE,
         _dse.config_from,
         _dse.encoder_only,
+    ),
+    Layout(
+        "noisy classifier (guided diffusion)",
+        "classifier",
+        ("time_embed.0.weight", "input_blocks.0.0.weight", "middle_block.1.qkv.weight", "out.0.weight"),
+        ("output_blocks", "I2Iout", "transformer_blocks", "encoder_kv"),
+        _classifier.NoisyClassifier,
+        _classifier.config_from,
     ),
     Layout(
         "AdaIN encoder",
@@ -173,6 +241,15 @@ LAYOUTS = (
         (),
         _vgg.AdaINDecoder,
         _vgg.no_config,
+    ),
+    Layout(
+        "PhotoSketch",
+        "extractor",
+        ("model.1.weight", "model.2.running_var", "model.7.weight", "model.10.conv_block.1.weight"),
+        (),
+        _photosketch.PhotoSketch,
+        _photosketch.config_from,
+        _photosketch.with_counters,
     ),
     Layout("TOM", "extractor", sketchgan_keys.TOM_KEYS, (), _tom.TOM, _tom.config_from, _tom.for_drawing),
     *(

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from .adm import ADM
+from .errors import Unsupported
 
 
 class DSE(ADM):
@@ -38,7 +39,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
     count = 0
     while any(key.startswith(f"input_blocks.{count}.") for key in state_dict):
         count += 1
-    depth = next(depth for depth in range(1, count) if _fits(state_dict, count, depth))
+    depth = _depth(state_dict, count, hints)
     model_channels = state_dict["time_embed.0.weight"].shape[1]
     firsts = range(1, count, depth + 1)
     return {
@@ -57,6 +58,23 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
         == 2 * rows("middle_block.0.out_layers.0.weight"),
         "resblock_updown": not any(key.endswith(".0.op.weight") for key in state_dict),
     }
+
+
+def _depth(state_dict: Mapping[str, Tensor], count: int, hints: Mapping[str, Any]) -> int:
+    """How many blocks each level has. Where several numbers fit, the hints `num_res_blocks` or `levels` decide, else
+    the smallest."""
+    depths = [depth for depth in range(1, count) if _fits(state_dict, count, depth)]
+    stated = [
+        depth
+        for depth in depths
+        if hints.get("num_res_blocks") == depth or hints.get("levels", 0) * (depth + 1) == count
+    ]
+    if not depths:
+        raise Unsupported(
+            f"The {count} input blocks of this network are no levels of equally many blocks. The file may be damaged "
+            "or a variant that is not supported."
+        )
+    return (stated or depths)[0]
 
 
 def _fits(state_dict: Mapping[str, Tensor], count: int, depth: int) -> bool:

@@ -1,4 +1,4 @@
-"""InceptionV3 (Szegedy et al., arXiv 1512.00567) without its classifiers, under torchvision's key names.
+"""InceptionV3 (Szegedy et al., arXiv 1512.00567) without its auxiliary classifier, under torchvision's key names.
 
 Inversion-by-Inversion compares pictures after the first max pool; FID and KID compare the last layer's means. Files
 with only the first filters give a network of these alone. There are two kinds of whole files: torchvision's (1000
@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool2d, max_pool2d, relu
+from torch.nn.functional import avg_pool2d, linear, max_pool2d, relu
 
 STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3")
 MIDDLE = ("Conv2d_3b_1x1", "Conv2d_4a_3x3")
@@ -44,6 +44,7 @@ BLOCKS = {
     **{f"Mixed_7{letter}": "E" for letter in "bc"},
 }
 FID_CLASSES = 1008
+SPATIAL = ("Mixed_6d", "branch1x1", 7)  # of sFID: TensorFlow's mixed_6/conv, its first channels
 Shapes = Mapping[str, tuple[int, ...]]
 
 
@@ -90,11 +91,14 @@ class Block(nn.Module):
 class Inception(nn.Module):
     """net(x [B,3,299,299] in [-1,1]) -> [the map after the first max pool, [B,64,73,73]].
 
-    whole(x) -> the last layer's means [B,2048], if the file has all layers (`deep`). fid: whether it is the network
-    that defines FID.
+    whole(x) -> the last layer's means [B,2048], if the file has all layers (`deep`). everything(x) -> these, sFID's
+    spatial features [B,2023] and, if the file has its `classes`, their logits without the bias [B,classes]. fid:
+    whether it is the network that defines FID.
     """
 
-    def __init__(self, *, shapes: Shapes, fid: bool, ops: Any = nn, dtype: Any = None, device: Any = None) -> None:
+    def __init__(
+        self, *, shapes: Shapes, fid: bool, classes: int = 0, ops: Any = nn, dtype: Any = None, device: Any = None
+    ) -> None:
         super().__init__()
         kw: dict[str, Any] = {"dtype": dtype, "device": device}
         self.in_channels, self.deep = 3, MIDDLE[0] in shapes
@@ -105,6 +109,10 @@ class Inception(nn.Module):
         for name in BLOCKS if self.deep else ():
             pool = "with rim" if not fid else "max" if name == "Mixed_7c" else "within"
             self.add_module(name, Block(name, shapes, pool, ops, **kw))
+        self.classes = classes
+        self.depth = sum(shapes[f"Mixed_7c.{step}"][0] for step in _last_of(BRANCHES["E"])) if self.deep else 0
+        if classes:
+            self.fc = ops.Linear(self.depth, classes, **kw)
 
     def forward(self, x: Tensor) -> list[Tensor]:
         for name in STEM:
@@ -112,13 +120,31 @@ class Inception(nn.Module):
         return [max_pool2d(x, 3, stride=2)]
 
     def whole(self, x: Tensor) -> Tensor:
+        return self._maps(x)[0].mean((2, 3))
+
+    def everything(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None]:
+        last, spatial = self._maps(x)
+        summary = last.mean((2, 3))
+        return summary, spatial.flatten(1), linear(summary, self.fc.weight.to(summary)) if self.classes else None
+
+    def _maps(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The last map, and the one that sFID compares."""
         (x,) = self(x)
+        spatial = x
         for name in MIDDLE:
             x = self.get_submodule(name)(x)
         x = max_pool2d(x, 3, stride=2)
         for name in BLOCKS:
+            block, branch, channels = SPATIAL
+            if name == block:
+                spatial = self.get_submodule(f"{block}.{branch}")(x)[:, :channels]
             x = self.get_submodule(name)(x)
-        return x.mean((2, 3))
+        return x, spatial
+
+
+def _last_of(branches: tuple[str, ...]) -> list[str]:
+    """The steps whose maps are concatenated."""
+    return [step for branch in branches for step in branch.split()[-1].split("|")]
 
 
 def _filters(block: str) -> list[str]:
@@ -135,14 +161,16 @@ def _known(state_dict: Mapping[str, Tensor]) -> tuple[str, ...]:
 
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
     shapes = {name: tuple(state_dict[f"{name}.conv.weight"].shape) for name in _known(state_dict)}
-    return {"shapes": shapes, "fid": bool(state_dict["fid"])}
+    classes = state_dict["fc.weight"].shape[0] if "fc.weight" in state_dict else 0
+    return {"shapes": shapes, "fid": bool(state_dict["fid"]), "classes": classes}
 
 
-def without_classifiers(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The filters, their norms, and `fid`, read off the classifier's size; older files lack the norms' counters."""
+def without_auxiliary(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The filters, their norms, the classes, and `fid`, read off their number; older files lack the norms' counters."""
     names = _known(state_dict)
     kept = {key: value for key, value in state_dict.items() if key.rsplit(".", 2)[0] in names}
     for name in names:
         kept.setdefault(f"{name}.bn.num_batches_tracked", torch.tensor(0))
+    head = {key: state_dict[key] for key in ("fc.weight", "fc.bias") if key in state_dict and len(names) > len(STEM)}
     classes = state_dict["fc.weight"].shape[0] if "fc.weight" in state_dict else 0
-    return {**kept, "fid": torch.tensor(classes == FID_CLASSES)}
+    return {**kept, **head, "fid": torch.tensor(classes == FID_CLASSES)}

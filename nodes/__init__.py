@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    diffsketching,
     drawing,
     explain_match,
     extractors,
@@ -34,6 +35,7 @@ NODES = [
     *sdedit.NODES,
     *inversion.NODES,
     *walks.NODES,
+    *diffsketching.NODES,
     *gradop.NODES,
     *style.NODES,
     *regions.NODES,

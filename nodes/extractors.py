@@ -13,8 +13,17 @@ from torch import Tensor
 
 from .. import files, host, networks
 from ..networks.frozen import gradients, ordinary
+from ..networks.photosketch import STATISTICS
 from ..pictures.extractors import EDGES, Extractor, extractor
-from ..pictures.features import TAPS, Domain, Features, clip_vision_features, features
+from ..pictures.features import (
+    BY_FILE,
+    NORMALISATIONS,
+    TAPS,
+    Domain,
+    Features,
+    clip_vision_features,
+    features,
+)
 from ..pictures.fit import as_rgb
 from .parts import search
 from .parts.checks import check_numbers
@@ -40,25 +49,34 @@ class SketchExtractorLoader(io.ComfyNode):
             display_name="Load Sketch Extractor",
             category="sketch/loaders",
             description="Loads what draws the lines of a picture, so that a shape energy can compare them with your "
-            "sketch: smooth edges, which need no weights, the small built-in network, InformativeDrawings, or a "
-            "sketch GAN's TOM.",
+            "sketch: smooth edges, which need no weights, the small built-in network, InformativeDrawings, "
+            "PhotoSketch, or a sketch GAN's TOM.",
             search_aliases=[
                 *(*PAPER, "InformativeDrawings", "line art", "lineart", "photo to sketch", "edge detection"),
-                *("TOM", "Self-Supervised Sketch-to-Image"),
+                *("TOM", "Self-Supervised Sketch-to-Image", "PhotoSketch", "DiffSketching"),
             ],
             inputs=[
                 io.Combo.Input(
                     "extractor",
                     options=[EDGES.name, *_built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
                     tooltip="Edges need no weights and work on any picture. The built-in network knows only the "
-                    "starter's landscapes. Otherwise an InformativeDrawings or TOM file in models/sketch_extractors "
-                    "(.safetensors, .sft, .pt, .pth, .ckpt).",
+                    "starter's landscapes. Otherwise an InformativeDrawings, PhotoSketch or TOM file in "
+                    "models/sketch_extractors (.safetensors, .sft, .pt, .pth, .ckpt).",
                 ),
                 FeaturesSocket.Input(
                     "features",
                     optional=True,
                     tooltip="Only for a TOM file saved without its feature network, as the published ones are: the "
                     "VGG it was trained on (VGG16), from Load Sketch Features. All other extractors ignore it.",
+                ),
+                io.Combo.Input(
+                    "statistics",
+                    options=list(STATISTICS),
+                    optional=True,
+                    advanced=True,
+                    tooltip="Which statistics PhotoSketch's norms use. the photo's own: as its release draws, one "
+                    "photo at a time. running: those of its training. the batch's: as DiffSketching's release draws, "
+                    "where photos of a batch change one another. Other extractors ignore it.",
                 ),
             ],
             outputs=[
@@ -81,8 +99,10 @@ class SketchExtractorLoader(io.ComfyNode):
         return model_state(EXTRACTORS, extractor)
 
     @classmethod
-    def execute(cls, extractor: str, features: Features | Domain | None = None) -> io.NodeOutput:
-        return io.NodeOutput(load_extractor(extractor, features))
+    def execute(
+        cls, extractor: str, features: Features | Domain | None = None, statistics: str = STATISTICS[0]
+    ) -> io.NodeOutput:
+        return io.NodeOutput(load_extractor(extractor, features, statistics))
 
 
 class SketchFeatureLoader(io.ComfyNode):
@@ -93,8 +113,12 @@ class SketchFeatureLoader(io.ComfyNode):
             display_name="Load Sketch Features",
             category="sketch/loaders",
             description="Loads a frozen network that compares pictures by their features: the small built-in one, "
-            "CLIP RN50 or RN101, VGG, LPIPS, InceptionV3, EGSDE's domain extractor, or any CLIP vision model.",
-            search_aliases=[*PAPER, "CLIP RN101", "VGG16", "LPIPS", "InceptionV3", "DSE", "EGSDE", "perceptual"],
+            "CLIP RN50 or RN101, VGG, AlexNet, ResNet-50, LPIPS, InceptionV3, EGSDE's domain extractor, or any CLIP "
+            "vision model.",
+            search_aliases=[
+                *(*PAPER, "CLIP RN101", "VGG16", "LPIPS", "InceptionV3", "DSE", "EGSDE", "perceptual"),
+                *("DiffSketching", "ResNet-50", "AlexNet"),
+            ],
             inputs=[
                 io.Combo.Input(
                     "features",
@@ -125,14 +149,23 @@ class SketchFeatureLoader(io.ComfyNode):
                     max=1024,
                     step=32,
                     advanced=True,
-                    tooltip="Shorter side at which CLIP and InceptionV3 see pictures, and the maximum for VGG, 32 to "
-                    "1024 px. 0: CLIP 224, InceptionV3 299, the built-in network 128, other VGGs any size. Ignored "
-                    "for clip_vision.",
+                    tooltip="Shorter side at which CLIP and InceptionV3 see pictures, and the maximum for VGG, AlexNet "
+                    "and ResNet, 32 to 1024 px. 0: CLIP 224, InceptionV3 299, the built-in network 128, other networks "
+                    "any size. Ignored for clip_vision.",
                 ),
                 io.ClipVision.Input(
                     "clip_vision",
                     optional=True,
                     tooltip="A CLIP, SigLIP or DINO vision model from Load CLIP Vision, instead of a file.",
+                ),
+                io.Combo.Input(
+                    "normalisation",
+                    options=list(NORMALISATIONS),
+                    optional=True,
+                    advanced=True,
+                    tooltip="How a ResNet's pictures are normalised. as the file's kind: ImageNet's means for "
+                    "torchvision's key names, -1 to 1 for those of DiffSketching's training. Other networks ignore "
+                    "it.",
                 ),
             ],
             outputs=[
@@ -154,10 +187,18 @@ class SketchFeatureLoader(io.ComfyNode):
         return model_state(FEATURES, features)
 
     @classmethod
-    def execute(cls, features: str, taps: str, feeding: str, size: int, clip_vision: Any = None) -> io.NodeOutput:
+    def execute(
+        cls,
+        features: str,
+        taps: str,
+        feeding: str,
+        size: int,
+        clip_vision: Any = None,
+        normalisation: str = BY_FILE,
+    ) -> io.NodeOutput:
         if clip_vision is not None:
             return io.NodeOutput(clip_vision_features("CLIP vision", clip_vision))
-        return io.NodeOutput(load_features(features, taps, FEEDING[feeding], size))
+        return io.NodeOutput(load_features(features, taps, FEEDING[feeding], size, normalisation))
 
 
 class SketchPhotoToSketch(io.ComfyNode):
@@ -227,8 +268,9 @@ def room_to_draw(extractor: Extractor, pixels: int, otherwise: torch.device) -> 
 # --- files ------------------------------------------------------------------------------------------------------------
 
 
-def load_extractor(name: str, features: Features | Domain | None = None) -> Extractor:
-    """The extractor behind one option of the loader. features: the VGG of a TOM that was saved without one."""
+def load_extractor(name: str, features: Features | Domain | None = None, statistics: str = "") -> Extractor:
+    """The extractor behind one option of the loader. features: the VGG of a TOM that was saved without one.
+    statistics: see pictures.extractors.extractor."""
     if name == EDGES.name:
         return EDGES
     path = starter_or_file("sketch extractor", EXTRACTORS, name, STARTER, STARTER_EXTRACTOR)
@@ -240,7 +282,7 @@ def load_extractor(name: str, features: Features | Domain | None = None) -> Extr
             f"A sketch extractor takes 3 colour channels; {files.quote(os.path.basename(path))} takes "
             f"{network.in_channels}. Load another file."
         )
-    return extractor(name, host.network_patcher(network))
+    return extractor(name, host.network_patcher(network), statistics)
 
 
 def _with_features(name: str, tom: Any, features: Features | Domain | None) -> torch.nn.Module:
@@ -271,7 +313,9 @@ def _with_features(name: str, tom: Any, features: Features | Domain | None) -> t
     return networks.build(toms.with_features(tom.state_dict(), weights), ops=host.NETWORK_OPS)
 
 
-def load_features(name: str, taps: str = "intended", published: bool = False, size: int = 0) -> Features | Domain:
+def load_features(
+    name: str, taps: str = "intended", published: bool = False, size: int = 0, normalisation: str = BY_FILE
+) -> Features | Domain:
     """The feature network behind one option of the loader."""
     if name == CONNECTED:
         raise ValueError(
@@ -280,7 +324,8 @@ def load_features(name: str, taps: str = "intended", published: bool = False, si
     path = starter_or_file("feature network", FEATURES, name, STARTER, STARTER_FEATURES)
     network, stated = read_network(path, ("features", "domain"), {"num_head_channels": 64})
     patcher = host.network_patcher(network)
-    return features(name, patcher, taps=taps, published=published, size=size or stated.get("image_size", 0))
+    size = size or stated.get("image_size", 0)
+    return features(name, patcher, taps=taps, published=published, size=size, normalisation=normalisation)
 
 
 def usable(network: Features | Domain) -> Features:
@@ -301,7 +346,7 @@ def usable(network: Features | Domain) -> Features:
 def comparing(network: Features | Domain) -> Features:
     """ValueError: as in usable, or a network without the feature maps that LPIPS compares."""
     network = usable(network)
-    if network.kind not in ("vgg", "clip"):
+    if network.kind not in ("vgg", "alexnet", "clip"):
         raise ValueError(
             f"LPIPS compares the feature maps of several layers, which '{network.name}' ({network.kind}) does not "
             "provide. Load an LPIPS file, a VGG or the built-in features."

@@ -1,4 +1,4 @@
-"""How close a set of results is to real pictures: FID, KID and LPIPS, of IMAGEs or of whole folders."""
+"""How close a set of results is to real pictures: FID, KID, LPIPS and more, of IMAGEs or of whole folders."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 NO_FOLDER = "the connected images"
 RESIZES = {"as published": False, "smoothed": True}
+LOGITS = {"as published": False, "with the bias": True}
 LIMIT = 4000  # results; twice as many references, as in the sketch GAN's released code
 
 
@@ -40,10 +41,13 @@ class SketchImageMetrics(io.ComfyNode):
             node_id="SketchImageMetrics",
             display_name="Image Metrics",
             category="sketch/report",
-            description="How close a set of results is to a set of real pictures (FID, KID), and each result to its "
-            "partner (LPIPS). The built-in network needs no download; for standard FID load the InceptionV3 that "
-            "defines it.",
-            search_aliases=["FID", "KID", "LPIPS", "Frechet", "Inception distance", "evaluation", "sketch GAN"],
+            description="How close a set of results is to a set of real pictures (FID, KID, precision, recall), and "
+            "each result to its partner (LPIPS). The built-in network needs no download; for standard FID load the "
+            "InceptionV3 that defines it, which also gives sFID and the Inception score.",
+            search_aliases=[
+                *("FID", "KID", "LPIPS", "Frechet", "Inception distance", "evaluation", "sketch GAN"),
+                *("Inception score", "sFID", "precision", "recall", "DiffSketching"),
+            ],
             is_input_list=True,
             inputs=[
                 io.Image.Input(
@@ -93,6 +97,24 @@ class SketchImageMetrics(io.ComfyNode):
                     tooltip="The network for LPIPS, from Load Sketch Features: an LPIPS file or a VGG. If not "
                     "connected: the built-in network.",
                 ),
+                io.Int.Input(
+                    "neighbours",
+                    default=3,
+                    min=1,
+                    max=100,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Which nearest neighbour sets the size of a picture's ball in precision and recall, 1 to "
+                    "100. Published: 3.",
+                ),
+                io.Combo.Input(
+                    "logits",
+                    options=list(LOGITS),
+                    optional=True,
+                    advanced=True,
+                    tooltip="What the Inception score is computed from. as published: the last layer without its bias, "
+                    "as in TensorFlow's graph. Needs an InceptionV3 file with its classes.",
+                ),
             ],
             outputs=[
                 io.Float.Output(
@@ -115,10 +137,31 @@ class SketchImageMetrics(io.ComfyNode):
                 io.String.Output(
                     "report",
                     display_name="report",
-                    tooltip="All three numbers and how they were measured, as Markdown.",
+                    tooltip="All numbers and how they were measured, as Markdown.",
                 ),
                 io.String.Output(
                     "numbers", display_name="numbers", tooltip="The same as JSON, with the LPIPS of each pair."
+                ),
+                io.Float.Output(
+                    "inception_score",
+                    display_name="inception score",
+                    tooltip="How distinct and how varied the results' classes are, 1 or more; NaN without InceptionV3.",
+                ),
+                io.Float.Output(
+                    "sfid",
+                    display_name="sfid",
+                    tooltip="Frechet distance of spatial features, 0 or more; NaN without InceptionV3.",
+                ),
+                io.Float.Output(
+                    "precision",
+                    display_name="precision",
+                    tooltip="Share of the results that look like a reference, 0 to 1; NaN for sets of so few pictures.",
+                ),
+                io.Float.Output(
+                    "recall",
+                    display_name="recall",
+                    tooltip="Share of the references that some result looks like, 0 to 1; NaN for sets of so few "
+                    "pictures.",
                 ),
             ],
             hidden=[io.Hidden.unique_id],
@@ -149,6 +192,8 @@ class SketchImageMetrics(io.ComfyNode):
         references: list[Tensor] | None = None,
         features: list[Any] | None = None,
         perceptual: list[Any] | None = None,
+        neighbours: list[int] | None = None,
+        logits: list[str] | None = None,
     ) -> io.NodeOutput:
         from ..pictures import comparison
 
@@ -164,11 +209,15 @@ class SketchImageMetrics(io.ComfyNode):
             Path(folder_paths.get_system_user_directory("sketchsynth")) / "metrics",
             size=size[0],
             smooth=RESIZES[resize[0]],
+            neighbours=(neighbours or [3])[0],
+            with_bias=LOGITS[(logits or list(LOGITS))[0]],
             progress=ProgressBar(comparison.work(mine, theirs)).update,  # Cancel takes effect at its updates
         )
         numbers = json.dumps(found.numbers(), indent=1)
         return io.NodeOutput(
-            found.fid, found.kid, found.lpips, found.report, numbers, ui=host.text_on_node(cls, found.report)
+            *(found.fid, found.kid, found.lpips, found.report, numbers),
+            *(found.inception, found.sfid, found.precision, found.recall),
+            ui=host.text_on_node(cls, found.report),
         )
 
 

@@ -10,6 +10,7 @@ import torch
 from comfy_api.latest import io
 
 from .. import files, host, networks
+from ..networks.schedules import SCHEDULES
 from .parts.folders import model_state
 from .parts.model_files import WEIGHTS, is_there, read_role, starter_or_file
 
@@ -18,6 +19,7 @@ STARTER = "starter landscapes (built in)"
 STARTER_FILE = WEIGHTS / "prior.safetensors"
 ORDERS = {"legacy": False, "new": True}
 PRECISIONS = {"auto": None, "float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
+LADDER = ("noise_schedule", "diffusion_steps", "rescale_timesteps", "clip_denoised")  # see host.PixelPrior
 SIDES = {4: 64, 5: 128, 6: 256, 7: 512}  # guided diffusion's own table: how many levels a network for this side has
 
 host.register_model_folder(FOLDER)
@@ -93,6 +95,40 @@ class SketchPriorLoader(io.ComfyNode):
                     tooltip="Data type of the weights. auto: ComfyUI's choice for this machine (float16 on most "
                     "GPUs). float32 reproduces published numbers exactly.",
                 ),
+                io.Combo.Input(
+                    "noise_schedule",
+                    options=list(SCHEDULES),
+                    optional=True,
+                    advanced=True,
+                    tooltip="The noise schedule that the network was trained with. linear for nearly all published "
+                    "ones; cosine for some of improved diffusion. A value stored in the file takes precedence.",
+                ),
+                io.Int.Input(
+                    "diffusion_steps",
+                    default=1000,
+                    min=21,
+                    max=10000,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Number of noise levels it was trained with, 21 to 10000; 1000 in nearly all published "
+                    "ones. A value stored in the file takes precedence.",
+                ),
+                io.Boolean.Input(
+                    "rescale_timesteps",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="On: the network was trained with times that run to 1000 whatever diffusion_steps is. A "
+                    "value stored in the file takes precedence.",
+                ),
+                io.Boolean.Input(
+                    "clip_denoised",
+                    default=False,
+                    optional=True,
+                    advanced=True,
+                    tooltip="On: every prediction is cut to the range of pictures before the energies look at it, as "
+                    "in guided diffusion's own sampling. Needed for its exact numbers.",
+                ),
             ],
             outputs=[
                 io.Model.Output("model", display_name="model", tooltip="For any sampler, at cfg 1; works on pixels."),
@@ -122,11 +158,19 @@ class SketchPriorLoader(io.ComfyNode):
         attention_order: str,
         image_size: int,
         precision: str,
+        noise_schedule: str = SCHEDULES[0],
+        diffusion_steps: int = 1000,
+        rescale_timesteps: bool = False,
+        clip_denoised: bool = False,
     ) -> io.NodeOutput:
         settings = {
             "num_head_channels": num_head_channels,
             "num_heads": num_heads,
             "use_new_attention_order": ORDERS[attention_order],
+            "noise_schedule": noise_schedule,
+            "diffusion_steps": diffusion_steps,
+            "rescale_timesteps": rescale_timesteps,
+            "clip_denoised": clip_denoised,
         }
         model, size = load_prior(prior_file(prior), settings, precision)
         return io.NodeOutput(model, host.pixel_vae(), image_size or size)
@@ -150,7 +194,15 @@ class SketchPriorLabel(io.ComfyNode):
                     max=99999,
                     tooltip="-1 to 99999. -1: no class, for most priors. For a prior with classes: 0 up to its number "
                     "of classes minus one; the sampler reports the range if the number does not fit.",
-                )
+                ),
+                io.String.Input(
+                    "per_image",
+                    default="",
+                    optional=True,
+                    advanced=True,
+                    tooltip="Class numbers of 0 to 99999 with commas between them, one for each image of the batch, "
+                    "instead of class_id. Empty: all get class_id.",
+                ),
             ],
             outputs=[
                 io.Conditioning.Output("conditioning", tooltip="For positive and negative of any sampler or guider.")
@@ -158,8 +210,15 @@ class SketchPriorLabel(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, class_id: int) -> io.NodeOutput:
-        label = {host.CLASS_KEY: class_id} if class_id >= 0 else {}
+    def execute(cls, class_id: int, per_image: str = "") -> io.NodeOutput:
+        label: dict[str, Any] = {host.CLASS_KEY: class_id} if class_id >= 0 else {}
+        if per_image.strip():
+            parts = [part.strip() for part in per_image.split(",")]
+            if not all(part.isdecimal() for part in parts):
+                raise ValueError(
+                    f"per_image must be whole numbers with commas between them, got {files.quote(per_image)}. Try 3, 7."
+                )
+            label = {host.CLASS_KEY: [int(part) for part in parts]}
         return io.NodeOutput(
             [[torch.zeros(1, 1, 1), label]]
         )  # zeros, not None: nodes such as ConditioningZeroOut compute
@@ -175,7 +234,8 @@ def load_prior(
 ) -> tuple[Any, int]:
     """(MODEL, side it was trained at) from a checkpoint file.
 
-    settings: hints for networks.build; values stored in the file take precedence. The host calls this for copies too.
+    settings: hints for networks.build, and LADDER; values stored in the file take precedence. The host calls this for
+    copies too.
     ValueError: not a pixel prior, or an unsupported variant.
     """
     weights, stated = read_role(path, ("prior",))
@@ -189,7 +249,8 @@ def load_prior(
             "another file."
         )
     reload = (load_prior, (path, settings, precision), 0)
-    model = host.pixel_model(network, reload=reload, disable_dynamic=disable_dynamic)
+    ladder = {key: value for key, value in {**settings, **stated}.items() if key in LADDER}
+    model = host.pixel_model(network, reload=reload, disable_dynamic=disable_dynamic, **ladder)
     return model, stated.get("image_size") or SIDES.get(network.levels, 256)
 
 

@@ -176,14 +176,17 @@ class SketchSDESampler(io.ComfyNode):
             category="sketch/sdedit",
             description="SDEdit's own steps. small with host is the same as the sampler ddpm; the other options are "
             "the paper's larger noise and the released code's handling of kept pixels.",
-            search_aliases=["SDEdit", "fixedlarge", "fixedsmall", "VE SDE", "VP SDE", "ddpm"],
+            search_aliases=[
+                *("SDEdit", "fixedlarge", "fixedsmall", "VE SDE", "VP SDE", "ddpm", "learned variance"),
+                *("guided diffusion", "DiffSketching"),
+            ],
             inputs=[
                 io.Combo.Input(
                     "variance",
                     options=list(sde.VARIANCES),
                     tooltip="Noise added at each step. small: as in the released code (fixedsmall, ddpm). large: the "
                     "paper's VP steps (fixedlarge), slightly rougher. VE: the paper's VE steps, noisy with fewer than "
-                    "100 steps.",
+                    "100 steps. learned: each pixel's own, from pixel priors with learned variances.",
                 ),
                 io.Combo.Input(
                     "kept",
@@ -194,6 +197,14 @@ class SketchSDESampler(io.ComfyNode):
                     "0 keeps, soft masks count as edited. noise left in: the exact result of that code, with about 1% "
                     "noise in the kept pixels.",
                 ),
+                io.Combo.Input(
+                    "guided",
+                    options=list(sde.GUIDED),
+                    optional=True,
+                    advanced=True,
+                    tooltip="What energies and class guidance shift: the prediction, or, as in guided diffusion's own "
+                    "sampling, the mean of each step by the step's variance. Only for eps models such as pixel priors.",
+                ),
             ],
             outputs=[
                 io.Sampler.Output("sampler", display_name="sampler", tooltip="For SamplerCustom or Repeat Sampler.")
@@ -201,8 +212,8 @@ class SketchSDESampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, variance: str, kept: str) -> io.NodeOutput:
-        return io.NodeOutput(KSAMPLER(sde.sample_sde, {"variance": variance, "kept": kept}))
+    def execute(cls, variance: str, kept: str, guided: str = sde.AS_DENOISED) -> io.NodeOutput:
+        return io.NodeOutput(KSAMPLER(sde.sample_sde, {"variance": variance, "kept": kept, "guided": guided}))
 
 
 class SketchT0Sweep(io.ComfyNode):

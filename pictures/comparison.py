@@ -1,4 +1,5 @@
-"""How like real pictures a set of results is: FID, KID and LPIPS of two sets, and the report about them."""
+"""How like real pictures a set of results is: FID, KID, LPIPS and more of two sets, and the report about
+them."""
 
 from __future__ import annotations
 
@@ -12,18 +13,26 @@ from torch import Tensor
 
 from ..networks.frozen import gradients
 from . import metrics
-from .features import Features
+from .features import Features, Seen
 from .sets import Pictures, bytes_of, why_unpaired
 
 
 class Found(NamedTuple):
-    """Both distances between the sets, LPIPS of each pair (none if the sets are not paired), and the report."""
+    """Both distances between the sets, LPIPS of each pair (none if the sets are not paired), and the report.
+
+    sfid: FID of InceptionV3's spatial features; inception: Inception score of the results; both NaN with another
+    network. precision, recall: see metrics.Overlap; NaN for sets that are too small.
+    """
 
     fid: float
     kid: float
     spread: float
     each: list[float]
     report: str
+    sfid: float = math.nan
+    inception: float = math.nan
+    precision: float = math.nan
+    recall: float = math.nan
 
     @property
     def lpips(self) -> float:
@@ -31,7 +40,9 @@ class Found(NamedTuple):
 
     def numbers(self) -> dict[str, Any]:
         lpips = {"lpips": self.lpips, "lpips_of_each": self.each} if self.each else {}
-        return {"fid": self.fid, "kid": self.kid, "kid_spread": self.spread, **lpips}
+        more = {name: getattr(self, name) for name in ("sfid", "inception", "precision", "recall")}
+        known = {name: value for name, value in more.items() if not math.isnan(value)}
+        return {"fid": self.fid, "kid": self.kid, "kid_spread": self.spread, **known, **lpips}
 
 
 def compare(
@@ -44,9 +55,15 @@ def compare(
     size: int = 0,
     smooth: bool = False,
     paired: bool = True,
+    neighbours: int = 3,
+    with_bias: bool = False,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Found:
-    """FID and KID in `features`, LPIPS in `perceptual`, on the devices that their networks are loaded to.
+    """FID, KID, precision and recall in `features` (with InceptionV3 sFID and Inception score, too), LPIPS in
+    `perceptual`, on the devices that their networks are loaded to.
+
+    neighbours: of precision and recall, 3 as published. with_bias: whether the Inception score's logits have their
+    bias; those of guided diffusion's and most published scores have none.
 
     size, smooth: see features.Summary. paired: whether sets that can be paired are, see why_unpaired. progress(count):
     called for every group of pictures that was looked at; `work` says how many there will be.
@@ -64,7 +81,8 @@ def compare(
     def seen_in(what: str, pictures: Pictures) -> Tensor:
         return _vectors(what, pictures, features, folder, size, smooth, progress)
 
-    mine, theirs = seen_in("results", results), seen_in("references", references)
+    seen, known = (features.seen(v) for v in (seen_in("results", results), seen_in("references", references)))
+    mine, theirs = seen.summary, known.summary
     each: list[float] = []
     if not alone:
         device = perceptual.network.patcher.load_device
@@ -72,8 +90,21 @@ def compare(
         pairs = zip(results, references, strict=False)  # the limit leaves more references
         each = metrics.pair_distances(pairs, distance, device, progress).tolist()
     fid, kid = metrics.frechet(mine, theirs), metrics.kernel_distance(mine, theirs)
-    found = Found(fid, kid.value, kid.spread, each, "")
+    found = Found(fid, kid.value, kid.spread, each, "", **_more(seen, known, neighbours, with_bias))
     return found._replace(report=report(found, mine, theirs, features, perceptual, size, smooth, alone))
+
+
+def _more(mine: Seen, theirs: Seen, neighbours: int, with_bias: bool) -> dict[str, float]:
+    """The numbers that not every network or set has."""
+    found: dict[str, float] = {}
+    if mine.spatial is not None and theirs.spatial is not None:
+        found["sfid"] = metrics.frechet(mine.spatial, theirs.spatial)
+    if mine.logits is not None:
+        bias = mine.bias if with_bias and mine.bias is not None else 0
+        found["inception"] = metrics.inception_score(mine.logits + bias)
+    if min(len(mine.summary), len(theirs.summary)) > neighbours:
+        found["precision"], found["recall"] = metrics.overlap(mine.summary, theirs.summary, neighbours)
+    return found
 
 
 def memory_needed() -> int:
@@ -96,14 +127,14 @@ def _vectors(
     progress: Callable[[int], None],
 ) -> Tensor:
     """What the network sees in a set, one vector per picture [N,D], kept in `folder`; what: the set in messages."""
-    settings = f"1 {network_digest(features)} {size} {smooth} {features.kind} {features.size} {features.taps}"
+    settings = f"2 {network_digest(features)} {size} {smooth} {features.kind} {features.size} {features.taps}"
     key = hashlib.sha256(f"{settings} {pictures.digest()}".encode()).hexdigest()
     device, made = features.network.patcher.load_device, []
 
     def make() -> Tensor:
         made.append(True)
         with gradients():
-            look = features.summary(smooth).prepare(device, size)
+            look = features.summary(smooth, everything=True).prepare(device, size)
             found = metrics.vectors(pictures, look, device, progress)
         bad = (~found.isfinite().all(1)).nonzero()
         if len(bad):
@@ -137,6 +168,9 @@ def report(
         ("FID" if true_fid else "Frechet distance", f"{found.fid:.4g}", features.name),
         ("KID", f"{found.kid:.4g}{spread}", features.name),
     ]
+    more = (("sFID", found.sfid), ("Inception score", found.inception))
+    more += (("precision", found.precision), ("recall", found.recall))
+    rows += [(name, f"{value:.4g}", features.name) for name, value in more if not math.isnan(value)]
     if found.each:
         worst = max(range(len(found.each)), key=found.each.__getitem__)
         rows.append(("LPIPS", f"{found.lpips:.4g} (worst {found.each[worst]:.3g}, pair {worst + 1})", perceptual.name))

@@ -23,7 +23,8 @@ SMALLEST = 8
 
 @dataclass(frozen=True, eq=False)
 class Extractor:
-    """A way to draw a photo in lines. network: InformativeDrawings or TOM, or None for edges without weights.
+    """A way to draw a photo in lines. network: InformativeDrawings, PhotoSketch or TOM, or None for edges without
+    weights.
 
     bytes_per_pixel: peak memory of one drawing, per pixel of the photo.
     """
@@ -47,11 +48,18 @@ class Extractor:
 EDGES = Extractor("edges (no weights)", None)
 
 
-def extractor(name: str, patcher: Any) -> Extractor:
-    """An Extractor around a host ModelPatcher that holds an InformativeDrawings or a TOM network."""
+def extractor(name: str, patcher: Any, statistics: str = "") -> Extractor:
+    """An Extractor around a host ModelPatcher that holds an InformativeDrawings, PhotoSketch or TOM network.
+
+    statistics: which ones PhotoSketch's norms use (photosketch.STATISTICS), "" for each photo's own.
+    """
+    from ..networks.photosketch import OWN, PhotoSketch
     from ..networks.sketchgan.tom import TOM
 
     network = patcher.model
+    if isinstance(network, PhotoSketch):  # it sees and draws in [-1, 1]
+        call = Frozen(patcher, lambda network, x: (network(2 * x - 1, statistics or OWN) + 1) / 2)
+        return Extractor(name, call, 6 * network.width * 4)
     # six maps of 64 channels; or TOM's last upsampling: four times its last map's channels, padded, and two results
     last: Any = network.g.final[0] if isinstance(network, TOM) else None
     needed = 6 * 64 * 4 if last is None else 24 * last.in_channels

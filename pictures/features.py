@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,15 +21,18 @@ from .distances import Maps, clip_distance, feature_distance, perceptual_distanc
 from .preprocess import for_clip, for_inception, for_vgg, scaled, shorter_side, squared
 
 TAPS = ("intended", "published")
+BY_FILE, BY_IMAGENET, BY_HALVES = "as the file's kind", "ImageNet's means", "-1 to 1"
+NORMALISATIONS = (BY_FILE, BY_IMAGENET, BY_HALVES)
 
 
 @dataclass(frozen=True, eq=False)
 class Features:
     """A frozen network that turns pictures into maps.
 
-    kind: "clip", "vgg", "inception" or "clip vision". taps: the names of the maps, in order. preprocess: from a picture
-    to the network's input. published: fed and compared as in Inversion-by-Inversion's release, see `features`. size:
-    the shorter side that larger pictures are reduced to, where smaller ones stay as they are (0: no limit).
+    kind: "clip", "vgg", "alexnet", "resnet", "inception" or "clip vision". taps: the names of the maps, in order.
+    preprocess: from a picture to the network's input. published: fed and compared as in Inversion-by-Inversion's
+    release, see `features`. size: the shorter side that larger pictures are reduced to, where smaller ones stay as they
+    are (0: no limit).
     """
 
     name: str
@@ -57,14 +60,37 @@ class Features:
         """LPIPS on this network, prepared like it."""
         return Perceptual(self)
 
-    def summary(self, smooth: bool = False) -> Summary:
-        """The whole picture as one vector, to compare sets of pictures by. ValueError: the file lacks it."""
+    def summary(self, smooth: bool = False, everything: bool = False) -> Summary:
+        """The whole picture as one vector, to compare sets of pictures by; everything: see Seen. ValueError: the file
+        lacks it."""
         if self.kind == "inception" and not self.network.patcher.model.deep:
             raise ValueError(
                 f"'{self.name}' holds only the first layers of InceptionV3, but sets of pictures are compared by its "
                 "last one. Load the whole file (pt_inception-2015-12-05), or leave the features open."
             )
-        return Summary(self, smooth)
+        return Summary(self, smooth, everything)
+
+    def seen(self, vectors: Tensor) -> Seen:
+        """The parts of vectors [N,D] from summary(everything=True)."""
+        if self.kind != "inception":
+            return Seen(vectors)
+        network = self.network.patcher.model
+        depth = network.depth
+        rest = vectors[:, depth:]
+        if not network.classes:
+            return Seen(vectors[:, :depth], rest)
+        spatial, logits = rest[:, : -network.classes], rest[:, -network.classes :]
+        return Seen(vectors[:, :depth], spatial, logits, ordinary(network.fc.bias).float().cpu())
+
+
+class Seen(NamedTuple):
+    """What a network saw of N pictures: summary [N,D]; InceptionV3 only: sFID's spatial features [N,2023], and (if its
+    file has its classes) the logits without the bias [N,C] and the bias [C]."""
+
+    summary: Tensor
+    spatial: Tensor | None = None
+    logits: Tensor | None = None
+    bias: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,7 +103,7 @@ class Perceptual:
         """distance(a, b) -> [B], both [B or 1,3,H,W] in the range of Features.prepare."""
         own = self.features.network
         stages = Frozen(own.patcher, lambda net, x: net(x), ("features",))  # whichever of them `taps` names
-        network = (stages if self.features.kind == "vgg" else own).prepare(device)
+        network = (stages if self.features.kind in ("vgg", "alexnet") else own).prepare(device)
         stored = getattr(own.patcher.model, "lin", None)
         lin = stored and [ordinary(weight).to(device, torch.float32) for weight in stored]
         look = self.features.preprocess
@@ -89,22 +115,26 @@ class Summary:
     """A picture as one vector [D]: the last layer's output, averaged over the picture.
 
     InceptionV3's input is that of the published FID: resized to 299 x 299 whatever its shape, bilinear, without
-    antialiasing. smooth: with antialiasing, as it should be for reduced pictures (Parmar et al. 2022). VGG gets a
-    shorter side of its own size (256 if it has none), enlarging smaller pictures, so that sets of two sizes compare.
+    antialiasing. smooth: with antialiasing, as it should be for reduced pictures (Parmar et al. 2022). VGG, AlexNet
+    and ResNet get a shorter side of their own size (256 if they have none), enlarging smaller pictures, so that sets of
+    two sizes compare.
+    everything: with InceptionV3's other parts behind it, which Features.seen takes apart.
     """
 
     features: Features
     smooth: bool = False
+    everything: bool = False
 
     def prepare(self, device: torch.device | str, size: int = 0) -> Callable[[Tensor], Tensor]:
         """look(x [B,3,H,W] float32 in [0,1] on `device`) -> [B,D]. size: shorter side that pictures are resized to
         first (VGG: its input); 0: not resized."""
         known = self.features
         if known.kind == "inception":
-            whole = Frozen(known.network.patcher, lambda net, x: net.whole(x)).prepare(device)
+            call = _everything if self.everything else lambda net, x: net.whole(x)
+            whole = Frozen(known.network.patcher, call).prepare(device)
             return lambda x: whole(known.preprocess(scaled(self._sized(x, size), 299, 299, self.smooth)))
         look = known.prepare(device)
-        side = size or (known.size or 256 if known.kind == "vgg" else 0)
+        side = size or (known.size or 256 if known.kind in ("vgg", "alexnet", "resnet") else 0)
 
         def last(x: Tensor) -> Tensor:
             found = look(self._sized(x, side))[-1]
@@ -114,6 +144,10 @@ class Summary:
 
     def _sized(self, x: Tensor, side: int) -> Tensor:
         return scaled(x, *shorter_side(x, side)) if side else x
+
+
+def _everything(network: Any, x: Tensor) -> Tensor:
+    return torch.cat([part for part in network.everything(x) if part is not None], 1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,7 +175,13 @@ class Domain:
 
 
 def features(
-    name: str, patcher: Any, *, taps: str = "intended", published: bool = False, size: int = 0
+    name: str,
+    patcher: Any,
+    *,
+    taps: str = "intended",
+    published: bool = False,
+    size: int = 0,
+    normalisation: str = BY_FILE,
 ) -> Features | Domain:
     """Features or Domain around a host ModelPatcher that holds one of our networks.
 
@@ -150,10 +190,12 @@ def features(
     published: pictures are fed in [-1,1] although the networks expect otherwise, and CLIP sees the middle square only.
     Otherwise each network is fed as it was trained, and sees the whole picture.
     size: the shorter side that pictures are resized to first, in pixels; 0: CLIP's own, InceptionV3's 299. VGG works at
-    any size: larger pictures are reduced to `size`; 0: none is.
+    any size, as AlexNet and ResNet do: larger pictures are reduced to `size`; 0: none is.
+    normalisation: one of NORMALISATIONS, for a ResNet: its names tell how it was trained, but not for certain.
     ValueError: a network of another kind.
     """
     # imported lazily: most sessions load no feature network
+    from ..networks import alexnet, resnet
     from ..networks.clip_resnet import INTENDED, PUBLISHED, ClipResNet
     from ..networks.dse import DSE
     from ..networks.inception import STEM, Inception
@@ -174,6 +216,16 @@ def features(
         way = "as trained" if not published else "raw" if network.lin is None else "LPIPS"
         preprocess = partial(for_vgg, size, 2 ** len(network.taps), way)
         return Features(name, call, "vgg", names, preprocess, published, size)
+    if isinstance(network, alexnet.AlexNet):
+        call = Frozen(patcher, lambda net, x: net(x), ("features",))
+        way = "as trained" if not published else "raw" if network.lin is None else "LPIPS"
+        preprocess = partial(for_vgg, size, alexnet.SMALLEST, way)
+        return Features(name, call, "alexnet", network.taps, preprocess, published, size)
+    if isinstance(network, resnet.ResNet):
+        own = bool(network.imagenet) if normalisation == BY_FILE else normalisation == BY_IMAGENET
+        way = "raw" if published else "as trained" if own else "-1 to 1"
+        call = Frozen(patcher, lambda net, x: net(x), ("conv1", "bn1", "layer"))
+        return Features(name, call, "resnet", ("layer4",), partial(for_vgg, size, 32, way), published, size)
     if isinstance(network, Inception):
         call = Frozen(patcher, lambda net, x: net(x), STEM)
         preprocess = partial(for_inception, size or 299, published)

@@ -7,7 +7,7 @@ computed there in float64. All distances fall with the number of pictures, so on
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,6 +75,50 @@ def _squared_mmd(mine: Tensor, theirs: Tensor) -> float:
         return (table.sum() - table.diagonal().sum()) / (len(x) * (len(x) - 1))
 
     return float(within(mine) + within(theirs) - 2 * kernel(mine, theirs).mean())
+
+
+def inception_score(logits: Tensor, split: int = 5000) -> float:
+    """Inception score (Salimans et al. 2016) of logits [N,C]: exp of the mean divergence of each picture's classes from
+    those of all, over parts of `split` pictures, averaged over the parts. 1 to C; higher is better."""
+    return class_score(logits.double().softmax(1), split)
+
+
+def class_score(probabilities: Tensor, split: int = 5000) -> float:
+    """inception_score of class probabilities [N,C] that sum to 1."""
+    scores = []
+    for part in probabilities.double().split(split):
+        surprise = torch.special.xlogy(part, part) - torch.special.xlogy(part, part.mean(0))
+        scores.append(float(surprise.sum(1).mean().exp()))
+    return sum(scores) / len(scores)
+
+
+class Overlap(NamedTuple):
+    """precision: share of the results inside the references' manifold. recall: the other way round. Both 0 to 1."""
+
+    precision: float
+    recall: float
+
+
+def overlap(mine: Tensor, theirs: Tensor, k: int = 3) -> Overlap:
+    """Precision and recall of vectors [N,D] (results) and [M,D] (references), N and M above k (Kynkaanniemi et al.
+    2019): a set's manifold is the union of balls around its vectors, each as large as the k-th nearest of the others is
+    far."""
+    own, other = radii(mine, k), radii(theirs, k)
+    precision = [bool((row <= other).any()) for rows in _squared_distances(mine, theirs) for row in rows]
+    recall = [bool((row <= own).any()) for rows in _squared_distances(theirs, mine) for row in rows]
+    return Overlap(sum(precision) / len(precision), sum(recall) / len(recall))
+
+
+def radii(vectors: Tensor, k: int = 3) -> Tensor:
+    """[N]: the squared distance from each vector to the k-th nearest of the others."""
+    return torch.cat([rows.kthvalue(k + 1, 1).values for rows in _squared_distances(vectors, vectors)])
+
+
+def _squared_distances(a: Tensor, b: Tensor) -> Iterator[Tensor]:
+    """[n,M] for each part of the rows of a [N,D]; b [M,D]. A vector's distance to itself is exactly 0."""
+    a, b = a.double(), b.double()
+    for rows in a.split(max(1, 2**22 // len(b))):
+        yield torch.cdist(rows, b, compute_mode="donot_use_mm_for_euclid_dist").square()
 
 
 def vectors(

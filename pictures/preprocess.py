@@ -44,6 +44,8 @@ def for_vgg(size: int, smallest: int, way: str, x: Tensor) -> Tensor:
     x = scaled(x, *shorter_side(x, max(min(size or short, short), smallest)))
     if way == "raw":
         return x
+    if way == "-1 to 1":
+        return 2 * x - 1
     return normalised((x + 1) / 2 if way == "LPIPS" else x, *IMAGENET)
 
 

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ..guidance.noise import SAME_LEVEL, check_sigmas, signal_and_noise
+from ..networks.schedules import respaced
 
 if TYPE_CHECKING:
     from ..host import NoiseFamily
@@ -102,6 +103,20 @@ def walk(family: NoiseFamily, start: float, steps: int) -> Tensor:
     steps = min(steps, count) or count
     chosen = [(2 * count * (steps - k) + steps) // (2 * steps) - 1 for k in range(steps)]
     return torch.cat([levels[chosen], torch.zeros(1)])
+
+
+def respaced_walk(family: NoiseFamily, respacing: str) -> Tensor:
+    """SIGMAS [kept + 1] of a ladder with fewer steps, down to 0, on the model's own levels; see schedules.respaced.
+
+    ValueError: a model without a ladder of its own, or a respacing that does not exist.
+    """
+    if family.kind != "discrete":
+        raise ValueError(
+            "Respacing leaves steps out of a ladder of noise levels, and this model (flow or EDM) has none. Connect a "
+            "scheduler instead."
+        )
+    kept = respaced(len(family.sigmas), respacing)
+    return torch.cat([family.sigmas[kept].flip(0), torch.zeros(1)])
 
 
 def cut(sigmas: Tensor, start: float) -> Tensor:

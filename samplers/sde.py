@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,15 @@ from tqdm.auto import trange
 
 from .. import host
 from ..guidance.noise import check_sigmas, signal_and_noise
-from ..guidance.run import steps_are_ancestral
+from ..guidance.run import run_of, steps_are_ancestral
 
 if TYPE_CHECKING:
     from ..host import NoiseFamily
 
-VARIANCES = ("small", "large", "VE")
+LEARNED = "learned"
+VARIANCES = ("small", "large", "VE", LEARNED)
+AS_DENOISED, AS_MEAN = "as in every sampler", "published, on the mean"
+GUIDED = (AS_DENOISED, AS_MEAN)
 HOST, PUBLISHED, PUBLISHED_NOISY = "host", "published", "published, noise left in"
 KEPT_RULES = (HOST, PUBLISHED, PUBLISHED_NOISY)
 
@@ -32,15 +36,19 @@ def sample_sde(
     noise_sampler: Callable[[Tensor, Tensor], Tensor] | None = None,
     variance: str = "small",
     kept: str = HOST,
+    guided: str = AS_DENOISED,
 ) -> Tensor:
     """SDEdit: the reverse SDE of Algorithm 1 (VE) and 4 (VP) of Meng et al., ICLR 2022, from sigmas[0] to sigmas[-1].
 
     variance: "small" is the released code's `fixedsmall` and the host's `ddpm`; "large" is `fixedlarge`, the step of
-    the paper's Algorithm 4; "VE" is the paper's Algorithm 1. All three share one mean (see `step_factors`).
+    the paper's Algorithm 4; "VE" is the paper's Algorithm 1. All three share one mean (see `step_factors`). "learned"
+    is each pixel's own, from a network of guided diffusion with six output channels (see `Learned`).
     kept: where noise_mask is exactly 0, "host" leaves the pixels to the host (right noise level at every call, clean at
     the end). "published" puts them, after the step to a level, at the level *before* it, always along the same noise,
     as the released code does; at the end they are clean, or, with "noise left in", as that code returns them (1% noise
     on the published schedule). A soft mask counts as edit there.
+    guided: what the MODEL's energies shift: the prediction, as in every sampler, or the mean of the step, by its
+    variance times their gradient, as in guided diffusion (algorithm 1 of arXiv 2105.05233; see `mean_share`).
     x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, one call per step with noise in it.
     """
     extra_args = {} if extra_args is None else extra_args
@@ -49,6 +57,13 @@ def sample_sde(
     family = host.noise_family(model.inner_model.model_patcher)
     check_sigmas(sigmas, family)
     host.check_run(model.inner_model, x)
+    if family.kind != "discrete" and (variance == LEARNED or guided == AS_MEAN):
+        raise ValueError(
+            "Variance learned and guidance on the mean are guided diffusion's, for eps models on a ladder of noise "
+            "levels. Choose another variance, and guided 'as in every sampler', for this model."
+        )
+    learned = Learned() if variance == LEARNED else None
+    extra_args = learned.listening(extra_args) if learned else extra_args
     mask = extra_args.get("denoise_mask")
     keep = mask == 0 if mask is not None and kept != HOST else None
     if keep is not None:
@@ -63,9 +78,16 @@ def sample_sde(
             denoised = torch.where(keep, model.latent_image, denoised)
         if callback is not None:
             callback({"x": x, "i": i, "sigma": sigmas[i], "sigma_hat": sigmas[i], "denoised": denoised})
-        guess, stay, std = step_factors(family, levels[i], levels[i + 1], variance)
-        x = guess * denoised + stay * x
-        if std > 0:
+        if learned:
+            guess, stay, std = learned.factors(family, levels, i, x)
+        else:
+            guess, stay, std = step_factors(family, levels[i], levels[i + 1], variance)
+        if guided == AS_MEAN and (run := run_of(extra_args["model_options"])) is not None and run.shift is not None:
+            own = learned.variance if learned else fixed_variance(variance, levels, i)
+            x = guess * denoised + stay * x + (guess - mean_share(levels[i], levels[i + 1]) * own) * run.shift
+        else:
+            x = guess * denoised + stay * x
+        if levels[i + 1] > 0 and levels[i] != levels[i + 1]:
             x = x + std * noise_sampler(sigmas[i], sigmas[i + 1])
         if keep is not None:
             x = torch.where(keep, _kept_pixels(family, model, levels[i], levels[i + 1], kept), x)
@@ -101,6 +123,84 @@ def step_factors(family: NoiseFamily, sigma: float, sigma_next: float, variance:
     if signal == 0:
         raise ValueError("variance VE cannot start at pure noise. Lower t0, or set variance to small.")
     return guess, stay, noise * (1 - left) ** 0.5 * next_signal / signal
+
+
+class Learned:
+    """The variances that a network of guided diffusion learned (arXiv 2102.09672, equation 15), one per value:
+
+        log variance = v log beta + (1 - v) log posterior,    v = (channels 3 to 5 + 1) / 2
+
+    beta and posterior: `fixed_variance` large and small, in variance-preserving coordinates; on the last step, whose
+    posterior variance is 0, that of the step before stands in for it.
+    """
+
+    def __init__(self) -> None:
+        self._told: tuple[Tensor, list[int]] | None = None
+        self.variance: Tensor = torch.zeros(())  # of the step that factors() was last asked for
+
+    def listening(self, extra_args: dict[str, Any]) -> dict[str, Any]:
+        """The same extra_args, in which every call of the network leaves its channels here."""
+        options = extra_args.get("model_options", {})
+        carried = {**options.get("transformer_options", {}), host.VARIANCE: self._hear}
+        return {**extra_args, "model_options": {**options, "transformer_options": carried}}
+
+    def factors(self, family: NoiseFamily, levels: list[float], i: int, x: Tensor) -> tuple[float, float, Tensor]:
+        """step_factors with the learned spread, from the last call of the network."""
+        guess, stay, _ = step_factors(family, levels[i], levels[i + 1], "small")
+        share = (self._channels(x) + 1) / 2
+        beta, posterior = _beta(levels[i], levels[i + 1]), fixed_variance("small", levels, i, stand_in=True)
+        if beta <= 0:
+            return guess, stay, torch.zeros_like(x)
+        self.variance = torch.exp(share * math.log(beta) + (1 - share) * math.log(posterior))
+        return guess, stay, (self.variance * (1 + levels[i + 1] ** 2)).sqrt()
+
+    def _hear(self, channels: Tensor, kinds: list[int]) -> None:
+        """Called by the network. kinds: of its rows, 0 for the positive prompt."""
+        self._told = channels, kinds
+
+    def _channels(self, x: Tensor) -> Tensor:
+        if self._told is None:
+            raise ValueError(
+                "Variance learned needs a pixel prior with learned variances (six output channels), as guided "
+                "diffusion's own are. Choose small or large for this model."
+            )
+        rows, kinds = self._told
+        found = rows.chunk(len(kinds))[kinds.index(0) if 0 in kinds else 0]
+        if found.shape != x.shape:
+            raise ValueError(
+                "Variance learned needs one prompt for the whole picture. Connect a single Pixel Prior Label, without "
+                "areas or masks."
+            )
+        return found.to(x)
+
+
+def _beta(sigma: float, sigma_next: float) -> float:
+    """1 - abar / abar_next."""
+    return (sigma**2 - sigma_next**2) / (1 + sigma**2)
+
+
+def fixed_variance(variance: str, levels: list[float], i: int, stand_in: bool = False) -> float:
+    """The variance of step i of a walk over `levels`, in variance-preserving coordinates.
+
+    small: the posterior's. large: beta, as guided diffusion has it: on the last step the posterior variance of the step
+    before. VE: that of VE steps. stand_in: the same last step for small, which is 0 otherwise.
+    """
+    sigma, following = levels[i], levels[i + 1]
+    beta = _beta(sigma, following)
+    if following == 0 and i > 0 and (variance == "large" or stand_in):
+        return fixed_variance("small", levels, i - 1)
+    if variance == "large" or (stand_in and following == 0):
+        return beta
+    if variance == "VE":
+        return (sigma**2 - following**2) / (1 + following**2) if following else 0.0
+    return beta * following**2 * (1 + sigma**2) / ((1 + following**2) * sigma**2)
+
+
+def mean_share(sigma: float, sigma_next: float) -> float:
+    """What a shift of the prediction is multiplied by, besides the variance of the step, to become guided diffusion's
+    shift of the mean: with the gradient g in its coordinates the prediction moves by sigma^2 sqrt(abar) g, and the
+    mean by variance * g."""
+    return ((1 + sigma**2) * (1 + sigma_next**2)) ** 0.5 / sigma**2
 
 
 def unit_scale(family: NoiseFamily, sigma: float, sigma_next: float) -> float:

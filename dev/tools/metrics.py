@@ -1,4 +1,5 @@
-"""`python3 dev/run.py metrics RESULTS REFERENCES [--features FILE]`: FID, KID and LPIPS of two folders of pictures.
+"""`python3 dev/run.py metrics RESULTS REFERENCES [--features FILE]`: FID, KID, precision, recall and LPIPS of two
+folders of pictures; with InceptionV3 also sFID and the Inception score.
 
 What SketchImageMetrics does, with folders and weights from anywhere. Without --features the built-in network looks,
 which needs no download; FID proper is seen by pt_inception-2015-12-05-6726825d.pth. Folders with the same file names
@@ -44,6 +45,8 @@ def measure(options: argparse.Namespace) -> Any:
         size=options.size,
         smooth=options.smoothed,
         paired=not options.unpaired,
+        neighbours=options.neighbours,
+        with_bias=options.with_bias,
     )
 
 
@@ -58,6 +61,8 @@ def main() -> int:
     parser.add_argument("--limit", type=int, default=4000, help="most results; twice as many references")
     parser.add_argument("--size", type=int, default=0, help="shorter side that pictures are brought to first; 0: none")
     parser.add_argument("--smoothed", action="store_true", help="reduce properly for InceptionV3, not as published")
+    parser.add_argument("--neighbours", type=int, default=3, help="k of precision and recall; published: 3")
+    parser.add_argument("--with-bias", action="store_true", help="the Inception score's logits with their bias")
     parser.add_argument("--unpaired", action="store_true", help="no LPIPS")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here, too")
     options = parser.parse_args()

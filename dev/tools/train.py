@@ -18,6 +18,7 @@ TRAININGS = {
     "text": "starter.training.text",
     "starter-retriever": "starter.training.retriever",
     "retriever": "training.retrieval.command",
+    "classifier": "starter.training.classifier",
 }
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ... import files, host, networks
 from ...networks.paint2pix.keys import PAINTER_KEYS
+from ...networks.schedules import SCHEDULES
 
 WEIGHTS = host.PACK / "starter" / "weights"
 STARTER = "starter (built in)"
@@ -26,6 +27,11 @@ SETTINGS = (
     "use_new_attention_order",
     "image_size",
     "encoder_type",
+    "num_res_blocks",
+    "noise_schedule",
+    "diffusion_steps",
+    "rescale_timesteps",
+    "classes",
 )  # settings that keys and shapes do not reveal
 
 # Files that people load here by mistake: part of a key name, what the file then is, and what to do with it.
@@ -51,6 +57,10 @@ ROLES = {
     "features": ("a feature network", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "domain": ("a domain extractor", "Put it into models/sketch_features and load it with Load Sketch Features."),
     "style": ("half of an AdaIN style network", "Choose it in Style Injection (AdaIN)."),
+    "classifier": (
+        "a noisy classifier",
+        "Put it into models/sketch_classifiers and load it with Load Sketch Classifier.",
+    ),
     "gan": ("a sketch GAN", "Put it into models/sketch_gan and load it with Load Sketch GAN."),
     "retriever": (
         "a sketch retriever",
@@ -125,8 +135,12 @@ def _stated(name: str, key: str, text: str) -> Any:
         value = json.loads(text)
     except (ValueError, RecursionError):
         value = text
-    if key == "use_new_attention_order":
+    if key in ("use_new_attention_order", "rescale_timesteps"):
         wanted, fits = "true or false", isinstance(value, bool)
+    elif key == "noise_schedule":
+        wanted, fits = " or ".join(SCHEDULES), value in SCHEDULES
+    elif key == "classes":
+        wanted, fits = "a list of names", isinstance(value, list) and all(isinstance(name, str) for name in value)
     else:
         wanted, fits = "a whole number above 0", type(value) is int and (value > 0 or value in UNSET.get(key, ()))
     if not fits:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from comfy_api.latest import io
 
+ClassifierSocket = io.Custom("SKETCH_CLASSIFIER")
 ExtractorSocket = io.Custom("SKETCH_EXTRACTOR")
 FeaturesSocket = io.Custom("SKETCH_FEATURES")
 GANSocket = io.Custom("SKETCH_GAN")

@@ -43,8 +43,11 @@ def judge(doors, results=None, references=None, *, folders=(NO_FOLDER, NO_FOLDER
     """(fid, kid, lpips, report, numbers); lists, as the host passes them."""
     settings = ([folders[0]], [folders[1]], [limit], [size], ["as published"])
     out = doors.SketchImageMetrics.execute(*settings, results=results, references=references, **options)
-    *values, numbers = out.args
-    return *values, json.loads(numbers)
+    *values, numbers = out.args[:5]
+    numbers = json.loads(numbers)
+    for value, key in zip(out.args[5:], ("inception", "sfid", "precision", "recall"), strict=True):
+        assert value == numbers.get(key) or (value != value and key not in numbers)
+    return *values, numbers
 
 
 def kept(folders):
@@ -69,6 +72,9 @@ def test_worse_pictures_score_worse(doors, renders):
     same = judge(doors, [other], [other])
     assert same[0] == pytest.approx(0, abs=1e-4)
     assert same[2] == 0
+    assert (same[4]["precision"], same[4]["recall"]) == (1, 1)
+    assert worse[4]["precision"] < numbers["precision"]
+    assert "inception" not in numbers, "the built-in network has no classes"
 
 
 def test_lists_of_any_sizes(doors, renders):

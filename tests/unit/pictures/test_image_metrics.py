@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers import diffsketching
 from helpers import sketchgan_golden as known
 
 
@@ -232,3 +233,47 @@ def test_what_inception_sees(inception, room):
     short = looks.features("stem.pth", SimpleNamespace(model=room("networks").build(stem)))
     with pytest.raises(ValueError, match=r"'stem.pth' holds only the first layers .* Load the whole file"):
         short.summary()
+
+
+@pytest.mark.parametrize("name", ["official_metrics", "metrics_interp"])
+def test_scores_of_guided_diffusion(metrics, name):
+    """FID, Inception score in parts, precision and recall, as the official evaluator gives them."""
+    note, tensors = diffsketching.note(name), diffsketching.recorded(name)
+    mine = tensors["sample" if "sample" in tensors else "gen"]
+    assert metrics.frechet(mine, tensors["ref"]) == pytest.approx(note["fid"], rel=1e-4)
+    probabilities = tensors["sample_probs" if "sample_probs" in tensors else "probs"]
+    sizes = {"one_split": 5000, "split_20": 20}
+    for key, score in note["inception_score"].items():
+        size = sizes.get(key) or int(key)
+        assert metrics.class_score(probabilities, size) == pytest.approx(score, rel=1e-4)
+        assert metrics.inception_score(probabilities.double().log() + 3, size) == pytest.approx(score, rel=1e-4)
+    found = metrics.overlap(mine, tensors["ref"], 3)
+    assert found == pytest.approx((note["precision"], note["recall"]), abs=1e-9)
+    if "radii_ref" in tensors:
+        for key, vectors in (("radii_ref", tensors["ref"]), ("radii_sample", mine)):
+            assert torch.allclose(metrics.radii(vectors).float(), tensors[key].flatten(), rtol=1e-4)
+
+
+def test_overlap_of_clear_cases(metrics):
+    near = torch.randn(40, 3, generator=torch.Generator().manual_seed(0))
+    assert metrics.overlap(near, near) == (1, 1)
+    assert metrics.overlap(near, near + 100) == (0, 0)
+    few = near[:1].expand(40, -1) + 1e-3 * near  # one of the kinds, over and over
+    found = metrics.overlap(few, near)
+    assert found.precision == 1
+    assert found.recall < 0.2
+
+
+def test_spatial_features_and_logits(inception, room):
+    """sFID's features are the first seven channels of one branch in the fourth of the middle blocks."""
+    network = room("networks").build(inception.state_dict())
+    x = torch.rand(1, 3, 299, 299) * 2 - 1
+    seen = {}
+    inception.Mixed_6d.branch1x1.register_forward_hook(lambda _, __, out: seen.update(spatial=out))
+    with torch.no_grad():
+        logits = inception.eval()(x)
+        summary, spatial, plain = network.everything(x)
+    assert spatial.shape == (1, 7 * 17 * 17)
+    assert unlike(spatial, seen["spatial"][:, :7].flatten(1)) < 1e-5
+    assert unlike(plain + inception.fc.bias, logits) < 1e-4
+    assert unlike(summary, network.whole(x)) < 1e-6

@@ -1,0 +1,67 @@
+"""How a noisy classifier learns (Dhariwal and Nichol, arXiv 2105.05233, section 4.2 and its released code): the class
+of a picture at a noise level drawn evenly from the whole ladder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+
+from ..networks.noisy_classifier import NoisyClassifier
+from ..networks.schedules import LINEAR, abars
+from .supervised import Task
+
+Batch = tuple[Tensor, Tensor]  # pictures [B,3,H,W] in [-1,1], and their classes [B]
+
+
+class ClassifierTask(Task):
+    """The classifier, its loss and its export.
+
+    names: of the classes. shape: arguments of NoisyClassifier. levels: of the schedule it learns on. size: side of its
+    pictures in pixels.
+    """
+
+    def __init__(
+        self, names: Sequence[str], shape: dict[str, Any], size: int, schedule: str = LINEAR, levels: int = 1000
+    ) -> None:
+        super().__init__()
+        self.names, self.shape, self.size = list(names), shape, size
+        self.schedule, self.levels = schedule, levels
+        self.network = NoisyClassifier(classes=len(self.names), **shape)
+        self.abar = abars(schedule, levels).float()
+
+    def noised(self, pictures: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+        """The pictures at random levels, and these levels [B]: one from each equal part of the ladder, shuffled."""
+        count = len(pictures)
+        spread = (torch.arange(count) + torch.rand(count, generator=rng)) / count
+        t = (spread * self.levels).long().clamp_max(self.levels - 1)[torch.randperm(count, generator=rng)]
+        abar = self.abar[t].view(-1, 1, 1, 1)
+        noise = torch.randn(pictures.shape, generator=rng)
+        return abar.sqrt().to(pictures) * pictures + (1 - abar).sqrt().to(pictures) * noise.to(pictures), t
+
+    def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
+        pictures, classes = batch
+        x, t = self.noised(pictures, rng)
+        return cross_entropy(self.network(x, t.to(x.device)).float(), classes)
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.network.state_dict()
+
+    def notes(self) -> dict[str, Any]:
+        """All that a loader cannot read from the keys."""
+        kept = ("num_head_channels", "norm_groups", "num_res_blocks")
+        stated = {key: self.shape[key] for key in kept if key in self.shape}
+        return {**stated, "image_size": self.size, "classes": self.names}
+
+    @torch.no_grad()
+    def accuracy(self, batch: Batch, level: int) -> float:
+        """The share of these pictures whose class is told at one noise level."""
+        pictures, classes = batch
+        abar = self.abar[level]
+        noise = torch.randn(pictures.shape, generator=torch.Generator().manual_seed(level)).to(pictures)
+        x = abar.sqrt() * pictures + (1 - abar).sqrt() * noise
+        found = self.network(x, torch.full((len(x),), float(level), device=x.device)).argmax(1)
+        return float((found == classes).float().mean())
