@@ -120,7 +120,7 @@ class SketchPaint2pixPredict(io.ComfyNode):
         return io.Schema(
             node_id="SketchPaint2pixPredict",
             display_name="Paint2pix Predict",
-            category="sketch/paint2pix",
+            category="sketch/progressive painting",
             description="Turns an unfinished painting into a picture. With the state of the picture before, only what "
             "the new strokes ask for changes, as much as strength says.",
             search_aliases=[*PAPER, "unfinished painting", "strokes to face", "edit strength"],
@@ -226,7 +226,7 @@ class SketchPaint2pixIdentity(io.ComfyNode):
         return io.Schema(
             node_id="SketchPaint2pixIdentity",
             display_name="Paint2pix Identity",
-            category="sketch/paint2pix",
+            category="sketch/progressive painting",
             description="Brings the person of a photo back into an edited picture, and keeps the edit.",
             search_aliases=[*PAPER, "identity", "ArcFace", "keep the face", "real image editing"],
             inputs=[
@@ -299,7 +299,7 @@ class SketchPaint2pixVariations(io.ComfyNode):
         return io.Schema(
             node_id="SketchPaint2pixVariations",
             display_name="Paint2pix Variations",
-            category="sketch/paint2pix",
+            category="sketch/progressive painting",
             description="Other pictures for the same strokes: some styles of the code are mixed with random ones.",
             search_aliases=[*PAPER, "style mixing", "multi-modal", "random faces", "truncation"],
             inputs=[
@@ -369,7 +369,7 @@ class SketchTransferEdit(io.ComfyNode):
         return io.Schema(
             node_id="SketchTransferEdit",
             display_name="Paint2pix Transfer Edit",
-            category="sketch/paint2pix",
+            category="sketch/progressive painting",
             description="Applies to one picture what strokes changed in another: painted once, used on many.",
             search_aliases=[*PAPER, "edit transfer", "latent direction", "semantic edit"],
             inputs=[
