@@ -16,6 +16,7 @@ if TYPE_CHECKING:  # imported where it is used: `python3 batch` runs on machines
     from torch import Tensor
 
 SHOWN = 100  # characters of a name in a message
+LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take; asking for longer ones is an OSError
 
 
 def writable(text: str) -> str:
@@ -32,11 +33,18 @@ def quote(name: object) -> str:
 
 
 def check_name(name: object, what: str) -> str:
-    """The name of a file or folder. ValueError: not text, or broken bytes. what: for the message, such as "file"."""
+    """The name of a file or folder. ValueError: not text, broken bytes, or longer than systems can look up. what: for
+    the message, such as "file"."""
     if not isinstance(name, str):
         raise ValueError(f"The name of a {what} must be text, got {quote(name)} ({type(name).__name__}).")
     if "\0" in name or name.encode(errors="ignore").decode() != name:  # Python reads broken bytes as lone surrogates
         raise ValueError(f"The name of the {what} {quote(name)} contains characters that are not text. Rename it.")
+    longest = max(map(len, name.encode().replace(b"\\", b"/").split(b"/")))
+    if longest > LONGEST_NAME or len(name) > LONGEST_PATH:
+        raise ValueError(
+            f"The name of the {what} {quote(name)} is too long: {longest} bytes, {LONGEST_NAME} at most. Choose a "
+            "shorter one."
+        )
     return name
 
 

@@ -400,7 +400,7 @@ def _check(layout: Layout, config: dict[str, Any], state_dict: Mapping[str, Tens
         if not wanted[key].is_floating_point():
             continue
         if not state_dict[key].is_floating_point():
-            raise _does_not_fit(layout, f"{key} holds whole numbers ({state_dict[key].dtype})")
+            raise _does_not_fit(layout, f"{key} holds {state_dict[key].dtype} instead of real numbers")
         if not _is_finite(state_dict[key]):
             raise _does_not_fit(layout, f"{key} contains NaN or infinite values")
 

@@ -7,6 +7,7 @@ smooths their lines. Pictures are PIL images, both in and out.
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 PAPER, INK, FAINT, GRID = "#fcfbf8", "#26292e", "#6b7077", "#e4e2dc"
 COLOURS = ("#2f6db3", "#d9752b", "#3a9467", "#b8413e", "#7657a6", "#6e7681")
 OVERSIZE = 3
+MEASURED = 1000  # letters of a word that are looked at: no more fit on a sheet
 WIDE_FONTS = ("NotoSansCJK-Regular.ttc", "msyh.ttc", "PingFang.ttc", "Arial Unicode.ttf", "DejaVuSans.ttf")
 
 
@@ -312,15 +314,22 @@ class _Pen:
     def width_of(self, words: str, size: int) -> float:
         return self.draw.textlength(words, font=self.font(words, size)) / self.over
 
+    def _head(self, word: str, size: int, width: float) -> int:
+        """How many of its letters fit into `width`, at least 1."""
+        return max(1, bisect_right(range(1, len(word)), width, key=lambda n: self.width_of(word[:n], size)))
+
     def wrap(self, words: str, size: int, width: float, most: int) -> list[str]:
         """The words in at most `most` lines of at most `width`; text that does not fit ends in three dots."""
         lines: list[str] = []
         for word in words.split():
+            if len(lines) > most:  # the rest does not fit either, however long it is
+                break
+            word = word[:MEASURED]
             if lines and self.width_of(f"{lines[-1]} {word}", size) <= width:
                 lines[-1] += f" {word}"
                 continue
             while self.width_of(word, size) > width and len(word) > 1:  # broken anywhere, which is correct for Chinese
-                head = next(n for n in range(len(word) - 1, 0, -1) if n == 1 or self.width_of(word[:n], size) <= width)
+                head = self._head(word, size, width)
                 lines.append(word[:head])
                 word = word[head:]
             lines.append(word)

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ...pictures.fit import as_mask, pair_batches
 
+SHOWN = 80  # characters of a phrase in a message
 EQUATION, PAINT = "GradOP", "paint with words"
 METHODS = (EQUATION, PAINT)
 FALLING, CONSTANT, WINDOW = "t/T", "constant", "window"
@@ -109,12 +110,19 @@ def find(prompt: Sequence[Any], phrase: Sequence[Any], special: Iterable[Any]) -
     special = set(special)
     text = [(place, token) for place, token in enumerate(prompt) if token not in special]
     words = [token for token in phrase if token not in special]
-    found: set[int] = set()
+    plain = [token for _, token in text]
+    found: list[int] = []
+    done = 0  # occurrences may overlap
     for first in range(len(text) - len(words) + 1 if words else 0):
-        run = text[first : first + len(words)]
-        if [token for _, token in run] == words:
-            found.update(place for place, _ in run)
-    return tuple(sorted(found))
+        if plain[first] == words[0] and plain[first : first + len(words)] == words:
+            found += [place for place, _ in text[max(first, done) : first + len(words)]]
+            done = first + len(words)
+    return tuple(found)
+
+
+def shown(phrase: str) -> str:
+    """A phrase in quotes, for a message."""
+    return repr(phrase if len(phrase) <= SHOWN else f"{phrase[:SHOWN]}...")
 
 
 class Reader(NamedTuple):
@@ -134,9 +142,9 @@ class Reader(NamedTuple):
         """
         tokens, special = tokens_of(self.tokenize(phrase)), self.special()
         if special.issuperset(tokens):
-            raise ValueError(f"The CLIP knows no word of {phrase!r}. Use other words.")
+            raise ValueError(f"The CLIP knows no word of {shown(phrase)}. Use other words.")
         if not (self.unknown - special).isdisjoint(tokens):
-            raise ValueError(f"The CLIP does not know every word of {phrase!r}. Use words that it knows.")
+            raise ValueError(f"The CLIP does not know every word of {shown(phrase)}. Use words that it knows.")
         return tokens
 
 

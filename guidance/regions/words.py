@@ -8,8 +8,9 @@ from torch import Tensor
 
 from ... import host
 from .patch import REGIONS, TOKENS
-from .regions import Placed, Pull, Reader, Regions, find, place, tokens_of
+from .regions import Placed, Pull, Reader, Regions, find, place, shown, tokens_of
 
+DEEPEST = 400  # brackets in brackets: each is a call of the host's parser, of which Python allows 1000
 SAME, OTHER = 0.9, 1 / 3
 """Fraction of components on which two text embeddings agree: above SAME the same text, below OTHER a different one.
 SDXL's smaller encoder supplies 3/8 of the components."""
@@ -19,7 +20,25 @@ def reader_of(clip: Any) -> Reader:
     """How a CLIP reads text. ValueError: there is no CLIP."""
     if clip is None:
         raise ValueError("Got no CLIP: the checkpoint has no text encoder. Load one with Load CLIP.")
-    return Reader(clip.tokenize, host.unknown_tokens(clip))
+
+    def tokenize(text: str) -> dict:
+        check_text(text)
+        return clip.tokenize(text)
+
+    return Reader(tokenize, host.unknown_tokens(clip))
+
+
+def check_text(text: str) -> None:
+    """ValueError: a text that the host's tokenizers fail at: half a character (a lone surrogate, as a damaged emoji
+    leaves it), or brackets nested more than DEEPEST deep."""
+    if text.encode(errors="ignore").decode() != text:
+        raise ValueError("The text contains half of a character, as of a damaged emoji. Type that place again.")
+    depth = deepest = 0
+    for sign in text.replace("\\(", "").replace("\\)", ""):
+        depth = depth + 1 if sign == "(" else max(0, depth - 1) if sign == ")" else depth
+        deepest = max(deepest, depth)
+    if deepest > DEEPEST:
+        raise ValueError(f"The text has brackets nested {deepest} deep, {DEEPEST} at most. Remove some of them.")
 
 
 def encode(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, str]:
@@ -64,7 +83,7 @@ def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str])
         )
     special = reader.special()
     places = [find(tokens, reader.words(phrase), special) for phrase in phrases]
-    absent = [phrase for phrase, found in zip(phrases, places, strict=True) if not found]
+    absent = [shown(phrase)[1:-1] for phrase, found in zip(phrases, places, strict=True) if not found]
     if absent:
         raise ValueError(f"The prompt does not contain: {', '.join(absent)}. Choose words that are in it.")
     return places

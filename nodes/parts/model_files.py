@@ -124,6 +124,13 @@ def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dic
     weights = next((weights for weights in found if networks.recognise(weights, *roles)), None)
     if weights is None:
         raise ValueError(_what_it_is(name, found, roles))
+    for key, value in weights.items():
+        if value.is_meta or value.is_quantized or value.layout != torch.strided:
+            kind = "no values" if value.is_meta else "quantized values" if value.is_quantized else "a sparse tensor"
+            raise ValueError(
+                f"{name} holds {kind} under {files.quote(key)}. Save plain, dense weights as .safetensors where "
+                "the file was made."
+            )
     return weights, {key: _stated(name, key, metadata[key]) for key in SETTINGS if key in metadata}
 
 

@@ -31,6 +31,7 @@ MEMBERS = {
         "get_wrappers",
         "add_wrapper_with_key",
     ],
+    "comfy.sd.VAE": ["spacial_compression_encode", "encode"],
     "comfy.model_base.BaseModel": ["get_dtype_inference", "extra_conds", "memory_required"],
     "comfy.supported_models_base.BASE": ["set_inference_dtype", "sampling_settings", "latent_format"],
     "comfy.latent_formats.LatentFormat": [

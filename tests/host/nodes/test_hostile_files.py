@@ -129,8 +129,8 @@ def _filled(value, number):
 CHANGES = {
     "vectors": (lambda value: torch.zeros(4), "do not fit|tensor"),
     "numbers": (lambda value: torch.tensor(1.0), "do not fit|tensor"),
-    "whole numbers": (lambda value: value.to(torch.int64), "whole numbers|do not fit"),
-    "truth values": (lambda value: value.to(torch.bool), "whole numbers|do not fit"),
+    "whole numbers": (lambda value: value.to(torch.int64), "instead of real numbers|do not fit"),
+    "truth values": (lambda value: value.to(torch.bool), "instead of real numbers|do not fit"),
     "half the channels": (lambda value: value[::2].contiguous(), "do not fit|do not belong together"),
     "not a number": (lambda value: _filled(value, torch.nan), "contains NaN or infinite"),
     "infinite": (lambda value: _filled(value, torch.inf), "contains NaN or infinite"),
@@ -157,6 +157,35 @@ def test_lists_that_hold_themselves(load, folder, kind):
     torch.save({"x": held, "y": {"z": held}}, folder / "l.pt")
     with pytest.raises(ValueError, match="there are no named tensors in it"):
         load(kind, "l.pt")
+
+
+STRANGE = {
+    "no values": lambda value: value.to("meta"),
+    "a sparse tensor": lambda value: value.to_sparse(),
+    "quantized values": lambda value: torch.quantize_per_tensor(value.float(), 0.1, 0, torch.qint8),
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("held", STRANGE)
+@pytest.mark.parametrize("kind", STARTERS)
+def test_tensors_that_are_not_plain(load, weights, folder, kind, held):
+    changed = {key: STRANGE[held](value) if value.ndim else value for key, value in weights[kind].items()}
+    torch.save(changed, folder / "a.pt")
+    with pytest.raises(ValueError, match=f"'a.pt' holds {held} under '.*Save plain, dense weights"):
+        load(kind, "a.pt")
+
+
+@pytest.mark.parametrize("name", ["a" * 300 + ".png", "b/" + "é" * 130 + ".png", "c/" * 2100 + "d.png", "x" * 100_000])
+def test_names_that_no_file_has(room, load, folder, name):
+    """Looking for one is an OSError on Linux, where the others are only not there."""
+    drawing, folders = room("nodes.drawing").SketchLoader, room("nodes.parts.folders")
+    for said in (drawing.validate_inputs(name), folders.are_there(name)):
+        assert "is too long: " in said
+        assert len(said) < 300
+    for kind in STARTERS:
+        with pytest.raises(ValueError, match="is too long: "):
+            load(kind, name)
 
 
 def test_a_file_that_may_not_be_read(load, folder, monkeypatch):

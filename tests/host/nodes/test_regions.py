@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -372,3 +373,51 @@ def test_bad_input(doors, model, clip):
         mapped(doors, model, None, lake(doors))
     with pytest.raises(ValueError, match="UNet"):
         mapped(doors, SimpleNamespace(get_model_object=lambda _: None, model=model.model), clip, lake(doors))
+
+
+BAD_TEXTS = {
+    "half an emoji": ("a \ud83d lake", "half of a character"),
+    "broken bytes": ("a \udcff lake", "half of a character"),
+    "nested": ("(" * 5000 + "lake" + ")" * 5000, "nested 5000 deep, 400 at most"),
+    "never closed": ("(" * 401 + "lake", "nested 401 deep"),
+}
+
+
+@pytest.mark.parametrize("kind", BAD_TEXTS)
+def test_texts_that_tokenizers_fail_at(doors, model, clip, kind):
+    text, message = BAD_TEXTS[kind]
+    with pytest.raises(ValueError, match=message):
+        mapped(doors, model, clip, lake(doors), prompt=text)
+    with pytest.raises(ValueError, match=message):
+        mapped(doors, model, clip, lake(doors, phrase=text))
+    for prompt, phrases in ((text, "lake"), (SHORT, text)):
+        with pytest.raises(ValueError, match=message):
+            doors.SketchAttentionMaps.execute(
+                model, clip, encoded(clip, SHORT), tiny.latent(), phrases, 1, 0, prompt=prompt
+            )
+
+
+ODD_TEXTS = ["((((a lake", "a lake))))", "(lake:1e9)", "(lake:-5)", "(:1.5) lake", "(" * 300 + "lake" + ")" * 300]
+ODD_TEXTS += [r"\(lake\) " * 500, "\U0001f3d4 lake \u200d", "\u202elake\0 lake"]
+
+
+@pytest.mark.parametrize("text", ODD_TEXTS)
+def test_texts_that_only_look_bad(doors, model, clip, text):
+    mapped(doors, model, clip, lake(doors), prompt=text)
+
+
+def test_a_weight_that_is_no_number(doors, model, clip):
+    """The host reads it as one, and every vector of the prompt is then NaN."""
+    with pytest.raises(ValueError, match="text vectors with NaN or infinite values"):
+        mapped(doors, model, clip, lake(doors), prompt="a (lake:nan)")
+
+
+def test_long_phrases_are_found_at_once_and_shown_in_short(room):
+    find = room("guidance.regions.regions").find
+    prompt, began = [1, 2] * 5_000, time.process_time()
+    assert find(prompt, [1, 2] * 2_000, ()) == tuple(range(10_000))
+    assert find(prompt, [1, 2] * 2_000 + [3], ()) == ()
+    assert time.process_time() - began < 5
+    assert find([1, 2, 1, 2, 1], [1, 2, 1], ()) == (0, 1, 2, 3, 4)
+    words = room("guidance.regions.regions").shown("x" * 100_000)
+    assert len(words) < 100

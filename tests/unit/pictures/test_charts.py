@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -94,6 +96,14 @@ def test_columns(charts, count, columns, expected):
     sheet = charts.contact_sheet(pictures, columns=columns, cell=64)
     gap = 6
     assert sheet.size == (gap + expected * (64 + gap), gap + -(-count // expected) * (64 + gap))
+
+
+@pytest.mark.parametrize("label", ["a" * 100_000, "a lake " * 20_000, "l\u0301" * 50_000, "\u6e56" * 100_000])
+def test_labels_of_any_length_take_no_time(charts, label):
+    began = time.process_time()
+    sheet = charts.contact_sheet([plain((255, 0, 0), 64, 64)], [label], cell=64, row_labels=[label])
+    assert time.process_time() - began < 3
+    assert max(sheet.size) < 600
 
 
 def test_labels_make_room_and_long_ones_are_broken(charts):
