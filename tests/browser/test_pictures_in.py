@@ -108,8 +108,7 @@ def test_the_mask_editor_and_back(editor, server, renderer):
 
 def test_pictures_are_pasted_and_dropped(editor, server, renderer):
     """The file is uploaded, chosen, and read by the run."""
-    node = one_node(editor)
-    see_mask(editor)
+    node, seen = one_node(editor), see_mask(editor)
     wait_until_shown(editor, renderer, {FIRST_SAMPLE})
     for way, name, colour, where in (
         ("paste", "image.png", (200, 40, 90), r"pasted/image( \(\d+\))?\.png"),
@@ -120,4 +119,18 @@ def test_pictures_are_pasted_and_dropped(editor, server, renderer):
         shown = pixels(server, press_run(editor, server)[str(node)]["images"][0])
         assert abs(shown[24, 48] - colour).max() <= 1
         editor.shot(f"{way} - {renderer}")
+    if renderer == "classic":  # Nodes 2.0 has no Clipspace
+        editor.page.evaluate(
+            """(seen) => {
+                const { ComfyApp } = window.comfyAPI.app, { graph } = window.app
+                ComfyApp.copyToClipspace(graph.getNodeById(seen))
+                ComfyApp.pasteFromClipspace(graph.nodes[0])
+            }""",
+            seen,
+        )
+        file_like(editor, r".+\.png \[temp\]")
+        outputs = press_run(editor, server)
+        pasted = pixels(server, outputs[str(node)]["images"][0])
+        assert pasted.shape == shown.shape
+        assert (pasted[..., 0] == pasted[..., 1]).all(), "the mask, as Preview Image shows it"
     assert not editor.errors, editor.errors

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.editor import LANGUAGE, RENDERERS, VUE_NODES, setting
+from helpers.editor import LANGUAGE, RENDERERS, VUE_NODES, press_run, setting
 
 FIND = """(words) => {
   const stores = document.querySelector('#vue-app').__vue_app__.config.globalProperties.$pinia._s
@@ -75,3 +75,38 @@ def test_the_pack_speaks(editor, language):
     finally:
         setting(page, LANGUAGE, before)
         page.wait_for_timeout(300)
+
+
+PROMPT = """(words) => {
+  const { graph, canvas } = window.app
+  const put = (type, x) => {
+    const node = window.LiteGraph.createNode(type)
+    graph.add(node)
+    node.pos = [x, 0]
+    return node
+  }
+  graph.clear()
+  const models = put('SketchStarterModels', 0), encode = put('CLIPTextEncode', 350), shown = put('PreviewAny', 850)
+  encode.widgets[0].value = words
+  models.connect(1, encode, 0)
+  encode.connect(0, shown, 0)
+  canvas.ds.scale = 1
+  canvas.ds.offset = [300, 200]
+}"""
+
+
+def test_a_hint_is_seen_on_the_node(editor, server):
+    """Also on a node of ComfyUI's own: words that the starter does not know, on CLIP Text Encode."""
+    page = editor.page
+    for word, (renderer, vue) in zip(("castle", "dragon"), RENDERERS.items(), strict=True):
+        was = setting(page, VUE_NODES, vue)
+        page.evaluate(PROMPT, f"a {word} by a lake")  # another one each time: the host encodes no prompt twice
+        press_run(editor, server)
+        page.get_by_text(f"The starter does not know: {word}. Words that it knows: lake").wait_for()
+        editor.shot(f"hint - {renderer}")
+        page.evaluate(PROMPT, f"a lake, {'snow' if vue else 'hills'}")
+        press_run(editor, server)
+        page.wait_for_timeout(500)
+        assert not page.get_by_text("The starter does not know").count()
+        setting(page, VUE_NODES, was)
+    assert not editor.errors, editor.errors

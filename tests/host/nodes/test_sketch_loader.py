@@ -507,6 +507,8 @@ def test_a_sample_runs_on_a_live_host(server):
     outputs = server.run(graph("mountain lake (sample).png [temp]", size=64))
     assert picture(server, outputs["3"]["images"][0]).shape == (64, 64, 3)
     assert picture(server, outputs["1"]["images"][0]).shape == (64, 64, 3), "the node shows what it has read"
+    again = server.run(graph("mountain lake (sample).png [temp]", size=64))
+    assert again["1"]["images"] == outputs["1"]["images"], "and still does when nothing had to run, as after a reload"
 
 
 def test_a_live_host_shows_every_sample(server):
