@@ -6,6 +6,7 @@ tests/host/test_host_names.py reads this file and checks every host name in it a
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import pickle
@@ -117,9 +118,19 @@ class PixelPrior(comfy.model_base.BaseModel):
         size = comfy.model_management.dtype_size(self.get_dtype_inference())
         return area * size * 0.01 * self.memory_usage_factor * 1024 * 1024
 
+    def process_latent_in(self, latent: Tensor) -> Tensor:
+        """ValueError: a latent of another model. The host calls this for every latent before it samples."""
+        _check_channels(latent, self.latent_format)
+        return super().process_latent_in(latent)
+
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
-        """The class number, if the network has classes. Text in the CONDITIONING is ignored."""
-        label = kwargs.get(CLASS_KEY)
+        """The class number, if the network has classes. Text in the CONDITIONING is ignored, and the node says so."""
+        label, words = kwargs.get(CLASS_KEY), kwargs.get("cross_attn")
+        if words is not None and words.shape[-1] > 1 and words.any():  # zeroed ones are no prompt
+            say_where_it_runs(
+                "A pixel prior has no words, so the prompt has no effect. Connect Pixel Prior Label to positive and "
+                "negative, or use a text-to-image model."
+            )
         if self.num_classes is None:
             if label is not None:
                 raise ValueError(
@@ -199,6 +210,20 @@ def pixel_vae() -> comfy.sd.VAE:
 # --- the built-in text-conditioned model ------------------------------------------------------------------------------
 
 
+class TextModel(comfy.model_base.BaseModel):
+    """The text starter's MODEL: ComfyUI's own, which says in words what is wired wrongly."""
+
+    def process_latent_in(self, latent: Tensor) -> Tensor:
+        """ValueError: a latent of another model."""
+        _check_channels(latent, self.latent_format)
+        return super().process_latent_in(latent)
+
+    def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
+        """ValueError: the label of a pixel prior."""
+        _check_words(kwargs.get("cross_attn"))
+        return super().extra_conds(**kwargs)
+
+
 class TextConfig(comfy.supported_models_base.BASE):
     """A small UNet of the host's own class, on Stable Diffusion's noise levels, which are the host's default."""
 
@@ -209,6 +234,9 @@ class TextConfig(comfy.supported_models_base.BASE):
         super().__init__(notes["unet"])
         for name in ("scale_factor", "latent_rgb_factors", "latent_rgb_factors_bias"):
             setattr(self.latent_format, name, notes[name])
+
+    def get_model(self, state_dict: Any, prefix: str = "", device: Any = None) -> TextModel:
+        return TextModel(self, model_type=self.model_type(state_dict, prefix), device=device)
 
 
 def text_models(text: str, vae: str, disable_dynamic: bool = False) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
@@ -228,6 +256,7 @@ def text_models(text: str, vae: str, disable_dynamic: bool = False) -> tuple[Any
 
     settings = {"max_length": shape["window"], "embedding_size": shape["width"], "embedding_key": "starter"}
     settings |= {"tokenizer_class": Words, "tokenizer_args": {"words": notes["words"]}, "pad_token": PAD}
+    settings["tokenizer_args"]["tell"] = say_where_it_runs
     tokenizer = partial(comfy.sd1_clip.SDTokenizer, "", **settings)
     network = partial(
         comfy.sd1_clip.SDClipModel,
@@ -550,11 +579,39 @@ def check_latent(model: Any, samples: Tensor) -> None:
             f"This latent has the shape {list(samples.shape)}, but this model's latents have "
             f"{form.latent_dimensions + 2} dimensions. Encode the picture with this model's VAE."
         )
-    if samples.shape[1] != form.latent_channels:
+    _check_channels(samples, form)
+
+
+def _check_channels(samples: Tensor, form: comfy.latent_formats.LatentFormat) -> None:
+    if samples.ndim > 3 and samples.shape[1] != form.latent_channels:
         raise ValueError(
             f"This latent was made with another model's VAE: it has {samples.shape[1]} channels, this model "
             f"{form.latent_channels}. Encode the picture with this model's VAE."
         )
+
+
+def _check_words(words: Any) -> None:
+    if isinstance(words, Tensor) and words.shape[-1] == 1:  # of Pixel Prior Label; a word has hundreds of values
+        raise ValueError(
+            "This prompt is a Pixel Prior Label, but the model reads words. Connect CLIP Text Encode, with the model's "
+            "CLIP, to positive and negative."
+        )
+
+
+def is_pixels(model: Any) -> bool:
+    """Whether a MODEL is a pixel prior: its latents are the pictures, and it has no words."""
+    return isinstance(model.get_model_object("latent_format"), PixelSpace)
+
+
+def check_run(guider: Any, noise: Tensor) -> None:
+    """ValueError: a run with a latent of another model, or with a pixel prior's label for a model that reads words.
+
+    noise: of the latent's shape. Torch would fail on these in words of its own."""
+    model = guider.model_patcher
+    check_latent(model, noise)
+    if not is_pixels(model):
+        for prompt in prompts_of(guider):
+            _check_words(prompt.get("cross_attn"))
 
 
 def noise_latent(model: Any, latent: Tensor, noise: Tensor, sigma: float) -> Tensor:
@@ -581,6 +638,13 @@ def text_on_node(node: type[io.ComfyNode], text: str) -> ui.PreviewText:
     """
     say_on_node(node.hidden and node.hidden.unique_id, text)
     return ui.PreviewText(text)
+
+
+def say_where_it_runs(text: str) -> None:
+    """Logs a text and shows it on the node that is being executed: for parts of models, which do not know it."""
+    logging.warning(text)
+    server = getattr(PromptServer, "instance", None)  # there is none in tests and commands
+    say_on_node(getattr(server, "last_node_id", None), text)
 
 
 def say_on_node(node_id: str | None, text: str) -> None:

@@ -94,8 +94,10 @@ def keep(patched: Any) -> None:
 
 
 def _with_run(execute: Any, model: Any, sigmas: Tensor, extra_args: dict, callback: Any, noise: Tensor, *rest: Any):
-    """Wrapper around SAMPLER.sample: the same call, with a Run in its model_options."""
+    """Wrapper around SAMPLER.sample: the same call, with a Run in its model_options. ValueError: a latent or a prompt
+    of another model."""
     options = extra_args["model_options"]
+    host.check_run(model, noise)
     if run_of(options) is not None:
         return execute(model, sigmas, extra_args, callback, noise, *rest)
     run = Run(noise, sigmas, extra_args.get("seed"))

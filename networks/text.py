@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -12,31 +12,36 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu, scaled_dot_product_attention
 
 PAD, START, END, UNKNOWN = range(4)
+EXAMPLES = (  # for a sentence: what a prompt may ask for
+    *("lake", "meadow", "flowers", "dunes", "snowfield", "mountains", "hills", "forest", "trees", "path", "cabin"),
+    *("sun", "moon", "clouds", "sunset", "dawn", "night"),
+)
 SPECIAL = ("<pad>", "<start>", "<end>", "<unknown>")
 
 
 class Words:
     """A tokenizer of whole words and commas, with the interface of transformers' tokenizers.
 
-    words: the known ones, in the order of their numbers, which start after SPECIAL. Others become UNKNOWN and are
-    logged.
+    words: the known ones, in the order of their numbers, which start after SPECIAL. Others become UNKNOWN, and tell is
+    called with a sentence that names them.
     """
 
     unk_token_id = UNKNOWN
 
-    def __init__(self, words: Iterable[str]) -> None:
+    def __init__(self, words: Iterable[str], tell: Callable[[str], Any] = logging.warning) -> None:
         self.vocabulary = {word: i for i, word in enumerate((*SPECIAL, *words))}
+        self.tell = tell
 
     @classmethod
-    def from_pretrained(cls, _: Any, words: Iterable[str]) -> Words:
-        return cls(words)
+    def from_pretrained(cls, _: Any, words: Iterable[str], tell: Callable[[str], Any] = logging.warning) -> Words:
+        return cls(words, tell)
 
     def __call__(self, text: str) -> dict[str, list[int]]:
         words = split(text)
         unknown = [word for word in dict.fromkeys(words) if word not in self.vocabulary]
         if unknown:
-            known = " ".join(word for word in self.vocabulary if word.isalpha())
-            logging.warning("The starter does not know: %s. Its words: %s.", ", ".join(unknown), known)
+            some = ", ".join(word for word in EXAMPLES if word in self.vocabulary)
+            self.tell(f"The starter does not know: {', '.join(unknown)}. Words that it knows: {some}.")
         return {"input_ids": [START, *(self.vocabulary.get(word, UNKNOWN) for word in words), END]}
 
     def get_vocab(self) -> dict[str, int]:

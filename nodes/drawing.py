@@ -6,6 +6,7 @@ import hashlib
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import folder_paths
 import torch
@@ -13,13 +14,16 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
 from .. import files, host
-from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, read_drawing
+from ..pictures.drawings import EXTENSIONS, FRAMES, INVERT, KINDS, Drawing, read_drawing
+from ..pictures.drawings.ink import LINES
 from ..pictures.fit import as_rgb
+from ..pictures.lines import LINES_ALONE
 from ..pictures.painters import simulate_strokes
-from .parts import search
+from .parts import search, wiring
 from .parts.samples import find_sample, show_samples
 
 MASK_EDITOR = "clipspace-"  # how the names of the mask editor's files begin; older editors put them into "clipspace/"
+LARGE = 2048  # longer side, in pixels, from which a drawing is larger than any model paints
 _PREVIEW = 512
 
 
@@ -102,7 +106,8 @@ class SketchLoader(io.ComfyNode):
                     "painted.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
+            has_intermediate_output=True,  # its picture is still there after the page is loaded again
         )
 
     @classmethod
@@ -143,8 +148,9 @@ class SketchLoader(io.ComfyNode):
         picture, ink = torch.from_numpy(drawing.rgb)[None], torch.from_numpy(drawing.ink)[None]
         skip = -(-max(drawing.ink.shape) // _PREVIEW)
         shown = ui.PreviewImage(picture[:, ::skip, ::skip]).as_dict()
-        if drawing.notes:
-            shown |= host.text_on_node(cls, "\n".join(drawing.notes)).as_dict()
+        notes = [*drawing.notes, *_warnings(drawing, size, cls.hidden)]
+        if notes:
+            shown |= host.text_on_node(cls, "\n".join(notes)).as_dict()
         return io.NodeOutput(picture, ink, ui=shown)
 
 
@@ -208,6 +214,21 @@ def _input_files() -> list[str]:
             path = Path(folder, name)
             if path.suffix.lower() in EXTENSIONS and not name.startswith(MASK_EDITOR) and path.is_file():
                 found.append(path.relative_to(root).as_posix())
+    return found
+
+
+def _warnings(drawing: Drawing, size: int, hidden: Any) -> list[str]:
+    """What a person would otherwise learn from a strange result."""
+    height, width = drawing.ink.shape
+    found = []
+    if not drawing.ink.any():
+        found.append("Nothing is drawn here: all of it is bare paper, or transparent.")
+    elif drawing.kind == LINES and hidden:
+        uses = wiring.uses(hidden.prompt, hidden.unique_id, 0)
+        if any((use.type, use.input) == ("NoiseToT0", "latent") for use in uses):
+            found.append(LINES_ALONE)
+    if size == 0 and max(height, width) > LARGE:
+        found.append(f"It comes out at {width} x {height} pixels, and models paint at 512 to 1024: set size.")
     return found
 
 

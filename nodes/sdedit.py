@@ -11,9 +11,10 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
+from ..pictures.lines import LINES_ALONE, is_lines_alone
 from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
-from .parts import search
+from .parts import search, wiring
 from .parts.checks import check_numbers, latent_samples
 
 T0_TIP = (
@@ -92,7 +93,7 @@ class NoiseToT0(io.ComfyNode):
                     tooltip="The guide noised to t0, at normal contrast: decode it to see what is left of it.",
                 ),
             ],
-            hidden=[io.Hidden.unique_id],
+            hidden=[io.Hidden.unique_id, io.Hidden.prompt],
         )
 
     @classmethod
@@ -115,12 +116,14 @@ class NoiseToT0(io.ComfyNode):
         noise = comfy.sample.prepare_noise(guide["samples"], seed, guide.get("batch_index"))
         noised = host.noise_latent(model, guide["samples"], noise, start)
         share = levels.signal_share(family, start)
-        text = _describe(family, t0, meaning, start, lowered, len(walk) - 1)
-        if "noise_mask" in latent:
-            text += (
-                "\nThe noised and look outputs have no mask, because a sampler would keep the noisy pixels. Give it "
-                "the clean LATENT with the mask, and turn add_noise on."
-            )
+        prompt, node_id = (cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else (None, None)
+        _check_label(model, prompt, node_id)
+        lines = [_describe(family, t0, meaning, start, lowered, len(walk) - 1)]
+        lines += _wrong_uses(prompt, node_id, "noise_mask" in latent)
+        by_file = wiring.comes_from(prompt, node_id, "latent", "SketchLoader")  # which says so itself
+        if not by_file and host.is_pixels(model) and lines_only(guide["samples"]):
+            lines.append(LINES_ALONE)
+        text = "\n".join(lines)
         outputs = [
             {**guide, "samples": model.get_model_object("process_latent_out")(samples)}
             for samples in (noised, share * noised)
@@ -251,15 +254,53 @@ def _clean_latent(model: Any, latent: dict[str, Any]) -> dict[str, Any]:
 
 def _describe(family: host.NoiseFamily, t0: float, meaning: str, start: float, lowered: bool, steps: int) -> str:
     share = levels.signal_share(family, start)
-    lines = [f"t0 {t0:.2f}: sigma {start:.3g}, {share:.0%} of the guide's signal is left, {steps} steps."]
+    text = f"t0 {t0:.2f}: sigma {start:.3g}, {share:.0%} of the guide's signal is left, {steps} steps."
     full = levels.pure_noise_from(family, meaning)
-    if lowered:
-        lines.append(f"This model's highest noise level is {start:.4g}, so sampling starts there.")
-    if full is None:
-        lines.append("On this model no t0 is pure noise.")
-    else:
-        lines.append(f"On this model every t0 from {full:.2f} up is pure noise.")
-    return "\n".join(lines)
+    if full is not None and t0 > full - 0.0005:
+        text += f"\nOn this model that is pure noise, as is every t0 from {full:.2f} up: try a lower one."
+    elif lowered:
+        text += f"\nThis model's highest noise level is {start:.4g}, so sampling starts there."
+    return text
+
+
+def _check_label(model: Any, prompt: wiring.Prompt | None, node_id: str | None) -> None:
+    """ValueError: a sampler on these sigmas gets the label of a pixel prior, but the MODEL reads words. The sampler is
+    ComfyUI's own, and torch would fail there."""
+    if host.is_pixels(model):
+        return
+    for use in wiring.uses(prompt, node_id, 0):
+        for name in ("positive", "negative"):
+            link = use.inputs.get(name)
+            source = (prompt or {}).get(str(link[0]), {}) if isinstance(link, list) else {}
+            if source.get("class_type") == "SketchPriorLabel":
+                raise ValueError(
+                    f"{name} of the sampler comes from Pixel Prior Label, but this model reads words. Connect CLIP "
+                    "Text Encode, with the model's CLIP, to it."
+                )
+
+
+def _wrong_uses(prompt: wiring.Prompt | None, node_id: str | None, masked: bool) -> list[str]:
+    """What goes wrong in silence with a sampler that gets `noised`."""
+    told = []
+    for use in wiring.uses(prompt, node_id, 1):
+        if use.input != "latent_image":
+            continue
+        if masked:
+            told.append(
+                "noised has no mask, because a sampler would keep its noisy pixels. Give the sampler the clean LATENT "
+                "with the mask, and turn add_noise on."
+            )
+        elif use.inputs.get("add_noise") in (True, "enable"):
+            told.append(
+                "noised is noisy already, and the sampler adds noise once more. Turn its add_noise off, or give it the "
+                "clean LATENT."
+            )
+    return list(dict.fromkeys(told))
+
+
+def lines_only(samples: Tensor) -> bool:
+    """Whether a picture of these pixels [B, 3, H, W], -1 to 1, is lines on paper, without colour."""
+    return any(is_lines_alone(one.movedim(0, -1) / 2 + 0.5) for one in samples[:, :3])
 
 
 NODES = [NoiseToT0, SketchRepeatSampler, SketchSDESampler, SketchT0Sweep]

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .. import host
 from ..pictures.fit import as_rgb, pair_batches
+from ..pictures.lines import is_no_line_drawing
 from ..pipelines import sketchgan
 from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
 from .parts import search
@@ -221,13 +222,14 @@ class SketchGANDecode(io.ComfyNode):
         cls, gan: GAN, sketch: Tensor, style: Style, refine: bool, seed: int, statistics: str, frame: str
     ) -> io.NodeOutput:
         sketch = as_rgb(sketch, "sketch")
+        told = not_drawn(sketch)
         batch = max(len(sketch), len(style))
         sketch = pair_batches(sketch, batch, "sketch", "style")
         seeds = [(seed + i) % 2**64 for i in range(batch)]
         progress = ProgressBar(batch)
         refined, drafts = decode(gan, sketch, style, seeds, progress, refine, statistics, frame)
-        alone = refine and gan.network.generator is None
-        return io.NodeOutput(refined, drafts, ui=host.text_on_node(cls, DRAFT_ALONE) if alone else None)
+        told += [DRAFT_ALONE] if refine and gan.network.generator is None else []
+        return io.NodeOutput(refined, drafts, ui=host.text_on_node(cls, "\n".join(told)) if told else None)
 
 
 class SketchGANMatrix(io.ComfyNode):
@@ -265,6 +267,7 @@ class SketchGANMatrix(io.ComfyNode):
                     "drafts.",
                 ),
             ],
+            hidden=[io.Hidden.unique_id],
         )
 
     @classmethod
@@ -295,7 +298,9 @@ class SketchGANMatrix(io.ComfyNode):
             if show == BOTH:
                 cells += [None, *to_pil(made[1])]
         sheet = charts.contact_sheet(cells, columns=across + 1, cell=cell)
-        return io.NodeOutput(to_image(sheet), torch.cat(painted))
+        told = not_drawn(sketches)
+        shown = host.text_on_node(cls, "\n".join(told)) if told else None
+        return io.NodeOutput(to_image(sheet), torch.cat(painted), ui=shown)
 
 
 def load_gan(name: str) -> GAN:
@@ -303,6 +308,15 @@ def load_gan(name: str) -> GAN:
     path = starter_or_file("sketch GAN", FOLDER, name, STARTER, STARTER_GAN)
     network = read_network(path, ("gan",), {}, copied=True)[0]
     return GAN(name, host.network_patcher(network))
+
+
+def not_drawn(sketches: Tensor) -> list[str]:
+    """A sentence if some of these IMAGEs are photos or paintings, which the network takes for lines."""
+    wrong = [str(i) for i, sketch in enumerate(sketches) if is_no_line_drawing(sketch)]
+    if not wrong:
+        return []
+    which = "The sketch" if len(sketches) == 1 else f"Sketch {', '.join(wrong[:5])} (counted from 0)"
+    return [f"{which} looks like a photo or a painting, and the network knows lines. Put Photo to Sketch before it."]
 
 
 def encode(gan: GAN, image: Tensor) -> Style:

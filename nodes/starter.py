@@ -34,8 +34,8 @@ class SketchStarterModels(io.ComfyNode):
                     "which",
                     options=list(SETS),
                     tooltip="Landscapes at 128x128 px: lakes, meadows, dunes and snowfields with mountains, hills, "
-                    "conifers and cabins, by day, at sunset, dawn and night. Words it does not know are reported in "
-                    "the log.",
+                    "conifers and cabins, by day, at sunset, dawn and night. Words it does not know are named on "
+                    "the node that encodes them.",
                 )
             ],
             outputs=[

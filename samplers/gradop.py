@@ -75,7 +75,7 @@ class GradOpSampler(Sampler):
                 "0. Connect SIGMAS that run down to 0, or choose GradOP+."
             )
         host.check_image_model(model_wrap.model_patcher)
-        host.check_latent(model_wrap.model_patcher, noise)
+        host.check_run(model_wrap, noise)
         first = torch.zeros_like(noise) if latent_image is None else latent_image
         family = host.noise_family(model_wrap.model_patcher)
         moves = self.task.gradient_steps * (len(parts) - 1)

@@ -54,7 +54,7 @@ def sample_ilvr(
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
     check_sigmas(sigmas, family)
-    host.check_latent(model.inner_model.model_patcher, x)
+    host.check_run(model.inner_model, x)
     prior = model.inner_model.inner_model
     sampling = prior.model_sampling
     first, last = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)

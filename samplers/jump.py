@@ -74,7 +74,7 @@ def sample_jump(
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
     check_sigmas(sigmas, family)
-    host.check_latent(model.inner_model.model_patcher, x)
+    host.check_run(model.inner_model, x)
     clock, levels = Clock(family), sigmas.tolist()
     times = [clock.time(sigma) for sigma in levels]
     legs = plan(times, published_bands(times[0], dense, groups, share) if bands is None else bands)

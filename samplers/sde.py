@@ -48,7 +48,7 @@ def sample_sde(
     noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
     family = host.noise_family(model.inner_model.model_patcher)
     check_sigmas(sigmas, family)
-    host.check_latent(model.inner_model.model_patcher, x)
+    host.check_run(model.inner_model, x)
     mask = extra_args.get("denoise_mask")
     keep = mask == 0 if mask is not None and kept != HOST else None
     if keep is not None:

@@ -86,8 +86,22 @@ def _said(moment: Moment) -> str:
     losses = [
         f"{k} {v:.3g}" for k, v in (course.rows[-1] if course.rows else {}).items() if k not in ("step", "minutes")
     ]
-    head = f"{moment.lesson.name}: step {course.steps}, {course.minutes:.1f} minutes, {moment.progress:.0%}"
-    return "\n".join([head, *losses])
+    return "\n".join([how_far(moment.lesson.name, course.steps, course.minutes, moment.progress), *losses])
+
+
+def how_far(lesson: str, steps: int, minutes: float, progress: float) -> str:
+    """A line such as: autoencoder: step 43 of 160, about 2 minutes left. minutes: of training so far, in all runs.
+    progress: the fraction that is done, 0 to 1, by the limit that is reached first."""
+    if progress <= 0:
+        return f"{lesson}: step {steps}"
+    total, left = max(steps, round(steps / progress)), minutes * (1 / progress - 1)
+    if left >= 90:
+        time_left = f"about {left / 60:.0f} hours"
+    elif left >= 1.5:
+        time_left = f"about {left:.0f} minutes"
+    else:
+        time_left = "about a minute" if left >= 0.75 else "less than a minute"
+    return f"{lesson}: step {steps} of {total}, {time_left} left"
 
 
 def summary(courses: dict[str, Any], file: Path) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
+from helpers.editor import load, press_run
 from helpers.quick import QUICK
 from runtime.comfy_server import NAME, PACK, ComfyServer
 from tools.graph import missing_files, to_prompt
@@ -17,22 +18,9 @@ TEMPLATES = sorted((PACK / "workflows").glob("*.json"))
 HARNESS = json.loads((TESTS / "harness_pack/workflows/harness core graph.json").read_text())
 
 
-def load(editor, workflow: dict) -> None:
-    editor.page.evaluate("async (graph) => { await window.app.loadGraphData(graph) }", workflow)
-
-
 def editor_prompt(editor) -> dict:
     """What the editor itself would send on Run."""
     return editor.page.evaluate("async () => (await window.app.graphToPrompt()).output")
-
-
-def press_run(editor, server: ComfyServer, timeout: float = 900) -> dict:
-    """Press the editor's Run button, wait for that run, return its outputs by node id."""
-    with editor.page.expect_response(lambda r: r.url.endswith("/api/prompt") and r.request.method == "POST") as answer:
-        editor.page.locator("[data-testid=queue-button]").click()
-    body = answer.value.json()
-    assert answer.value.ok, f"the server refused the prompt: {json.dumps(body)[:800]}"
-    return server.wait(body["prompt_id"], timeout)
 
 
 def assert_picture(server: ComfyServer, outputs: dict, *, flat: bool = False) -> None:

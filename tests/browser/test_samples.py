@@ -2,95 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from runtime.comfy_server import PACK
+from helpers.editor import load, one_node, template, wait_until_shown
 
-RENDERERS = {"classic": False, "Nodes 2.0": True}
-SETTING = "Comfy.VueNodes.Enabled"
-SET = "([id, value]) => window.app.extensionManager.setting.set(id, value)"
 SVG = "mountains and cabin.svg (sample).png [temp]"
 QUICKDRAW = "doodles.ndjson (sample).png [temp]"
-
-
-@pytest.fixture(params=RENDERERS)
-def renderer(request: pytest.FixtureRequest, editor: Any) -> Iterator[str]:
-    """The name of the renderer that the editor is in."""
-    page = editor.page
-    before = page.evaluate("id => window.app.extensionManager.setting.get(id)", SETTING)
-    page.evaluate(SET, [SETTING, RENDERERS[request.param]])
-    yield request.param
-    page.evaluate(SET, [SETTING, before])  # the server keeps it, for the tests that follow
-
-
-@pytest.fixture
-def refused(editor: Any) -> list[str]:
-    """Addresses of pictures that the server does not give, as they come."""
-    found: list[str] = []
-    editor.page.on("response", lambda r: found.append(r.url) if "/view?" in r.url and not r.ok else None)
-    return found
-
-
-def load(editor: Any, graph: dict[str, Any]) -> None:
-    editor.page.evaluate("async (graph) => { await window.app.loadGraphData(graph) }", graph)
-
-
-def template(name: str) -> dict[str, Any]:
-    return json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-
-
-def one_node(editor: Any, file: str | None = None) -> int:
-    """A graph of one Load Sketch, at 1:1 in the middle of the window. Returns the node's id."""
-    return editor.page.evaluate(
-        """async (file) => {
-            const node = window.LiteGraph.createNode('SketchLoader')
-            window.app.graph.clear()
-            window.app.graph.add(node)
-            if (file !== null) {
-              const widget = node.widgets.find(one => one.name === 'image')
-              widget.value = file
-              widget.callback(file)
-            }
-            window.app.canvas.ds.scale = 1
-            window.app.canvas.ds.offset = [600, 200]
-            node.pos = [0, 0]
-            window.app.canvas.setDirty(true, true)
-            return node.id
-        }""",
-        file,
-    )
-
-
-def shown(editor: Any, renderer: str) -> dict[str, list[str]]:
-    """The sample that each Load Sketch shows, as the address of a picture that has loaded; by the node's file."""
-    return editor.page.evaluate(
-        """(classic) => {
-            const nodes = window.app.graph.nodes.filter(node => node.type === 'SketchLoader')
-            const pictures = node => classic ? node.imgs ?? [] :
-              [...document.querySelectorAll(`[data-node-id="${node.id}"] img`)]
-            return Object.fromEntries(nodes.map(node => [
-              node.widgets.find(one => one.name === 'image').value,
-              pictures(node).filter(one => one.complete && one.naturalWidth > 16)
-                .map(one => new URL(one.src).searchParams.get('filename')),
-            ]))
-        }""",
-        renderer == "classic",
-    )
-
-
-def wait_until_shown(editor: Any, renderer: str, names: set[str]) -> None:
-    """Until there are Load Sketch nodes with these files, each showing it, and nothing else."""
-    found: dict[str, list[str]] = {}
-    for _ in range(round(100 * editor.patience)):
-        found = shown(editor, renderer)
-        if set(found) == names and all(pictures == [name] for name, pictures in found.items()):
-            return
-        editor.page.wait_for_timeout(100)
-    pytest.fail(f"the nodes show {found}")
 
 
 @pytest.mark.parametrize("name", ["02 Strokes to photo - sketch to image", "20 Every sketch in every style - matrix"])

@@ -281,3 +281,17 @@ def test_the_energy_of_contributing_works_as_it_stands(prior, room):
     plain, warm = (result.mean((2, 3))[:, 0] - result.mean((2, 3))[:, 2] for result in results)
     assert warm[0] > plain[0] + 0.02
     assert warm[1] < plain[1] - 0.02
+
+
+def test_what_belongs_to_another_model_is_refused_in_words(room, pieces):
+    """On any MODEL with an energy, and by our own samplers on any MODEL, before torch fails in words of its own."""
+    from comfy.samplers import KSAMPLER
+
+    model = tiny.model("sd15")
+    sigmas, samples = levels(room, model), tiny.latent()["samples"]
+    ours = KSAMPLER(room("samplers.sde").sample_sde)
+    for given, options in ((toward(pieces, model), {}), (model, {"sampler": ours})):
+        with pytest.raises(ValueError, match="is a Pixel Prior Label, but the model reads words"):
+            walk(given, sigmas, samples, **options)
+        with pytest.raises(ValueError, match="made with another model's VAE: it has 3 channels, this model 4"):
+            tiny.sample(given, sigmas, pixel_latent(), **options)

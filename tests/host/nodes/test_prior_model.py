@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -439,3 +440,23 @@ def test_manifest_reader(host, pack):
     entries = host.manifest()
     assert entries == json.loads((host.PACK / "models_manifest.json").read_text(encoding="utf-8"))
     assert {"adm-afhq-dog", "ddpm-ema-church-256", "sd15", "sdxl"} <= {entry["id"] for entry in entries}
+
+
+def test_a_latent_of_another_model_is_refused_in_words(host_nodes, make, label):
+    with pytest.raises(ValueError, match="made with another model's VAE: it has 4 channels, this model 3"):
+        ksampler(host_nodes, make("plain"), label, {"samples": torch.rand(1, 4, 16, 16)})
+
+
+def test_words_for_a_pixel_prior_are_told(host, host_nodes, make, label, monkeypatch):
+    """On the sampler; a label and a zeroed prompt are nothing to speak of."""
+    from server import PromptServer
+
+    told = []
+    monkeypatch.setattr(host, "say_on_node", lambda node_id, text: told.append((node_id, text)))
+    monkeypatch.setattr(PromptServer, "instance", SimpleNamespace(last_node_id="sampler"), raising=False)
+    model, nothing = make("plain"), [[torch.zeros(1, 77, 8), {}]]
+    ksampler(host_nodes, model, label, picture(), negative=nothing, steps=1)
+    assert told == []
+    ksampler(host_nodes, model, label, picture(), positive=[[torch.ones(1, 77, 8), {}]], steps=1)
+    assert {node for node, _ in told} == {"sampler"}
+    assert {text.split(",")[0] for _, text in told} == {"A pixel prior has no words"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 
@@ -97,14 +99,85 @@ def test_text_says_what_is_left(doors, models):
         return doors.NoiseToT0.execute(model, latent, t0, PUBLISHED, 25, 0).ui.as_dict()["text"][0]
 
     say = text(models["pixel"], guide("pixel"), 0.4)
-    assert "sigma 2.03" in say
-    assert "44%" in say
-    assert "25 steps" in say
-    assert "1.00 up is pure noise" in say
-    say = text(models["sd15"], with_mask(guide("sd15"), "half"), 0.9)
-    assert "0.73 up is pure noise" in say
-    assert "highest noise level is 14.61" in say
-    assert "noised and look outputs have no mask" in say
+    assert say == "t0 0.40: sigma 2.03, 44% of the guide's signal is left, 25 steps."
+    say = text(models["sd15"], with_mask(guide("sd15"), "half"), 0.6)
+    assert "\n" not in say, "the mask is nobody's concern as long as nothing is wired to noised"
+
+
+@pytest.mark.parametrize(
+    ("family", "t0", "first"), [("pixel", 1.0, "1.00"), ("sd15", 0.73, "0.73"), ("sd15", 0.9, "0.73")]
+)
+def test_pure_noise_is_told_where_it_is(doors, models, family, t0, first):
+    say = doors.NoiseToT0.execute(models[family], guide(family), t0, PUBLISHED, 25, 0).ui.as_dict()["text"][0]
+    assert say.splitlines()[1:] == [
+        f"On this model that is pure noise, as is every t0 from {first} up: try a lower one.",
+    ]
+
+
+def wired(doors, monkeypatch, room, prompt):
+    """NoiseToT0 as node "t0" of a prompt; what it says is in its ui."""
+    monkeypatch.setattr(room("host"), "say_on_node", lambda node_id, text: None)
+    return type("Wired", (doors.NoiseToT0,), {"hidden": SimpleNamespace(unique_id="t0", prompt=prompt)})
+
+
+def sampler_on(slot: int, **inputs) -> dict:
+    """A prompt in which SamplerCustom gets an output of the node "t0", through a RepeatLatentBatch."""
+    return {
+        "t0": {"class_type": "NoiseToT0", "inputs": {"latent": ["encode", 0], "model": ["model", 0]}},
+        "encode": {"class_type": "VAEEncode", "inputs": {"pixels": ["paint", 0]}},
+        "paint": {"class_type": "Painter", "inputs": {}},
+        "more": {"class_type": "RepeatLatentBatch", "inputs": {"samples": ["t0", slot], "amount": 2}},
+        "sampler": {
+            "class_type": "SamplerCustom",
+            "inputs": {"latent_image": ["more", 0], "sigmas": ["t0", 0], "add_noise": False, **inputs},
+        },
+    }
+
+
+NOISY, MASKLESS = "noised is noisy already", "noised has no mask"
+
+
+@pytest.mark.parametrize(
+    ("slot", "add_noise", "mask", "expected"),
+    [
+        (1, False, None, []),
+        (1, True, None, [NOISY]),
+        (1, ["switch", 0], None, []),
+        (1, False, "half", [MASKLESS]),
+        (1, True, "half", [MASKLESS]),  # its advice covers both
+        (2, True, "half", []),
+    ],
+)
+def test_noised_that_is_used_wrongly(doors, models, monkeypatch, room, slot, add_noise, mask, expected):
+    node = wired(doors, monkeypatch, room, sampler_on(slot, add_noise=add_noise))
+    latent = guide("sd15") if mask is None else with_mask(guide("sd15"), mask)
+    lines = node.execute(models["sd15"], latent, 0.4, PUBLISHED, 4, 0).ui.as_dict()["text"][0].splitlines()[1:]
+    assert len(lines) == len(expected)
+    assert all(said.startswith(told) for said, told in zip(lines, expected, strict=True))
+
+
+@pytest.mark.parametrize("which", ["positive", "negative"])
+def test_a_label_for_a_model_with_words_is_told_before_the_sampler_runs(doors, models, monkeypatch, room, which):
+    prompt = {**sampler_on(1, **{which: ["label", 0]}), "label": {"class_type": "SketchPriorLabel", "inputs": {}}}
+    node = wired(doors, monkeypatch, room, prompt)
+    with pytest.raises(ValueError, match=f"{which} of the sampler comes from Pixel Prior Label, but this model reads"):
+        node.execute(models["sd15"], guide("sd15"), 0.4, PUBLISHED, 4, 0)
+    node.execute(models["pixel"], guide("pixel"), 0.4, PUBLISHED, 4, 0)
+
+
+def test_lines_without_colours_are_told(doors, models, monkeypatch, room):
+    """Where pixels are at hand. A drawing from Load Sketch is judged there, and told there alone."""
+    lines, strokes = torch.ones(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
+    lines[..., 10:12] = -1
+    strokes[:, 0, :, 10:14] = -1
+    told = []
+    for samples, source in ((lines, "Painter"), (strokes, "Painter"), (lines, "SketchLoader")):
+        prompt = sampler_on(1)
+        prompt["paint"]["class_type"] = source
+        node = wired(doors, monkeypatch, room, prompt)
+        text = node.execute(models["pixel"], {"samples": samples}, 0.4, PUBLISHED, 4, 0).ui.as_dict()["text"][0]
+        told.append("lines without colours" in text)
+    assert told == [True, False, False]
 
 
 def test_noised_carries_no_mask_and_the_input_stays(doors, models):

@@ -10,6 +10,7 @@ import re
 import shutil
 import urllib.parse
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -282,6 +283,47 @@ def test_the_node_says_what_auto_has_decided(loader, inputs, picture, words):
     assert "text" not in chosen
 
 
+def said_by(loader, room, monkeypatch, file: str, consumer: tuple[str, str] = ("VAEEncode", "pixels"), **more) -> str:
+    """What the node says as node "draw", whose image goes to an input of a node; VAE Encode leads to Noise to t0."""
+    monkeypatch.setattr(room("host"), "say_on_node", lambda node_id, text: None)
+    prompt = {
+        "draw": {"class_type": "SketchLoader", "inputs": {"image": file}},
+        "next": {"class_type": consumer[0], "inputs": {consumer[1]: ["draw", 0]}},
+        "t0": {"class_type": "NoiseToT0", "inputs": {"latent": ["next", 0]}},
+    }
+    wired = type("Wired", (loader,), {"hidden": SimpleNamespace(unique_id="draw", prompt=prompt)})
+    return "\n".join(wired.execute(image=file, **{**DEFAULTS, **more}).ui.get("text", []))
+
+
+@pytest.mark.parametrize(
+    ("file", "consumer", "told"),
+    [
+        ("line drawing - lake and peaks" + MARK, ("VAEEncode", "pixels"), True),
+        ("mountain lake" + MARK, ("VAEEncode", "pixels"), False),
+        ("strokes - cabin and trees" + MARK, ("VAEEncode", "pixels"), False),
+        ("line drawing - lake and peaks" + MARK, ("ShapeInversion", "sketch"), False),
+    ],
+)
+def test_lines_that_go_to_noise_to_t0_are_told(loader, room, inputs, monkeypatch, file, consumer, told):
+    assert ("lines without colours" in said_by(loader, room, monkeypatch, file, consumer)) == told
+
+
+def test_an_empty_drawing_is_told(loader, room, inputs, monkeypatch):
+    Image.new("RGBA", (16, 16), (200, 30, 30, 0)).save(inputs / "clear.png")
+    Image.new("RGB", (16, 16), "white").save(inputs / "white.png")
+    for name in ("clear.png", "white.png"):
+        assert "Nothing is drawn here" in said_by(loader, room, monkeypatch, name)
+    for sample in ("mountain lake", "line drawing - three conifers", "cut-out - red cabin"):
+        assert "Nothing is drawn" not in said_by(loader, room, monkeypatch, sample + MARK)
+
+
+def test_a_huge_drawing_as_drawn_is_told(loader, room, inputs, monkeypatch):
+    Image.new("RGB", (5000, 16), "red").save(inputs / "wide.png")
+    assert "5000 x 16 pixels" in said_by(loader, room, monkeypatch, "wide.png")
+    assert "pixels" not in said_by(loader, room, monkeypatch, "wide.png", size=1024)
+    assert "pixels" not in said_by(loader, room, monkeypatch, "mountain lake" + MARK)
+
+
 # --- wrong inputs: the table ------------------------------------------------------------------------------------------
 
 
@@ -465,6 +507,8 @@ def test_a_sample_runs_on_a_live_host(server):
     outputs = server.run(graph("mountain lake (sample).png [temp]", size=64))
     assert picture(server, outputs["3"]["images"][0]).shape == (64, 64, 3)
     assert picture(server, outputs["1"]["images"][0]).shape == (64, 64, 3), "the node shows what it has read"
+    again = server.run(graph("mountain lake (sample).png [temp]", size=64))
+    assert again["1"]["images"] == outputs["1"]["images"], "and still does when nothing had to run, as after a reload"
 
 
 def test_a_live_host_shows_every_sample(server):

@@ -281,6 +281,26 @@ def test_matrix_of_grey_pictures(doors, small_gan, pictures):
     assert all(map(torch.equal, grey, doors.SketchGANMatrix.execute(small_gan, *colours, *ways).result))
 
 
+def test_a_photo_as_sketch_is_told(doors, small_gan, pictures, room, monkeypatch):
+    """Once for all styles, by number in a batch; not for lines on paper."""
+    monkeypatch.setattr(room("host"), "say_on_node", lambda node_id, text: None)
+    lines, photo = torch.ones(1, 64, 64, 3), image(1, 64, seed=3)
+    lines[:, 20:22] = 0
+    styles = style_of(doors, small_gan, image(2, 128, seed=2))
+
+    def told(sketch, style):
+        ways = pictures.RUNNING, pictures.STRETCHED
+        made = doors.SketchGANDecode.execute(small_gan, sketch, style, False, 0, *ways).ui
+        return None if made is None else made.as_dict()["text"][0]
+
+    assert told(lines, styles) is None
+    assert told(photo, styles).startswith("The sketch looks like a photo or a painting")
+    assert told(torch.cat([lines, photo]), styles).startswith("Sketch 1 (counted from 0) looks like a photo")
+    ways = "drafts", 64, 7, pictures.RUNNING, pictures.STRETCHED
+    assert doors.SketchGANMatrix.execute(small_gan, lines, image(1, 64), *ways).ui is None
+    assert doors.SketchGANMatrix.execute(small_gan, photo, image(1, 64), *ways).ui is not None
+
+
 # --- Cancel -----------------------------------------------------------------------------------------------------------
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -162,7 +163,32 @@ def test_an_unknown_word_is_told_once(encode, caplog):
     assert torch.isfinite(strange[0][0]).all()
 
 
+def test_an_unknown_word_is_told_on_the_node_that_encodes(encode, room, monkeypatch):
+    """With words that it knows; nothing is said of a prompt without unknown ones."""
+    from server import PromptServer
+
+    told = []
+    monkeypatch.setattr(room("host"), "say_on_node", lambda node_id, text: told.append((node_id, text)))
+    monkeypatch.setattr(PromptServer, "instance", SimpleNamespace(last_node_id="7"), raising=False)
+    encode(CAPTION)
+    assert told == []
+    encode("a castle, a dragon by a lake")
+    ((node, text),) = told
+    assert node == "7"
+    assert text.startswith("The starter does not know: castle, dragon. Words that it knows: lake, meadow, ")
+
+
 # --- sampling ---------------------------------------------------------------------------------------------------------
+
+
+def test_what_belongs_to_a_pixel_prior_is_refused_in_words(models, encode, host_nodes, room):
+    """By ComfyUI's own sampler: the label, and a latent of three channels."""
+    label = room("nodes.priors").SketchPriorLabel.execute(-1).result[0]
+    words = encode(CAPTION)
+    with pytest.raises(ValueError, match="is a Pixel Prior Label, but the model reads words"):
+        ksampler(host_nodes, models[0], label, words, empty(host_nodes))
+    with pytest.raises(ValueError, match="made with another model's VAE: it has 3 channels, this model 4"):
+        ksampler(host_nodes, models[0], words, words, {"samples": torch.rand(1, 3, 16, 16)})
 
 
 def test_sampling_follows_words_and_seed(models, host_nodes, encode):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -257,6 +259,29 @@ def said(room, monkeypatch):
     told = []
     monkeypatch.setattr(room("host"), "text_on_node", lambda cls, text: told.append(text))
     return told
+
+
+@pytest.mark.parametrize(
+    ("steps", "minutes", "progress", "line"),
+    [
+        (43, 0.74, 43 / 160, "autoencoder: step 43 of 160, about 2 minutes left"),
+        (1, 30.0, 0.001, "autoencoder: step 1 of 1000, about 500 hours left"),
+        (50, 9.0, 0.9, "autoencoder: step 50 of 56, about a minute left"),
+        (160, 3.0, 1.0, "autoencoder: step 160 of 160, less than a minute left"),
+    ],
+)
+def test_progress_begins_with_what_is_left(room, steps, minutes, progress, line):
+    assert room("nodes.parts.training").how_far("autoencoder", steps, minutes, progress) == line
+
+
+def test_the_text_of_a_training_begins_so(room):
+    """The losses come after it."""
+    course = SimpleNamespace(steps=40, minutes=1.0, rows=[{"step": 40, "minutes": 1.0, "loss": 0.25}])
+    moment = SimpleNamespace(lesson=SimpleNamespace(name="gan"), course=course, progress=0.25)
+    assert room("nodes.parts.training")._said(moment).splitlines() == [
+        "gan: step 40 of 160, about 3 minutes left",
+        "loss 0.25",
+    ]
 
 
 def test_what_was_left_out_is_told(room, features, folders, monkeypatch):

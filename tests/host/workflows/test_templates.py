@@ -19,6 +19,17 @@ EDITOR_ONLY = graph.VIRTUAL
 OFFERED_HOSTS = ("https://huggingface.co/", "https://civitai.com/")  # from here the editor offers to download ...
 LOADABLE = (".safetensors", ".sft", ".ckpt", ".pth", ".pt")  # ... files with these endings
 
+# Of texts on nodes that warn of something.
+HINTS = (
+    "is pure noise",
+    "noised is noisy",
+    "noised has no",
+    "lines without colours",
+    "Nothing is drawn",
+    "looks like a photo",
+    "set size",
+)
+
 every_template = pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 every_graph = pytest.mark.parametrize("template", TEMPLATES + BLUEPRINTS, ids=lambda path: path.stem)
 
@@ -172,6 +183,8 @@ def test_runs_or_wants_only_model_files(template, info, server):
             assert "was not found in models/" in error["details"] if ours else error["type"] == "value_not_in_list"
         return
     outputs = server.run(quick(prompt), timeout=900)
+    said = [text for shown in outputs.values() for text in shown.get("text", [])]
+    assert [text for text in said if any(hint in text for hint in HINTS)] == [], "a template that needs a warning"
     images = [image for shown in outputs.values() for image in shown.get("images", [])]
     assert images
     for image in images:

@@ -1,0 +1,55 @@
+"""What a node is wired to in the prompt that runs, {id: {"class_type", "inputs"}} (hidden=[io.Hidden.prompt])."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
+
+Prompt = Mapping[str, Any]
+
+# Nodes of ComfyUI that hand on the same picture: encoded, larger, more of it, with a mask.
+SAME_PICTURE = {
+    *("VAEEncode", "VAEEncodeTiled", "VAEEncodeForInpaint", "SetLatentNoiseMask", "InpaintModelConditioning"),
+    *("ImageScale", "ImageScaleBy", "ImageScaleToTotalPixels", "ImageCrop", "ImagePadForOutpaint", "RepeatImageBatch"),
+    *("RepeatLatentBatch", "LatentFromBatch", "LatentUpscale", "LatentUpscaleBy", "LatentCrop", "ImageBatch"),
+}
+
+
+class Use(NamedTuple):
+    """An input that gets the picture: the node's type, the input's name, and all its inputs."""
+
+    type: str
+    input: str
+    inputs: Mapping[str, Any]
+
+
+def uses(prompt: Prompt | None, node_id: str | None, slot: int) -> Iterator[Use]:
+    """Every input that output `slot` of a node feeds, also through nodes of SAME_PICTURE, nearest first. None without a
+    prompt, as in tests."""
+    found, seen = [(str(node_id), slot)], set()
+    while found and prompt:
+        source = found.pop(0)
+        for key, node in prompt.items():
+            for name, value in node.get("inputs", {}).items():
+                if isinstance(value, list) and tuple(value) == source:
+                    yield Use(node.get("class_type", ""), name, node["inputs"])
+                    if node.get("class_type") in SAME_PICTURE and key not in seen:
+                        seen.add(key)
+                        found.append((str(key), 0))
+
+
+def comes_from(prompt: Prompt | None, node_id: str | None, name: str, wanted: str) -> bool:
+    """Whether input `name` of a node comes from a node of type `wanted`, with nothing but SAME_PICTURE between."""
+    nodes = prompt or {}
+    found, seen = [nodes.get(str(node_id), {}).get("inputs", {}).get(name)], set()
+    while found:
+        link = found.pop()
+        if not isinstance(link, list) or not link or str(link[0]) in seen:
+            continue
+        seen.add(str(link[0]))
+        node = nodes.get(str(link[0]), {})
+        if node.get("class_type") == wanted:
+            return True
+        if node.get("class_type") in SAME_PICTURE:
+            found += node.get("inputs", {}).values()
+    return False
