@@ -452,7 +452,8 @@ def attention_maps(base: Base) -> Graph:
             "One phrase of the prompt for each line. All of them must stand in the prompt.",
         ),
         base.key: base.spec,
-        "prompt": node("CLIPTextEncode", (340, 120), "what to paint", text=LAND),
+        "words": node("PrimitiveStringMultiline", (400, 150), "what to paint", value=LAND),
+        "prompt": node("CLIPTextEncode", (340, 90), "for the model"),
         "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=""),
         "empty": node("EmptyLatentImage", width=base.side, height=base.side, batch_size=1),
         "sampler": node(
@@ -474,6 +475,8 @@ def attention_maps(base: Base) -> Graph:
         "save": save("where words act", "where each word acts"),
     }
     links = [
+        ("words", "STRING", "prompt", "text"),
+        ("words", "STRING", "maps", "prompt"),
         (*base.clip, "prompt", "clip"),
         (*base.clip, "without", "clip"),
         (*base.model, "sampler", "model"),
@@ -493,13 +496,13 @@ def attention_maps(base: Base) -> Graph:
     ]
     groups = [
         [
-            group("draw", "words instead of strokes", ["note"]),
+            group("draw", "words instead of strokes", ["note", "words"]),
             group("model", base.group, (base.key, ["prompt", "without", "empty"])),
         ],
         [group("walk", "phrases is the knob", (["sampler", "decode", "picture"], ["maps", "sheet"]))],
         [group("result", "where each word acts", ["save"])],
     ]
-    shown = app([("prompt", "text"), ("maps", "phrases"), ("sampler", "seed")], "picture", "save")
+    shown = app([("words", "value"), ("maps", "phrases"), ("sampler", "seed")], "picture", "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 

@@ -25,9 +25,9 @@ async ([graph, vue]) => {
   await app.extensionManager.setting.set('Comfy.VueNodes.Enabled', vue)
   await app.loadGraphData(graph, true, true, null, { openSource: 'template' })
   app.canvas.deselectAll()
-  await new Promise(done => setTimeout(done, 1200))
+  await new Promise(done => setTimeout(done, 800))
   await app.extensionManager.command.execute('Comfy.Canvas.FitView')
-  await new Promise(done => setTimeout(done, 900))
+  await new Promise(done => setTimeout(done, 500))
 }
 """
 
@@ -35,6 +35,7 @@ async ([graph, vue]) => {
 def shoot(page: Any, names: list[str]) -> None:
     page.set_viewport_size(WINDOW)
     opened(page)
+    page.keyboard.press("Escape")  # the list of templates, which greets a new user
     for renderer, vue in RENDERERS.items():
         for name in names:
             graph = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))

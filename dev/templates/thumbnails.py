@@ -92,9 +92,10 @@ def thumbnail(template: str, card: Card) -> Image.Image:
     results = load(source, card.results)
     if not results:
         sys.exit(f"No picture of '{source}' in {DEMO}: run `python3 dev/run.py demo` first.")
-    if len(results) == 1:
-        sheet = results[0]
-        sheet.thumbnail((SIDE * 3 // 2, SIDE))
+    if len(results) < 4:
+        scale = min(SIDE * 1.5 / results[0].width, SIDE / results[0].height)
+        size = (round(results[0].width * scale), round(results[0].height * scale))
+        sheet = results[0].resize(size, Image.Resampling.LANCZOS)
     else:
         sheet = Image.new("RGB", (SIDE, SIDE))
         for i, result in enumerate(results[:4]):

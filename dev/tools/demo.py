@@ -53,6 +53,8 @@ def run_template(server: ComfyServer, template: Path, info: dict, output: Path) 
         prompt = to_prompt(json.loads(template.read_text(encoding="utf-8")), info)
         if absent := missing_files(prompt, info):
             return outcome([], [], sorted({value for _, _, value in absent}), "")
+        server.post_json("/free", {"free_memory": True})  # nodes of the last graph would be kept, and show nothing
+        time.sleep(0.5)  # the server's worker wakes up for that
         outputs = server.run(prompt)
     except (ValueError, KeyError, PromptRefused, PromptFailed) as failure:
         return outcome([], [], [], f"{type(failure).__name__}: {failure}")

@@ -2,17 +2,10 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from typing import Any
-
 import pytest
 
-from runtime.comfy_server import PACK
+from helpers.editor import load, template
 
-RENDERERS = {"classic": False, "Nodes 2.0": True}
-SETTING = "Comfy.VueNodes.Enabled"
-SET = "([id, value]) => window.app.extensionManager.setting.set(id, value)"
 # A painter, a comparison with many nodes, and a graph whose texts are long.
 MEASURED = (
     "01 Paint here - img2img",
@@ -39,28 +32,16 @@ LETTERS = """
 """
 
 
-@pytest.fixture(params=RENDERERS)
-def vue(request: pytest.FixtureRequest, editor: Any) -> Iterator[bool]:
-    """Whether the editor is in Nodes 2.0."""
-    before = editor.page.evaluate("id => window.app.extensionManager.setting.get(id)", SETTING)
-    editor.page.evaluate(SET, [SETTING, RENDERERS[request.param]])
-    yield RENDERERS[request.param]
-    editor.page.evaluate(SET, [SETTING, before])  # the server keeps it, for the tests that follow
-
-
 @pytest.mark.parametrize("name", MEASURED)
-def test_nodes_fit_their_places(editor, vue, name):
-    graph = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-    editor.page.evaluate("async (graph) => { await window.app.loadGraphData(graph) }", graph)
+def test_nodes_fit_their_places(editor, renderer, name):
+    graph = template(name)
+    load(editor, graph)
     places = {str(node["id"]): node["size"] for node in graph["nodes"]}
-    sizes = editor.page.evaluate(SIZES, vue)
-    editor.shot(f"layout - {name} - {'Nodes 2.0' if vue else 'classic'}")
+    sizes = editor.page.evaluate(SIZES, renderer == "Nodes 2.0")
+    editor.shot(f"layout - {name} - {renderer}")
     assert set(sizes) == set(places)
-    larger = {
-        key: (sizes[key], places[key])
-        for key in sizes
-        if any(a > b + 2 for a, b in zip(sizes[key], places[key], strict=True))
-    }
+    larger = {key: (sizes[key], place) for key, place in places.items() if sizes[key][1] > place[1] + 2}
+    larger |= {key: (sizes[key], place) for key, place in places.items() if sizes[key][0] > place[0] + 2}
     assert larger == {}
     letters = editor.page.evaluate(LETTERS)
     assert letters
