@@ -18,6 +18,7 @@ from runtime import inprocess, machine
 from runtime.provision import say
 
 FIRST = 30_000_000  # seeds of the scenes
+MOST = 1000  # scenes
 SIDE = 128  # of photos and sketches
 RELATED = 100  # sketches, at most, that the relation network ranks
 PAINTED = 25  # sketches that are painted with exemplars
@@ -200,6 +201,7 @@ def weights_line(path: Any) -> str:
 
 def retrieval(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     """All of it, over `count` scenes; the painted results are measured against `samples` renders."""
+    count = min(count, MOST)
     held, network = scenes(count - count % 4), Network()
     count = len(held.grounds)
     say("  looking at photos and sketches")
