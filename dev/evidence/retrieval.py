@@ -98,11 +98,7 @@ def again(first: Any, second: Any, best: int) -> Any:
     """Distances of a search whose `best` nearest are put in the order of `second`."""
     import torch
 
-    order = first.argsort(1, stable=True)
-    places = torch.empty_like(first).scatter_(1, order, torch.arange(first.shape[1]).float().expand(len(first), -1))
-    ranks = torch.empty_like(first).scatter_(
-        1, second.argsort(1, stable=True), torch.arange(first.shape[1]).float().expand(len(first), -1)
-    )
+    places, ranks = (one.argsort(dim=1, stable=True).argsort(dim=1).float() for one in (first, second))
     return torch.where(places < best, ranks - first.shape[1], places)
 
 
