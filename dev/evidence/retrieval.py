@@ -18,6 +18,7 @@ from runtime import inprocess, machine
 from runtime.provision import say
 
 FIRST = 30_000_000  # seeds of the scenes
+MOST = 1000  # scenes
 SIDE = 128  # of photos and sketches
 RELATED = 100  # sketches, at most, that the relation network ranks
 PAINTED = 25  # sketches that are painted with exemplars
@@ -97,11 +98,7 @@ def again(first: Any, second: Any, best: int) -> Any:
     """Distances of a search whose `best` nearest are put in the order of `second`."""
     import torch
 
-    order = first.argsort(1, stable=True)
-    places = torch.empty_like(first).scatter_(1, order, torch.arange(first.shape[1]).float().expand(len(first), -1))
-    ranks = torch.empty_like(first).scatter_(
-        1, second.argsort(1, stable=True), torch.arange(first.shape[1]).float().expand(len(first), -1)
-    )
+    places, ranks = (one.argsort(dim=1, stable=True).argsort(dim=1).float() for one in (first, second))
     return torch.where(places < best, ranks - first.shape[1], places)
 
 
@@ -200,6 +197,7 @@ def weights_line(path: Any) -> str:
 
 def retrieval(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     """All of it, over `count` scenes; the painted results are measured against `samples` renders."""
+    count = min(count, MOST)
     held, network = scenes(count - count % 4), Network()
     count = len(held.grounds)
     say("  looking at photos and sketches")
