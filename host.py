@@ -35,6 +35,7 @@ import comfy.sd1_clip
 import comfy.supported_models_base
 import comfy.taesd.taesd
 import comfy.utils
+import comfy.weight_adapter
 import folder_paths
 import torch
 from comfy_api.latest import io, ui
@@ -440,16 +441,18 @@ def differentiable(base: Any, device: torch.device) -> Callable[[Tensor, Mapping
     formula; functions that other nodes put in its place are not asked. The blocks of our own networks and of the host's
     transformers are computed again in the backward pass.
     """
+    weights, call = _changeable(base).prepare_changeable(device)
+    return lambda x, arguments: _asked(call, weights, x, arguments)
+
+
+def _changeable(base: Any) -> Frozen:
     blocks = (Block, comfy.ldm.modules.attention.BasicTransformerBlock)
-    whole = SimpleNamespace(model=base)
-    prepared = Frozen(whole, _predicted, ("diffusion_model.",), None, blocks).prepare(device)
+    return Frozen(SimpleNamespace(model=base), _predicted, ("diffusion_model.",), None, blocks)
 
-    def predict(x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
-        conds = [arguments["cond"], arguments["uncond"]]
-        sigma = ordinary(arguments["sigma"])
-        return prepared(x, sigma, conds, arguments["cond_scale"], arguments["model_options"])
 
-    return predict
+def _asked(call: Callable[..., Tensor], weights: dict[str, Tensor], x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+    conds = [arguments["cond"], arguments["uncond"]]
+    return call(weights, x, ordinary(arguments["sigma"]), conds, arguments["cond_scale"], arguments["model_options"])
 
 
 @contextmanager
@@ -468,6 +471,56 @@ def differentiating() -> Iterator[None]:
 def _predicted(base: Any, x: Tensor, sigma: Tensor, conds: list, scale: float, options: dict[str, Any]) -> Tensor:
     wanted, unwanted = comfy.samplers.calc_cond_batch(base, conds, x, sigma, options)
     return wanted if conds[1] is None else unwanted + (wanted - unwanted) * scale
+
+
+class Tuning(torch.nn.Module):
+    """A LoRA in training on a BaseModel: one of the host's own weight adapters for every matrix and filter of the
+    diffusion model, which are together its parameters.
+
+    rank: 1 to the smallest side of each weight. seed: of the adapters' first halves; their others begin at zero, so the
+    model begins as it is.
+    """
+
+    def __init__(self, base: Any, device: torch.device, rank: int, seed: int) -> None:
+        super().__init__()
+        self._weights, self._call = _changeable(base).prepare_changeable(device)
+        kind = comfy.weight_adapter.adapter_maps["LoRA"]
+        own = [name for name, _ in (*base.named_parameters(), *base.named_buffers())]
+        own = [name for name in own if name.startswith("diffusion_model.")]
+        # the file's names: blocks that are computed again carry a longer name inside
+        self._told = dict(zip(self._weights, own, strict=True))
+        self._names = [name for name, value in self._weights.items() if value.ndim > 1 and name.endswith(".weight")]
+        adapters = []
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            for name in self._names:
+                value = self._weights[name]
+                small = min(rank, value.shape[0], value[0].numel())
+                adapters.append(kind.create_train(value.cpu(), rank=small, alpha=float(small)).to(device))
+        self.adapters = torch.nn.ModuleList(adapters)
+
+    def changed(self) -> dict[str, Tensor]:
+        """The diffusion model's weights with the adapters' share, differentiable in them."""
+        tuned = {name: adapter(self._weights[name]) for name, adapter in zip(self._names, self.adapters, strict=True)}
+        return {**self._weights, **tuned}
+
+    def predict(self, weights: dict[str, Tensor], x: Tensor, arguments: Mapping[str, Any]) -> Tensor:
+        """The prediction after CFG with `weights`, from `changed`; arguments as for `differentiable`."""
+        return _asked(self._call, weights, x, arguments)
+
+    def file(self) -> dict[str, Tensor]:
+        """What a LoRA file holds, under names that the host's loader knows."""
+        found: dict[str, Tensor] = {}
+        for name, adapter in zip(self._names, self.adapters, strict=True):
+            whole = self._told[name].removesuffix(".weight")
+            for part in ("lora_up.weight", "lora_down.weight", "alpha"):
+                found[f"{whole}.{part}"] = adapter.get_parameter(part).detach().clone()
+        return found
+
+
+def with_lora(model: Any, weights: Mapping[str, Tensor]) -> Any:
+    """A clone of a MODEL with a LoRA at strength 1."""
+    return comfy.sd.load_lora_for_models(model, None, dict(weights), 1.0, 0.0)[0]
 
 
 def gradient_memory(model: Any) -> Callable[[list[int]], float]:

@@ -81,6 +81,12 @@ class Frozen:
 
         Inputs should be of `dtype` and on `device`; outputs are.
         """
+        weights, call = self.prepare_changeable(device)
+        return lambda *inputs: call(weights, *inputs)
+
+    def prepare_changeable(self, device: torch.device | str) -> tuple[dict[str, Tensor], Callable[..., Any]]:
+        """The copies of the weights by name, and the network as a function of (weights, *inputs): other weights of the
+        same names may be given, which may have gradients."""
         module = self.patcher.model
         if self.recompute:
             module = _recomputing(module, self.recompute)
@@ -92,11 +98,15 @@ class Frozen:
 
         with gradients():
             weights = {
-                f"module.{name}": copied(value)
+                name: copied(value)
                 for name, value in (*module.named_parameters(), *module.named_buffers())
                 if name.startswith(self.parts)
             }
-        return lambda *inputs: functional_call(caller, weights, inputs)
+
+        def call(weights: dict[str, Tensor], *inputs: Any) -> Any:
+            return functional_call(caller, {f"module.{name}": value for name, value in weights.items()}, inputs)
+
+        return weights, call
 
 
 @contextmanager

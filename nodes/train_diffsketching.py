@@ -1,0 +1,289 @@
+"""DiffSketching's fine-tuning: a few rounds teach a model to paint what the sketch and the reference show."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import comfy.sample
+import torch
+from comfy_api.latest import io
+from torch import Tensor
+
+from .. import host
+from ..guidance import decoders
+from ..networks.frozen import ordinary
+from ..pictures.extractors import EDGES
+from ..pictures.fit import as_rgb, fit_image
+from ..samplers import finetune, levels
+from .diffsketching import PAPER, feature_network, on_white
+from .inversion import DECODER_TIP, EXTRACTOR_TIP, MODEL_TIP, SKETCH_TIP, VAE_TIP
+from .parts.checks import check_conditioning, check_numbers
+from .parts.sockets import ExtractorSocket, FeaturesSocket
+from .parts.training import (
+    common_inputs,
+    goal_of,
+    minutes_input,
+    model_and_state,
+    name_input,
+    picture_outputs,
+    shown,
+    started,
+    summary,
+    valid,
+)
+
+LORAS = "loras"
+SPANS = {"lora": (0.0, 1.0)}  # of the progress bar
+
+
+class SketchFineTune(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        from ..training.finetune import OPTIMISERS
+
+        return io.Schema(
+            node_id="SketchFineTune",
+            display_name="Fine-tune on a Sketch",
+            category="sketch/training",
+            description="DiffSketching's fine-tuning as a LoRA: a few rounds of a short deterministic walk teach the "
+            "model to paint pictures whose drawing is your sketch and whose content is the reference's.",
+            search_aliases=[*PAPER, "DiffusionCLIP", "LoRA", "fine-tune", "few-step training"],
+            is_output_node=True,
+            inputs=[
+                io.Model.Input("model", tooltip=MODEL_TIP + " LoRAs and energies already on it are not trained."),
+                name_input("my sketch", "models/loras"),
+                io.Conditioning.Input("positive", tooltip="The prompt, or Pixel Prior Label for a pixel prior."),
+                io.Image.Input("sketch", tooltip=SKETCH_TIP),
+                io.Image.Input(
+                    "reference",
+                    tooltip="The photo that the walk starts from, noised, and whose content is compared. One, or one "
+                    "per sketch. Its size is the working size.",
+                ),
+                io.Vae.Input("vae", tooltip=VAE_TIP),
+                ExtractorSocket.Input("extractor", optional=True, tooltip=EXTRACTOR_TIP),
+                FeaturesSocket.Input(
+                    "perceptual",
+                    optional=True,
+                    tooltip="What compares the drawings, from Load Sketch Features; LPIPS as published. If not "
+                    "connected: the built-in network.",
+                ),
+                FeaturesSocket.Input(
+                    "features",
+                    optional=True,
+                    tooltip="What compares picture and reference; ResNet-50 as published. If not connected: the "
+                    "built-in network.",
+                ),
+                io.Int.Input(
+                    "rounds",
+                    default=20,
+                    min=1,
+                    max=10_000,
+                    tooltip="Rounds in all, 1 to 10000: each is one walk and one step of the optimiser.",
+                ),
+                minutes_input("Maximum total time in minutes, 0 to 100000"),
+                io.Int.Input(
+                    "steps",
+                    default=6,
+                    min=1,
+                    max=100,
+                    tooltip="Steps of the walk, 1 to 100. Time grows with them, memory hardly.",
+                ),
+                io.Float.Input(
+                    "t0",
+                    default=0.7,
+                    min=0.05,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="How far the reference is noised, 0.05 to 1, as in Noise to t0. As in the paper's figure: "
+                    "1.",
+                ),
+                io.Int.Input("rank", default=4, min=1, max=128, tooltip="Rank of the LoRA, 1 to 128."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.002,
+                    min=0.00001,
+                    max=1.0,
+                    step=0.0001,
+                    round=0.00001,
+                    tooltip="0.00001 to 1. Published for SGD on all weights: 0.001.",
+                ),
+                io.Combo.Input("optimiser", options=list(OPTIMISERS), tooltip="Adam learns in far fewer rounds."),
+                io.Float.Input(
+                    "sketch_weight", default=1.0, min=0.0, max=1000.0, step=0.1, tooltip="0 to 1000. Published: 1."
+                ),
+                io.Float.Input(
+                    "reference_weight", default=1.0, min=0.0, max=1000.0, step=0.1, tooltip="0 to 1000. Published: 1."
+                ),
+                io.Combo.Input("decoder", options=list(decoders.KINDS), tooltip=DECODER_TIP, advanced=True),
+                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors")[1:],
+            ],
+            outputs=[
+                io.Model.Output("patched", display_name="model", tooltip="The model with the LoRA at strength 1."),
+                io.String.Output("lora", tooltip="The file's name for Load LoRA."),
+                *picture_outputs("What the tuned model's walk ends with."),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = None) -> bool | str:
+        return valid(name)
+
+    @classmethod
+    def execute(
+        cls,
+        model: Any,
+        name: str,
+        positive: Any,
+        sketch: Tensor,
+        reference: Tensor,
+        vae: Any,
+        rounds: int,
+        minutes: float,
+        steps: int,
+        t0: float,
+        rank: int,
+        learning_rate: float,
+        optimiser: str,
+        sketch_weight: float,
+        reference_weight: float,
+        decoder: str,
+        seed: int,
+        save_minutes: float,
+        begin: str,
+        extractor: Any = None,
+        perceptual: Any = None,
+        features: Any = None,
+    ) -> io.NodeOutput:
+        check_numbers(minutes=minutes, t0=t0, learning_rate=learning_rate, save_minutes=save_minutes)
+        check_numbers(sketch_weight=sketch_weight, reference_weight=reference_weight)
+        check_conditioning(model, positive, "positive")
+        host.check_image_model(model)
+        if not sketch_weight and not reference_weight:
+            raise ValueError("Both weights are 0, so nothing would be learned. Set one of them above 0.")
+        sketch, reference = on_white(as_rgb(sketch, "sketch")), as_rgb(reference, "reference")
+        losses = Losses(sketch, reference, extractor or EDGES, sketch_weight, reference_weight)
+        losses.look = feature_network("features", features)
+        losses.compare = feature_network("perceptual", perceptual)
+        eye = decoders.choose(model, vae, decoder)
+        family = host.noise_family(model)
+        sigmas = levels.walk(family, levels.start_sigma(family, t0)[0], steps)
+        latent = vae.encode(reference)
+        model_path, state_dir = model_and_state(LORAS, name)
+        identity = {"rank": rank, "seed": seed, "steps": steps, "optimiser": optimiser}
+        own = {"rank": rank, "seed": seed, "learning_rate": learning_rate, "optimiser": optimiser}
+        with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (_, options):
+            from ..training.one import train_one
+
+            found: dict[str, Any] = {}
+
+            def train(start: finetune.Start) -> Tensor:
+                lesson, paint = lesson_of(start, eye, losses, identity=identity, **own)
+                found["trained"] = train_one(lesson, model_path, state_dir, goal_of(rounds, minutes), options)
+                return paint()
+
+            noise = comfy.sample.prepare_noise(latent, seed)
+            comfy.sample.sample_custom(
+                model,
+                noise,
+                1.0,
+                finetune.tuner(train),
+                sigmas,
+                positive,
+                positive,
+                latent,
+                disable_pbar=True,
+                seed=seed,
+            )
+        trained = found["trained"]
+        text = summary(trained.courses, model_path)
+        rows = trained.courses["lora"].rows
+        if len(rows) > 1:
+            names = [name for name in ("image", "sketch") if name in rows[0]]
+            text += "\n" + ", ".join(f"{name} {rows[0][name]:.3g} to {rows[-1][name]:.3g}" for name in names)
+        tuned = host.with_lora(model, trained.weights)
+        return io.NodeOutput(tuned, model_path.name, *shown(trained), ui=host.text_on_node(cls, text))
+
+
+class Losses:
+    """The two losses of pictures [B,3,H,W] in [-1,1] against sketches and references, each IMAGE [1 or B,h,w,3]."""
+
+    look: Any  # Features that compare the contents
+    compare: Any  # Features that compare the drawings
+
+    def __init__(self, sketch: Tensor, reference: Tensor, extractor: Any, sketch_weight: float, weight: float) -> None:
+        self.sketch, self.reference, self.extractor = sketch, reference, extractor
+        self.sketch_weight, self.weight = sketch_weight, weight
+
+    def prepare(self, device: torch.device, pictures: Tensor) -> tuple[Any, Any]:
+        """image(pictures) and sketch(pictures), the means over the batch; None where a weight is 0. pictures: any of
+        the working size."""
+        height, width = pictures.shape[-2:]
+
+        def goal(image: Tensor) -> Tensor:
+            fitted = fit_image(image.float(), height, width).movedim(-1, 1)
+            return ordinary(fitted.expand(len(pictures), -1, -1, -1).contiguous()).to(device)
+
+        image = drawn = None
+        if self.weight:
+            look, known = self.look.prepare(device), goal(self.reference)
+            with torch.no_grad():
+                maps = [found.detach() for found in look(known)]
+
+            def image(pictures: Tensor) -> Tensor:
+                pairs = zip(look((pictures + 1) / 2), maps, strict=True)
+                return self.weight * torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
+
+        if self.sketch_weight:
+            draw, distance = self.extractor.prepare(device), self.compare.perceptual().prepare(device)
+            lines = goal(self.sketch)
+
+            def drawn(pictures: Tensor) -> Tensor:
+                found = draw(((pictures + 1) / 2).clamp(0, 1)).expand(-1, 3, -1, -1)
+                return self.sketch_weight * distance(found, lines).mean()
+
+        return image, drawn
+
+
+def lesson_of(
+    start: finetune.Start,
+    eye: decoders.Decoder,
+    losses: Losses,
+    *,
+    rank: int,
+    seed: int,
+    learning_rate: float,
+    optimiser: str,
+    identity: dict[str, Any],
+) -> tuple[Any, Any]:
+    """The lesson on a loaded model, and paint() -> the latent that its walk ends with now."""
+    from ..training.finetune import FineTuneLesson, walk
+
+    device = start.x.device
+    tuning = host.Tuning(start.base, device, rank, seed)
+    decode = eye.prepare(start.base, device)
+
+    def latent() -> Tensor:
+        weights = tuning.changed()
+        return walk(lambda x, sigma: start.predict(tuning, weights, x, sigma), start.x, start.sigmas)
+
+    def paint() -> Tensor:
+        return decode.image(latent())
+
+    with torch.no_grad():
+        image, drawn = losses.prepare(device, decode.image(start.x))
+    lesson = FineTuneLesson(
+        *(tuning, paint, image, drawn, tuning.file),
+        learning_rate=learning_rate,
+        optimiser=optimiser,
+        identity=identity,
+    )
+
+    def last() -> Tensor:
+        with torch.no_grad():
+            return latent()
+
+    return lesson, last
+
+
+NODES = [SketchFineTune]

@@ -1,0 +1,94 @@
+"""DiffSketching's fine-tuning, the algorithm of its overview figure (arXiv 2305.18812): a few rounds teach a diffusion
+model to paint one picture so that its drawing is the sketch and its content the reference's.
+
+Each round walks deterministically from the noised reference to a picture, with gradients, and takes one step down
+
+    L = mean |E(x) - E(reference)| + mean LPIPS(P(x), sketch)
+
+E a feature network, P a photo-to-sketch network, both frozen. The release computes this loss and passes it to nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from .loop import Lesson, Losses, Panel
+
+SGD, ADAM = "SGD (published)", "Adam"
+OPTIMISERS = (ADAM, SGD)
+MOMENTUM = 0.9
+
+
+def walk(predict: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: Tensor, recompute: bool = True) -> Tensor:
+    """Deterministic steps (DDIM at eta 0, Euler) from the state x [B,...] at sigmas[0] to the one at sigmas[-1], in the
+    host's coordinates, differentiable in x and in what `predict` is made of.
+
+    predict(x, sigma) -> the clean prediction. recompute: a step keeps only its state for the backward pass and is
+    computed again there, so memory does not grow with the number of steps.
+    """
+
+    def step(x: Tensor, now: float, after: float) -> Tensor:
+        denoised = predict(x, now)
+        return denoised + after / now * (x - denoised)
+
+    for now, after in pairwise(sigmas.tolist()):
+        x = checkpoint(step, x, now, after, use_reentrant=False) if recompute else step(x, now, after)
+    return x
+
+
+class FineTuneLesson(Lesson):
+    """Rounds of the figure's loop.
+
+    tuned: what learns, modules or parameters. paint() -> pictures [B,3,H,W] in [-1,1], differentiable in it.
+    image(pictures) and sketch(pictures) -> the two losses, one number each; None: that one is left out. weights() ->
+    what the model file holds. learning_rate: constant, published 0.001 for SGD.
+    """
+
+    name = "lora"
+    panels = (Panel("Loss", ("image", "sketch")),)
+
+    def __init__(
+        self,
+        tuned: nn.Module,
+        paint: Callable[[], Tensor],
+        image: Callable[[Tensor], Tensor] | None,
+        sketch: Callable[[Tensor], Tensor] | None,
+        weights: Callable[[], dict[str, Tensor]],
+        *,
+        learning_rate: float = 1e-3,
+        optimiser: str = SGD,
+        identity: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(identity)
+        self.paint, self.image, self.sketch, self.made = paint, image, sketch, weights
+        self.optimiser = optimiser_of(tuned.parameters(), optimiser, learning_rate)
+        self.kept = {"tuned": tuned, "optimiser": self.optimiser}
+
+    def step(self, step: int, progress: float) -> tuple[Losses, list[Tensor]]:
+        pictures = self.paint()
+        losses = {
+            name: measure(pictures)
+            for name, measure in (("image", self.image), ("sketch", self.sketch))
+            if measure is not None
+        }
+        self.optimiser.zero_grad(set_to_none=True)
+        torch.stack([*losses.values()]).sum().backward()
+        self.optimiser.step()
+        return {name: loss.detach() for name, loss in losses.items()}, [pictures.detach().clamp(-1, 1)]
+
+    def weights(self) -> dict[str, Tensor]:
+        return self.made()
+
+
+def optimiser_of(parameters: Iterable[nn.Parameter], kind: str, learning_rate: float) -> torch.optim.Optimizer:
+    """SGD with momentum 0.9, or Adam. What does not require a gradient is left out."""
+    learning = [value for value in parameters if value.requires_grad]
+    if kind == SGD:
+        return torch.optim.SGD(learning, learning_rate, momentum=MOMENTUM)
+    return torch.optim.Adam(learning, learning_rate)
