@@ -175,9 +175,8 @@ def _result(comfy: Comfy, job: Job, record: Json) -> Outcome:
         found.append((_ending(str(entry["filename"])), content))
     if not found:
         return Outcome("failed", "the graph gave no file and no text")
-    times = [record.get("execution_start_time"), record.get("execution_end_time")]
-    seconds = (times[1] - times[0]) / 1000 if None not in times else 0.0
-    return Outcome("done", "", tuple(found), seconds)
+    start, end = record.get("execution_start_time"), record.get("execution_end_time")  # in milliseconds
+    return Outcome("done", "", tuple(found), (end - start) / 1000 if start and end else 0.0)
 
 
 def chosen(outputs: Json, keep: str, main: str) -> list[Any]:
