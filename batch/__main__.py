@@ -1,4 +1,4 @@
-"""`python3 batch GRAPH.json --set "Load Sketch.image=sketches/" --servers a:8188,b:8188 --out DIR`"""
+"""`python3 batch GRAPH.json --set "Load Sketch=sketches/" --servers a:8188,b:8188 --out DIR`"""
 
 from __future__ import annotations
 

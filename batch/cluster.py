@@ -35,12 +35,11 @@ class Cluster:
         """How many functions run at a time."""
         return sum(self.client.nthreads().values())
 
-    def call(self, key: str, function: Callable[..., Any], *arguments: Any, after: Sequence[Any] = ()) -> Any:
-        """A future of function(*arguments, *results of the futures `after`). The same key is the same call: while its
-        future is kept, it runs once."""
+    def call(self, key: str, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A future of function(*arguments). key: a name of the call's own."""
         if self.remote:
             function, arguments = _packed(function, arguments), ()
-        return self.client.submit(function, *arguments, *after, key=key, pure=False)
+        return self.client.submit(function, *arguments, key=key, pure=False)
 
     def calls(self, function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
         """Futures of function(one) for each, at the cost of one: Dask's own work is by message, not by call."""
@@ -69,8 +68,8 @@ def _packed(function: Callable[..., Any], arguments: tuple[Any, ...]) -> Callabl
     """The call as a local function. Dask sends what has an importable name by its name, and the workers of a cluster
     have no pack to import; a local function travels whole, with the code and the classes that it needs."""
 
-    def perform(*more: Any) -> Any:
-        return function(*arguments, *more)
+    def perform() -> Any:
+        return function(*arguments)
 
     return perform
 

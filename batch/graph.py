@@ -105,14 +105,15 @@ class Graph:
 
     def find(self, wanted: str) -> Target:
         """The input of that name: "Load Sketch.image", with the node's title, its type's name or #id, and the input's
-        name as the server or the editor shows it. Upper and lower case are alike.
+        name as the server or the editor shows it. Upper and lower case are alike. "Load Sketch" alone is its file.
 
         ValueError: none, more than one, or an input that gets its value from a link."""
         pairs = [(wanted[:i], wanted[i + 1 :]) for i, letter in enumerate(wanted) if letter == "."]
-        if not pairs:
+        if not pairs and not self._matching(wanted, None, True) + self._matching(wanted, None, False):
             raise ValueError(f"{files.quote(wanted)} names no input. Write 'node.input', such as {self._example()}.")
         for exact in (True, False):  # a title of the person's own comes before the names of types
             found = [t for node, name in pairs for t in self._matching(node.strip(), name.strip(), exact)]
+            found += self._matching(wanted.strip(), None, exact)
             if found:
                 break
         if not found:
@@ -124,8 +125,10 @@ class Graph:
             )
         return found[0]._replace(widget=self._widget(found[0]))
 
-    def _matching(self, node: str, name: str, exact: bool) -> list[Target]:
-        return [t for t in self.targets() if self._is_node(t.node, node, exact) and _is_input(t.name, t.spec, name)]
+    def _matching(self, node: str, name: str | None, exact: bool) -> list[Target]:
+        """Inputs of that name, or without a name those that take files, of the nodes of that name."""
+        mine = [target for target in self.targets() if self._is_node(target.node, node, exact)]
+        return [t for t in mine if (t.takes_files if name is None else _is_input(t.name, t.spec, name))]
 
     def _is_node(self, key: str, wanted: str, exact: bool) -> bool:
         if wanted.startswith("#"):
@@ -138,10 +141,10 @@ class Graph:
         for node, name in pairs:
             keys = [key for key in self.prompt for exact in (True, False) if self._is_node(key, node.strip(), exact)]
             for key in dict.fromkeys(keys):
-                source = next((v for k, v in self.prompt[key]["inputs"].items() if _plain(k) == _plain(name)), None)
-                if is_link(source) and source[0] in self.prompt:
+                links = [v for k, v in self.prompt[key]["inputs"].items() if _plain(k) == _plain(name) and is_link(v)]
+                if links and links[0][0] in self.prompt:
                     raise ValueError(
-                        f"{files.quote(wanted)} gets its value from the node {self.title(source[0])!r}. Set that "
+                        f"{files.quote(wanted)} gets its value from the node {self.title(links[0][0])!r}. Set that "
                         "node's input, or remove the link."
                     )
             if keys:

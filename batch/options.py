@@ -10,11 +10,12 @@ from .items import PAIRINGS
 ABOUT = """Runs a ComfyUI graph over folders, pairs or a table, on one or many servers.
 
   python3 batch "workflows/Sketch GAN - sketch and style.json" \\
-      --set "sketch.image=sketches/" --set "style.image=photos/" \\
+      --set "sketch=sketches/" --set "style=photos/" \\
       --servers 127.0.0.1:8188,192.168.0.7:8188 --out results
 
-An input is named by its node's title, as the editor shows it, and its own name; --inputs lists them. A folder sets
-one file after the other, anything else is one value. The output folder is the truth: the same command goes on where it
+An input is named by its node's title, as the editor shows it, and its own name ("KSampler.seed"; --inputs lists them).
+The title alone is the file of a node that loads one. A folder sets one file after the other; other values stay the
+same for all items. The output folder is the truth: the same command goes on where it
 stopped. DIR/_batch holds failed.csv, items.csv, summary.json and contact_sheet.jpg."""
 
 
@@ -26,6 +27,13 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("graph", type=Path, metavar="GRAPH.json", help="a graph saved with Save or Export (API)")
     add("--inputs", action="store_true", help="list what --set can name, and end")
+    _add_items(made)
+    _add_servers(made)
+    _add_results(made)
+    return made
+
+
+def _add_items(made: argparse.ArgumentParser) -> None:
     what = made.add_argument_group("what to run")
     add = what.add_argument
     add("--set", action="append", default=[], metavar="NODE.INPUT=VALUE", help="a folder, a pattern, a file or a value")
@@ -45,6 +53,9 @@ def parser() -> argparse.ArgumentParser:
         help="a seed of its own for every item, made of the item's name",
     )
     add("--total", type=_positive, metavar="N", help="how many items; more than there are need --seed")
+
+
+def _add_servers(made: argparse.ArgumentParser) -> None:
     where = made.add_argument_group("where")
     add = where.add_argument
     add(
@@ -69,6 +80,9 @@ def parser() -> argparse.ArgumentParser:
         metavar="ADDRESS",
         help="a Dask scheduler whose workers talk to the servers (default: this process does)",
     )
+
+
+def _add_results(made: argparse.ArgumentParser) -> None:
     out = made.add_argument_group("results")
     add = out.add_argument
     add("--out", type=Path, metavar="DIR", help="the output folder")
@@ -101,7 +115,6 @@ def parser() -> argparse.ArgumentParser:
         metavar="S",
         help="seconds to wait while no server answers (default: 600)",
     )
-    return made
 
 
 def _positive(text: str) -> int:

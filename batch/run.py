@@ -68,7 +68,7 @@ class Run:
         self.events: queue.SimpleQueue[tuple[str, Any, str, Any]] = queue.SimpleQueue()
         self.files: OrderedDict[Path, File] = OrderedDict()
         self.there: dict[str, OrderedDict[str, None]] = {name: OrderedDict() for name in self.servers}
-        self.uploads: dict[tuple[str, str], Any] = {}  # futures of uploads that items wait for
+        self.coming: dict[tuple[str, str], int] = {}  # files on their way to a server, and for how many items
         self.jobs: dict[int, tuple[task.Job, list[str]]] = {}  # in flight, with the files they need
         self.reason = ""  # why the first item was given up
         self.hung: dict[str, list[task.Job]] = {name: [] for name in self.servers}
@@ -114,9 +114,9 @@ class Run:
             why = "; ".join(lane.why for lane in self.schedule.lanes.values() if lane.why)
             raise Stopped(f"No server has answered for {self.settings.patience:.0f} s ({why[:300]}).")
 
-    def _listen(self, what: str, index: int | None, name: str, function: Any, *arguments: Any, **more: Any) -> None:
+    def _listen(self, what: str, index: int | None, name: str, function: Any, *arguments: Any) -> None:
         """Calls the function on a worker; its future comes back as an event."""
-        self._await(what, index, name, self.cluster.call(f"{what}-{uuid.uuid4()}", function, *arguments, **more))
+        self._await(what, index, name, self.cluster.call(f"{what}-{uuid.uuid4()}", function, *arguments))
 
     def _await(self, what: str, index: int | None, name: str, future: Any) -> None:
         future.add_done_callback(lambda done: self.events.put((what, index, name, done)))
@@ -124,7 +124,7 @@ class Run:
     # --- an item ---
 
     def _start(self, chosen: list[tuple[int, Lane]]) -> None:
-        """Sends items to their servers, those without uploads in one message."""
+        """Sends items to their servers, in one message."""
         ready = []
         for index, lane in chosen:
             try:
@@ -134,12 +134,7 @@ class Run:
                 self._take_note(index, lane.name, task.Outcome("failed", text))
                 continue
             self.jobs[index] = (job, [file.name for file in needs.values()])
-            after = [self._upload(job.server, path, file) for path, file in needs.items()]
-            after = [future for future in after if future is not None]
-            if after:
-                self._listen("item", index, lane.name, task.run, job, after=after)
-            else:
-                ready.append((index, lane.name, job))
+            ready.append((index, lane.name, job))
         if ready:
             futures = self.cluster.calls(task.run, [job for _, _, job in ready])
             for (index, name, _), future in zip(ready, futures, strict=True):
@@ -153,7 +148,8 @@ class Run:
         limit = self.settings.limit or self.schedule.limit(lane)
         ahead = len(lane.running) - 1
         server, run, keep = self.servers[lane.name], self.results.run, self.settings.keep
-        return task.Job(server, item.name, body, run, keep, self.main, ahead, lane.pace, limit), needs
+        uploads = self._uploads(server, needs)
+        return task.Job(server, item.name, body, run, keep, self.main, ahead, lane.pace, limit, uploads), needs
 
     def _values(self, item: Item) -> tuple[list[tuple[Any, Any]], dict[Path, File]]:
         """An item's values as the server takes them, and the files that must be there."""
@@ -173,24 +169,28 @@ class Run:
                 self.files.popitem(last=False)
         return self.files[path]
 
-    def _upload(self, server: Server, path: Path, file: File) -> Any:
-        """The future of a file's upload, one for all items that wait for it; None if the server has it."""
-        if file.name in self.there[server.name]:
-            return None
-        place = (server.name, file.name)
-        if place not in self.uploads:
+    def _uploads(self, server: Server, needs: dict[Path, File]) -> tuple[task.Upload, ...]:
+        """The files that the server does not have yet. One that another item in flight is just bringing is waited for,
+        so that each is uploaded once and none is overwritten while it is read."""
+        missing = [(path, file) for path, file in needs.items() if file.name not in self.there[server.name]]
+        made = []
+        for path, file in missing:
+            place = (server.name, file.name)
             source = path.read_bytes() if self.cluster.remote else path.resolve()
-            self.uploads[place] = self.cluster.call(
-                f"upload-{uuid.uuid4()}", task.upload, server, file.name, source, file.size
-            )
-        return self.uploads[place]
+            made.append(task.Upload(file.name, source, file.size, wait=place in self.coming))
+            self.coming[place] = self.coming.get(place, 0) + 1
+        return tuple(made)
 
     def _take_note(self, index: int, name: str, outcome: task.Outcome) -> None:
         item = self.items[index]
         job, needs = self.jobs.pop(index, (None, []))
         there = self.there[name]
+        for upload in () if job is None else job.uploads:
+            place = (name, upload.name)
+            self.coming[place] -= 1
+            if not self.coming[place]:
+                del self.coming[place]
         for needed in needs:
-            self.uploads.pop((name, needed), None)
             if outcome.kind == "done":
                 there[needed] = None
                 if len(there) > REMEMBERED:

@@ -1,5 +1,7 @@
-"""What a Dask worker does: look at a server, upload a file, run an item, wake a server. Plain functions that raise
-nothing for what is expected to happen; what they need comes with them, so a worker needs no copy of the pack."""
+"""What a Dask worker does: look at a server, run an item, cancel it, see whether a server is back.
+
+Plain functions that raise nothing for what is expected to happen. What they need comes with them, so a worker needs no
+copy of the pack."""
 
 from __future__ import annotations
 
@@ -16,6 +18,7 @@ from .client import Away, Comfy, Json, Refused, Server
 FOLDER = "sketchsynth-batch"  # of uploads, in a server's input folder
 LONGEST_PAUSE = 5.0  # seconds between two questions about a job: a server's death is noticed after so long
 SHORTEST_PAUSE = 0.02
+WAIT_FOR_UPLOAD = 30.0  # seconds
 IDS = 50  # failed runs of an item that a server may remember
 PASSWORD = (401, 403, 407)
 
@@ -29,6 +32,16 @@ class Outcome(NamedTuple):
     text: str = ""
     files: tuple[tuple[str, bytes], ...] = ()
     seconds: float = 0.0
+
+
+class Upload(NamedTuple):
+    """A file that the server needs, under a name made of its content. source: a path, or the bytes for a worker that
+    does not see the path. wait: another item is bringing it."""
+
+    name: str
+    source: Path | bytes
+    size: int
+    wait: bool = False
 
 
 class Job(NamedTuple):
@@ -46,6 +59,7 @@ class Job(NamedTuple):
     ahead: int
     expected: float
     limit: float
+    uploads: tuple[Upload, ...] = ()
 
 
 class View(NamedTuple):
@@ -76,27 +90,24 @@ def look(server: Server, prompt: Json | None, set_by_run: tuple[tuple[str, str],
     return View(version, devices, found, info if prompt is None else None)
 
 
-def upload(server: Server, name: str, source: Path | bytes, size: int) -> Outcome | None:
-    """Puts a file on a server unless it is there whole. Returns what went wrong, if anything did."""
-    with Comfy(server) as comfy:
-        try:
-            if comfy.size_of_input(name, FOLDER) != size:
-                comfy.upload(name, FOLDER, source if isinstance(source, bytes) else source.read_bytes())
-        except Away as error:
-            return Outcome("away", str(error))
-        except Refused as error:
-            return Outcome("away" if error.status in PASSWORD else "refused", str(error))
-        except OSError as error:
-            return Outcome("failed", f"{source!s} cannot be read: {error.strerror}")
-    return None
+def bring(comfy: Comfy, upload: Upload) -> None:
+    """Puts a file on the server unless it is there whole. Away, Refused; OSError: the file cannot be read."""
+    ends = time.monotonic() + WAIT_FOR_UPLOAD
+    while (there := comfy.size_of_input(upload.name, FOLDER)) != upload.size and upload.wait:
+        if time.monotonic() > ends:
+            break
+        time.sleep(0.1)
+    if there != upload.size:
+        content = upload.source if isinstance(upload.source, bytes) else upload.source.read_bytes()
+        if len(content) != upload.size:
+            raise OSError(0, "it has changed since the start", str(upload.source))
+        comfy.upload(upload.name, FOLDER, content)
 
 
-def run(job: Job, *uploads: Outcome | None) -> Outcome:
+def run(job: Job) -> Outcome:
     """Runs an item on its server, or takes up what the server already has of it, and fetches what it made."""
-    if trouble := next((one for one in uploads if one is not None), None):
-        return trouble
     taken = False
-    with Comfy(job.server) as comfy:
+    with Comfy(job.server, timeout=max(5.0, min(30.0, job.limit))) as comfy:
         try:
             for number in range(IDS):
                 key = prompt_id(job, number)
@@ -105,6 +116,8 @@ def run(job: Job, *uploads: Outcome | None) -> Outcome:
                 if record is not None and record.get("status") in ("failed", "cancelled"):
                     continue  # an earlier try
                 if record is None:
+                    for upload in job.uploads:
+                        bring(comfy, upload)
                     comfy.post(key, job.body)
                 taken = True
                 record = _wait(comfy, job, key)
@@ -117,6 +130,8 @@ def run(job: Job, *uploads: Outcome | None) -> Outcome:
             return Outcome("lost" if taken else "away", str(error))
         except Refused as error:
             return Outcome("away" if error.status in PASSWORD else "refused", str(error))
+        except OSError as error:
+            return Outcome("failed", f"{error.filename or 'a file'} cannot be read: {error.strerror}")
 
 
 def _wait(comfy: Comfy, job: Job, key: str) -> Json | Outcome:
@@ -160,9 +175,8 @@ def _result(comfy: Comfy, job: Job, record: Json) -> Outcome:
         found.append((_ending(str(entry["filename"])), content))
     if not found:
         return Outcome("failed", "the graph gave no file and no text")
-    times = [record.get("execution_start_time"), record.get("execution_end_time")]
-    seconds = (times[1] - times[0]) / 1000 if None not in times else 0.0
-    return Outcome("done", "", tuple(found), seconds)
+    start, end = record.get("execution_start_time"), record.get("execution_end_time")  # in milliseconds
+    return Outcome("done", "", tuple(found), (end - start) / 1000 if start and end else 0.0)
 
 
 def chosen(outputs: Json, keep: str, main: str) -> list[Any]:

@@ -33,7 +33,7 @@ HOST_SDIST = (
 )
 HOST_SHA256 = "de5d0c3204f9235bfa8e5b4e64d4b33439103b0fae9e668cfc25baecd467134a"
 PACK = ("resvg-py==0.5.0",)  # what the pack itself needs (requirements.txt)
-TOOLS = ("pytest==9.2.0", "ruff==0.17.5", "pyright[nodejs]==1.1.414", "playwright==1.65.2")
+TOOLS = ("pytest==9.2.0", "ruff==0.17.5", "pyright[nodejs]==1.1.414", "playwright==1.65.2", "distributed==2026.8.0")
 # Every package of every supported system and Python with its hashes: what setting up the host needs, the host, tools.
 LOCKS = {name: Path(__file__).parent / "locks" / f"{name}.txt" for name in ("build", "host", "tools")}
 # Other versions of the host that a source distribution carries: for `python3 dev/run.py test --host VERSION`.
@@ -338,7 +338,7 @@ def _existing(comfyui: Path, tools: bool) -> Place:
         raise StepFailed(
             f"{python} cannot import torch and aiohttp: set COMFYUI_PYTHON to the Python that runs {comfyui}."
         )
-    wanted = "import pytest, playwright, ruff, pyright, resvg_py"
+    wanted = "import pytest, playwright, ruff, pyright, resvg_py, distributed"
     if tools and subprocess.run([str(python), "-c", wanted], capture_output=True, check=False).returncode:
         raise StepFailed(
             "Nothing is installed into your ComfyUI unasked. First: "

@@ -40,7 +40,7 @@ def folders(tmp_path_factory) -> list[str]:
         folder.mkdir()
         for path in paths:
             shutil.copy(path, folder)
-    settings = (f"sketch.{loader_input()}={base / 'sketches'}", f"style.{loader_input()}={base / 'photos'}")
+    settings = (f"sketch={base / 'sketches'}", f"style.{loader_input()}={base / 'photos'}")
     return ["--set", settings[0], "--set", settings[1], "--seed", "SketchGANDecode.seed"]
 
 

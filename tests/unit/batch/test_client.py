@@ -7,6 +7,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import threading
 import uuid
 
 import pytest
@@ -213,16 +214,34 @@ def _while_running(task, one, stub, act):
 def test_a_file_is_uploaded_once_and_half_of_one_again(client, task, tmp_path):
     path = tmp_path / "a.png"
     path.write_bytes(b"content")
-    with Stubs(Stub()) as (stub,):
-        server = client.Server.of(stub.address)
+    with Stubs(Stub()) as (stub,), client.Comfy(client.Server.of(stub.address)) as comfy:
         for source in (path, path, b"content"):
-            assert task.upload(server, "name.png", source, 7) is None
+            task.bring(comfy, task.Upload("name.png", source, 7))
         kept = f"{task.FOLDER}/name.png"
         assert stub.uploads[kept] == 1
         stub.inputs[kept] = b"con"  # the server was killed while it wrote
-        assert task.upload(server, "name.png", path, 7) is None
+        task.bring(comfy, task.Upload("name.png", path, 7))
         assert stub.inputs[kept] == b"content"
-        assert task.upload(server, "gone.png", tmp_path / "gone.png", 7).kind == "failed"
+
+
+def test_a_file_that_another_item_brings_is_waited_for(client, task, monkeypatch):
+    with Stubs(Stub()) as (stub,), client.Comfy(client.Server.of(stub.address)) as comfy:
+        kept = f"{task.FOLDER}/name.png"
+        threading.Timer(0.3, lambda: stub.inputs.update({kept: b"theirs!"})).start()
+        task.bring(comfy, task.Upload("name.png", b"content", 7, wait=True))
+        assert not stub.uploads
+        stub.inputs.clear()
+        monkeypatch.setattr(task, "WAIT_FOR_UPLOAD", 0.2)  # the other one failed
+        task.bring(comfy, task.Upload("name.png", b"content", 7, wait=True))
+        assert stub.inputs[kept] == b"content"
+
+
+def test_a_file_that_is_gone_is_the_items_fault(task, job, tmp_path):
+    with Stubs(Stub()) as (stub,):
+        outcome = task.run(job(stub, uploads=(task.Upload("x.png", tmp_path / "gone.png", 1),)))
+        assert outcome.kind == "failed"
+        assert outcome.text.endswith("gone.png cannot be read: No such file or directory")
+        assert not stub.posts
 
 
 def test_files_whose_history_is_there_but_not_their_bytes(task, job):

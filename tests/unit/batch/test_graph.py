@@ -42,6 +42,8 @@ def editor_graph() -> dict:
     [
         ("sketch.image", "2", "image"),
         ("Sketch.Image", "2", "image"),
+        ("style", "3", "image"),
+        ("#2", "2", "image"),
         ("#3.image", "3", "image"),
         ("Paint.seed", "4", "seed"),
         ("Save Image.filename prefix", "6", "filename_prefix"),
@@ -62,6 +64,8 @@ def test_an_input_by_name(graph, wanted, key, name):
         ("skech.image", r"Did you mean sketch\.image"),
         ("Paint.sketch", "gets its value from the node 'sketch'"),
         ("seed", "names no input"),
+        ("Paint", "names no input"),
+        ("Load Sketch", r"fits more than one input: #2\.image"),
     ],
 )
 def test_a_wrong_name_is_explained(graph, wanted, says):

@@ -102,7 +102,7 @@ def test_a_second_start_has_nothing_to_do_and_makes_up_for_what_is_gone(command,
 
 def test_an_item_that_always_fails(command, folders, tmp_path, capsys):
     with Stubs(Stub(), Stub()) as stubs:
-        bad = {"name": None}
+        bad: dict[str, str | None] = {"name": None}
         for stub in stubs:
             stub.fails = lambda prompt: "bad drawing" if bad["name"] in (None, prompt["2"]["inputs"]["image"]) else ""
         bad["name"] = f"sketchsynth-batch/{_hash(b'sketches/s2.png')}.png"
@@ -279,7 +279,7 @@ def test_workers_of_a_cluster_need_no_copy_of_the_pack(command, folders, tmp_pat
     options = {"n_workers": 1, "threads_per_worker": 4, "processes": True, "dashboard_address": None}
     with Stubs(Stub(), Stub()) as stubs, LocalCluster(**options) as cluster:
         stubs[0].fails = lambda _: "no" if len(stubs[0].executed) == 1 else ""
-        assert command(stubs, *folders, "--scheduler", cluster.scheduler_address) == 0
+        assert command(stubs, *folders, "--scheduler", cluster.scheduler_address)  # pyright: ignore[reportAttributeAccessIssue] == 0
         assert len(results(tmp_path / "out")) == 30
         assert all(set(stub.uploads.values()) == {1} for stub in stubs)
 
