@@ -146,11 +146,11 @@ def compared(base: Base, prompt: str, without: str) -> Graph:
             group("draw", "one painting", ["note", "painting"]),
             group("model", base.group, [base.key, "prompt", "encode"]),
         ],
-        [group("walk", "three ways", (["solve", "near", "far"],))],
+        [group("walk", "three ways", ["euler", "solve", "near", "far"])],
         [
             group(
                 *("walk", "from one seed"),
-                (["seed", "without", "euler", "schedule", "of painting", "empty"], ["GradOP+", "close", "free"]),
+                (["seed", "without", "schedule", "of painting", "empty"], ["GradOP+", "close", "free"]),
             )
         ],
         [

@@ -72,8 +72,8 @@ def paint_here() -> Graph:
     ]
     groups = bands(
         (["note", "drawing"], "paint"),
-        ("prior", ["small", "encode"]),
-        (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        ("prior", ["small", "encode", "repeat"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
         ["result"],
         *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
     )
@@ -246,8 +246,8 @@ def paint_on_photo() -> Graph:
     ]
     groups = bands(
         (["note", "photo"], "paint"),
-        ("prior", ["small", "encode"], ["grow", "mask"]),
-        (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        ("prior", ["small", "encode"], ["grow", "mask", "repeat"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
         ["copies", "outside", "paste", "result"],
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
