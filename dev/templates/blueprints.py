@@ -23,6 +23,7 @@ async ({keys, name, inputs, outputs}) => {
   const { subgraph, node } = graph.convertToSubgraph(new Set(graph.nodes))
   const made = Object.fromEntries(subgraph.nodes.map(inner => [inner.properties.key, inner]))
   for (const inner of subgraph.nodes) delete inner.properties.key
+  for (const own of [...subgraph.inputs]) subgraph.removeInput(own)  // the editor puts seeds on the node by itself
   for (const [called, targets] of inputs) {
     const slots = targets.map(([key, id]) => [made[key].inputs.find(slot => slot.name === id), made[key]])
     const input = subgraph.addInput(called, slots[0][0].type)

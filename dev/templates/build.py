@@ -32,6 +32,7 @@ SPEAKERS = (
 )
 # Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
 GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)
+FREE_INPUT = {"BatchImagesNode": 20}  # it has one free input more as soon as it is opened
 MAKE = """
 async ({nodes, links, begin}) => {
   const app = window.app, graph = app.graph
@@ -205,7 +206,7 @@ def arranged(graph: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     sizes = {}
     for key, (width, height) in measured["classic"].items():
         wide, high = measured["vue"][key] or (0, 0)
-        sizes[key] = (max(width, wide), max(height, high))
+        sizes[key] = (max(width, wide), max(height, high) + FREE_INPUT.get(graph["nodes"][key]["type"], 0))
     placed = layout.place(graph["groups"], sizes, {key: spec["grows"] for key, spec in graph["nodes"].items()})
     astray = set(graph["nodes"]) ^ set(placed.nodes)
     if astray:

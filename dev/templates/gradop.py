@@ -78,7 +78,7 @@ def walk(base: Base, key: str, sampler: tuple, sigmas: tuple, latent: tuple, **m
     positive, model = more.get("positive", ("prompt", "CONDITIONING")), more.get("model", base.model)
     shared = [("seed", "INT", key, "noise_seed")] if more.get("shared", True) else []
     nodes = {
-        key: node("SamplerCustom", (300, 0), key, add_noise=True, noise_seed=1, cfg=base.cfg),
+        key: node("SamplerCustom", (282, 0), key, add_noise=True, noise_seed=1, cfg=base.cfg),
         f"{key} picture": node("VAEDecode"),
     }
     links = [
@@ -111,21 +111,20 @@ def compared(base: Base, prompt: str, without: str) -> Graph:
     nodes = {
         "note": note(
             "GradOP+ beside img2img",
-            "One painting, one prompt, one seed. img2img is flat or free; GradOP+ paints the prompt and keeps the "
-            "painting.",
+            "One painting, prompt and seed. img2img is flat or free; GradOP+ keeps the painting.",
             "rounds, 2 to 5: how closely.",
         ),
         "painting": painting(base, "mountain lake.png"),
         "encode": node("VAEEncode"),
         "euler": node("KSamplerSelect", sampler_name="euler"),
         "seed": common_seed(),
-        "near": node("NoiseToT0", (320, 0), "img2img, close", t0=0.4, **start),
-        "far": node("NoiseToT0", (320, 0), "img2img, free", t0=0.7, **start),
+        "near": node("NoiseToT0", (290, 0), "img2img, close", t0=0.4, **start),
+        "far": node("NoiseToT0", (290, 0), "img2img, free", t0=0.7, **start),
         "solve": node("GradOpSolve", (320, 0), "GradOP+: rounds is the knob", **base.solve),
         "words": node("PrimitiveStringMultiline", (300, 120), "labels of the sheet", value=FOUR),
         "all": node("BatchImagesNode", named="all four"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=2),
-        "save": save(f"GradOP compared{base.end}", "img2img and GradOP+", (560, 640)),
+        "save": save(f"GradOP compared{base.end}", "img2img and GradOP+", (460, 520)),
     }
     links = [
         ("painting", "image", "encode", "pixels"),
@@ -145,13 +144,13 @@ def compared(base: Base, prompt: str, without: str) -> Graph:
     groups = [
         [
             group("draw", "one painting", ["note", "painting"]),
-            group("model", base.group, [base.key, "prompt", "without", "encode"]),
+            group("model", base.group, [base.key, "prompt", "encode"]),
         ],
-        [group("walk", "three ways", (["solve", "near", "far"],))],
+        [group("walk", "three ways", ["euler", "solve", "near", "far"])],
         [
             group(
                 *("walk", "from one seed"),
-                (["seed", "euler", "schedule", "of painting", "empty"], ["GradOP+", "close", "free"]),
+                (["seed", "without", "schedule", "of painting", "empty"], ["GradOP+", "close", "free"]),
             )
         ],
         [
@@ -185,7 +184,7 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
         "drawing": drawing("green hills.png", "what you paint on", size=512),
         "paint": node("Painter", (450, 780), "paint here"),
         "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
-        "result": show("your painting, painted (right-click to save)", (460, 520)),
+        "result": show("your painting, painted (right-click to save)", (420, 480)),
     }
     links = [
         ("drawing", "image", "paint", "image"),
@@ -240,7 +239,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
             "Each colour of the painting gets words of the prompt. Here two kinds of land look alike: the legend says "
             "which is the lake.",
             "Empty legend: Run lists the colours.",
-            width=704,
+            width=688,
         ),
         "painting": painting(base, "two shores.png"),
         "legend": node(
@@ -256,7 +255,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         "repeat": node("RepeatLatentBatch", named="how many results", amount=4 if small else 2),
         "sampler": node(
             "KSampler",
-            (300, 0),
+            (282, 0),
             "denoise 0.8: free, but in these colours",
             seed=1,
             steps=20,
@@ -317,8 +316,8 @@ def regions_compared(base: Base, prompt: str, without: str) -> Graph:
         "words": node("PrimitiveStringMultiline", (300, 120), "labels of the sheet", value=labels),
         "all": node("BatchImagesNode", named="all four"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=2),
-        "save": save(f"words by colour, compared{base.end}", "alone, tied, exchanged", (560, 640)),
-        "show": show("the regions and their words", (300, 300)),
+        "save": save(f"words by colour, compared{base.end}", "alone, tied, exchanged", (460, 400)),
+        "show": show("the regions and their words", (300, 200)),
     }
     links: list = [
         (*base.vae, "solve", "vae"),
@@ -362,10 +361,10 @@ def regions_compared(base: Base, prompt: str, without: str) -> Graph:
         [
             group(
                 *("result", "side by side"),
-                (
-                    ["words alone picture", "legend walk picture", "exchanged walk picture", "words", "all", "sheet"],
-                    "save",
-                ),
+                [
+                    *("words alone picture", "legend walk picture", "exchanged walk picture"),
+                    *("words", "all", "sheet", "save"),
+                ],
             )
         ],
     ]
@@ -379,7 +378,7 @@ def by_mask(base: Base) -> Graph:
             "Words by mask",
             "Paint where each phrase belongs: mask of a drawing, Painter or mask editor. Two regions are chained.",
             "weight above 1 insists more.",
-            width=664,
+            width=638,
         ),
         "one": drawing("region - lake.png", "where the lake is", size=base.side),
         "two": drawing("region - forest.png", "where the forest is", size=base.side),
@@ -397,7 +396,7 @@ def by_mask(base: Base) -> Graph:
         "of painting": node("GetImageSize", named="the drawing's size"),
         "empty": node("EmptyLatentImage", named="how many results", batch_size=4),
         "sampler": node(
-            "KSampler", (300, 0), "from noise", seed=1, steps=20, cfg=base.cfg, sampler_name="euler", scheduler="normal"
+            "KSampler", (282, 0), "from noise", seed=1, steps=20, cfg=base.cfg, sampler_name="euler", scheduler="normal"
         ),
         "decode": node("VAEDecode"),
         "larger": larger(512 / base.side),
@@ -458,7 +457,7 @@ def attention_maps(base: Base) -> Graph:
         "empty": node("EmptyLatentImage", width=base.side, height=base.side, batch_size=1),
         "sampler": node(
             "KSampler",
-            (300, 0),
+            (282, 0),
             "paint a picture",
             seed=1,
             steps=20,

@@ -27,7 +27,7 @@ from templates.parts import (
 
 def loaders() -> dict[str, Any]:
     return {
-        "prior": node("SketchPriorLoader", (300, 0), prior=STARTER),
+        "prior": node("SketchPriorLoader", (290, 0), prior=STARTER),
         "lines": node("SketchExtractorLoader", (300, 0), "finds lines", extractor=STARTER_LINES),
         "label": node("SketchPriorLabel", named="no class: the starter has none"),
     }
@@ -52,7 +52,7 @@ def stage(key: str, latent: tuple[str, str] | None, model: tuple[str, str], **se
     fixed = settings.pop("fixed", {})
     nodes = {
         shape: node("ShapeInversion", (320, 0), f"{key}: shape", **settings),
-        walk: node("SamplerCustom", (300, 0), f"{key}: paint", add_noise=True, noise_seed=seed, cfg=1.0, **fixed),
+        walk: node("SamplerCustom", (282, 0), f"{key}: paint", add_noise=True, noise_seed=seed, cfg=1.0, **fixed),
     }
     return {"nodes": nodes, "links": links}
 
@@ -74,7 +74,7 @@ def sketch_and_exemplar() -> Graph:
             "Lines give the shapes, the exemplar the colours.",
             "weight: how strictly the lines. colour_weight: how strongly the colours.",
             "Your own model: the SD1.5 version.",
-            width=664,
+            width=638,
         ),
         **loaders(),
         "drawing": drawing("line drawing - lake and peaks.png", "your lines"),
@@ -147,9 +147,9 @@ def afhq(title: str, beast: str, prefix: str, weights: tuple, repeats: tuple, **
             f"As in the paper: {title}",
             f"A sketch of a dog, a photo of a {beast}, at 256 pixels. Three stages; the second uses the exemplar.",
             f"steps 0 as published: {400 * sum(repeats)} model calls. 40 for a quick look.",
-            width=664,
+            width=638,
         ),
-        "prior": node("SketchPriorLoader", (300, 0), "AFHQ dogs", [AFHQ], prior=AFHQ["name"]),
+        "prior": node("SketchPriorLoader", (290, 0), "AFHQ dogs", [AFHQ], prior=AFHQ["name"]),
         "label": node("SketchPriorLabel", named="no class: this model has none"),
         "lines": node("SketchExtractorLoader", (300, 0), "finds lines", [ANIME], extractor=ANIME["name"]),
         "drawing": drawing("line drawing - lake and peaks.png", "sketch (of a dog)", size=256),
@@ -238,15 +238,15 @@ def folders_in_pairs() -> Graph:
         "appearance": node("AppearanceEnergyGuidance", (320, 0), "the exemplar's colours"),
         "decode 1": node("VAEDecode", named="end of stage 1"),
         "decode 2": node("VAEDecode", named="end of stage 2"),
-        "look 1": node("NoiseToT0", (320, 0), "start of stage 1", seed=1, **start),
-        "look 2": node("NoiseToT0", (320, 0), "start of stage 2", seed=2, **start),
+        "look 1": node("NoiseToT0", (290, 0), "start of stage 1", seed=1, **start),
+        "look 2": node("NoiseToT0", (290, 0), "start of stage 2", seed=2, **start),
         "decode look 1": node("VAEDecode"),
         "decode look 2": node("VAEDecode"),
         "stages": node("BatchImagesNode"),
         "sheet": node("SketchContactSheet", named="one sheet for each pair", cell=160),
-        "show": show("the stages of every pair", (500, 420)),
+        "show": show("the stages of every pair", (440, 260)),
         "prefix": node("StringConcatenate", (300, 150), "name of the files", string_a="SketchSynth/pairs/"),
-        "save": node("SaveImage", (420, 420), "the results, saved by name"),
+        "save": node("SaveImage", (440, 260), "the results, saved by name"),
     }
     links = [
         ("shape stage 1", "latent", "walk stage 1", "latent_image"),
@@ -284,7 +284,7 @@ def folders_in_pairs() -> Graph:
                 (["appearance", "look 2"], "shape stage 2", "walk stage 2", ["decode look 2", "decode 2"]),
             ),
         ],
-        [group("result", "a sheet for each pair, files by name", (["stages", "sheet", "prefix"], ["show", "save"]))],
+        [group("result", "a sheet for each pair, files by name", ["stages", "sheet", "show", "prefix", "save"])],
     ]
     graph = join({"nodes": nodes, "links": links}, *two_stages(sketch="sketch"), groups=groups)
     graph["nodes"]["walk stage 2"]["widgets"] |= FIXED
@@ -297,7 +297,7 @@ def energies_on_a_ksampler() -> Graph:
             "Lines and colours on a KSampler",
             "Two patches steer any model and any sampler: one to your lines, one to the exemplar's colours.",
             "Bypass one (Ctrl+B) to see what it does.",
-            width=664,
+            width=638,
         ),
         **loaders(),
         "drawing": drawing("line drawing - three conifers.png", "your lines"),
@@ -308,7 +308,7 @@ def energies_on_a_ksampler() -> Graph:
         "empty": node("EmptyLatentImage", named="how many results", batch_size=4),
         "sampler": node(
             "KSampler",
-            (300, 0),
+            (282, 0),
             "any sampler",
             seed=1,
             steps=25,
@@ -367,7 +367,7 @@ def energies_sd15() -> Graph:
             "On your own model",
             "Start with weight 0.5 and colour_weight 5. The prompt says what the lines show.",
             "A TAESD on vae is several times faster.",
-            width=664,
+            width=638,
         ),
         "checkpoint": node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"]),
         "drawing": drawing("line drawing - lake and peaks.png", "your lines", size=512),
@@ -382,7 +382,7 @@ def energies_sd15() -> Graph:
         "empty": node("EmptyLatentImage", named="how many results", batch_size=1),
         "sampler": node(
             "KSampler",
-            (300, 0),
+            (282, 0),
             "any sampler",
             seed=1,
             steps=30,

@@ -12,8 +12,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 TITLE = 30  # the bar above a node, outside its size
-ROW, COLUMN = 24, 64  # free space between nodes: below each other (without the title), beside each other
-PAD, HEAD, BETWEEN = 24, 52, 40  # inside a group at its sides, at its top for the title, and between groups
+ROW, COLUMN = 20, 58  # free space between nodes: below each other (without the title), beside each other
+PAD, HEAD, BETWEEN = 20, 46, 32  # inside a group at its sides, at its top for the title, and between groups
 CLEAR = 5  # how close a wire may come to a node
 MARGINS = {"MODEL": 12, "VAE": 18, "CLIP": 24, "CONDITIONING": 30, "LATENT": 36, "IMAGE": 42}
 TURN = 150  # a turn costs as much as this length of wire
@@ -67,7 +67,7 @@ def place(bands: list[list[dict[str, Any]]], sizes: dict[str, Any], grows: dict[
         top, width = 0.0, 0.0
         inside: list[tuple[dict[str, Any], float, float]] = []
         for group in band:
-            wide, high = extent(group["inside"], sizes, grows)
+            wide, high = extent(group["inside"], sizes, grows, last=group is band[-1])
             inside.append((group, top, high))
             width = max(width, wide)
             top += HEAD + high + PAD + BETWEEN
@@ -79,16 +79,17 @@ def place(bands: list[list[dict[str, Any]]], sizes: dict[str, Any], grows: dict[
     return Placed(nodes, groups)
 
 
-def extent(inside: Any, sizes: dict[str, Any], grows: dict[str, float]) -> tuple[float, float]:
-    """Width and height of a node, a column (list) or a row (tuple), title bars included."""
+def extent(inside: Any, sizes: dict[str, Any], grows: dict[str, float], last: bool = False) -> tuple[float, float]:
+    """Width and height of a node, a column (list) or a row (tuple), title bars included. last: nothing stands below, so
+    that what grows needs no room."""
     if isinstance(inside, str):
         width, height = sizes[inside]
-        return width, TITLE + height + grows[inside]
-    parts = [extent(part, sizes, grows) for part in inside] or [(0.0, 0.0)]
-    widths, heights = [part[0] for part in parts], [part[1] for part in parts]
+        return width, TITLE + height + (0 if last else grows[inside])
     if isinstance(inside, tuple):
-        return sum(widths) + COLUMN * (len(parts) - 1), max(heights)
-    return max(widths), sum(heights) + ROW * (len(parts) - 1)
+        parts = [extent(part, sizes, grows, last) for part in inside] or [(0.0, 0.0)]
+        return sum(part[0] for part in parts) + COLUMN * (len(parts) - 1), max(part[1] for part in parts)
+    parts = [extent(part, sizes, grows, last and part is inside[-1]) for part in inside] or [(0.0, 0.0)]
+    return max(part[0] for part in parts), sum(part[1] for part in parts) + ROW * (len(parts) - 1)
 
 
 def put(

@@ -46,7 +46,7 @@ KINDS = {
     "result": ("4 Result", "#8fd18f"),
 }
 PICTURE = (300, 330)  # a preview among other nodes
-RESULT = (460, 520)  # the picture that the graph is for
+RESULT = (420, 480)  # the picture that the graph is for
 
 
 def node(
@@ -56,7 +56,7 @@ def node(
     return {"type": type, "box": list(box), "title": named, "models": models, "widgets": widgets}
 
 
-def note(title: str, *lines: str, width: int = 400) -> Graph:
+def note(title: str, *lines: str, width: int = 350) -> Graph:
     """What to try, as first headings: only they are large enough to read with the whole graph in view."""
     letters = (width - 40) // 10  # of a line, in the classic renderer, which has the larger letters
     height = 24 + sum(18 + 27 * -(-len(line) // letters) for line in lines)
@@ -78,7 +78,7 @@ def app(inputs: list[tuple[str, str]], *outputs: str) -> Graph:
 def drawing(file: str, named: str = "", **more: Any) -> Graph:
     """A sample, by its file name. The starter paints 64 x 64 pixels, so drawings come in at that size."""
     option = f"{file.removesuffix('.png')} (sample).png [temp]"  # as nodes/parts/samples.py names it
-    return node("SketchLoader", (300, 480), named, **{"image": option, "size": 64, **more})
+    return node("SketchLoader", (290, 480), named, **{"image": option, "size": 64, **more})
 
 
 def larger(scale: float = 4.0) -> Graph:
@@ -96,12 +96,12 @@ def show(named: str, box: tuple[int, int] = PICTURE) -> Graph:
 def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
     """Prior, label, t0 and sampler on the starter, from a LATENT to pictures four times enlarged."""
     nodes = {
-        "prior": node("SketchPriorLoader", (300, 0), prior=STARTER),
+        "prior": node("SketchPriorLoader", (290, 0), prior=STARTER),
         "label": node("SketchPriorLabel", named="no class: the starter has none"),
         "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
         "repeat": node("RepeatLatentBatch", named="how many results", amount=variations),
-        "t0": node("NoiseToT0", (320, 0), "t0: how much may change", t0=t0, steps=25, seed=1, **FIXED),
-        "sampler": node("SamplerCustom", (300, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
+        "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=25, seed=1, **FIXED),
+        "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
         "larger": larger(),
     }

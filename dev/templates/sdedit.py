@@ -61,7 +61,7 @@ def paint_here() -> Graph:
         "paint": node("Painter", (450, 780), "paint here"),
         "small": smaller(0.125),
         "encode": node("VAEEncode"),
-        "result": show("four versions (right-click to save)", (460, 520)),
+        "result": show("four versions (right-click to save)", (420, 480)),
     }
     links = [
         ("drawing", "image", "paint", "image"),
@@ -72,8 +72,8 @@ def paint_here() -> Graph:
     ]
     groups = bands(
         (["note", "drawing"], "paint"),
-        ("prior", ["small", "encode"]),
-        (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        ("prior", ["small", "encode", "repeat"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
         ["result"],
         *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
     )
@@ -123,10 +123,10 @@ def best_of_four() -> Graph:
         ),
         "drawing": drawing("desert sunset.png", "your strokes"),
         "encode": node("VAEEncode"),
-        "rank": node("SketchFaithfulnessReport", (320, 300), "who is closest to the strokes"),
+        "rank": node("SketchFaithfulnessReport", (300, 300), "who is closest to the strokes"),
         "first": node("ImageFromBatch", named="only the best", batch_index=0, length=1),
-        "all": show("all four, best first", (460, 480)),
-        "save": save("best of four", "the best one, saved", (400, 460)),
+        "all": show("all four, best first", (380, 420)),
+        "save": save("best of four", "the best one, saved", (380, 400)),
     }
     links = [
         ("drawing", "image", "encode", "pixels"),
@@ -172,7 +172,7 @@ def edit_with_mask() -> Graph:
             "Only the strokes and a little around them are repainted. All else stays your photo, to the pixel.",
             "t0 0.25 to 0.45 blends them in.",
             "The strokes have a clear background: that is the mask.",
-            width=664,
+            width=638,
         ),
         "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
         "strokes": drawing(
@@ -232,7 +232,7 @@ def paint_on_photo() -> Graph:
         "small": smaller(0.25),
         "encode": node("VAEEncode"),
         "mask": node("SetLatentNoiseMask", named="repaint only there"),
-        "result": show("your photo, repainted (right-click to save)", (460, 520)),
+        "result": show("your photo, repainted (right-click to save)", (420, 480)),
     }
     links = [
         ("photo", "image", "paint", "image"),
@@ -246,8 +246,8 @@ def paint_on_photo() -> Graph:
     ]
     groups = bands(
         (["note", "photo"], "paint"),
-        ("prior", ["small", "encode"], ["grow", "mask"]),
-        (["t0", "repeat", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        ("prior", ["small", "encode"], ["grow", "mask", "repeat"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
         ["copies", "outside", "paste", "result"],
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
@@ -268,7 +268,7 @@ def cut_and_paste() -> Graph:
             "Cut and paste",
             "A low t0 blends seams and light: 0.1 keeps the piece, 0.3 redraws it.",
             "x and y move the piece.",
-            width=664,
+            width=638,
         ),
         "photo": drawing("photo - mountain meadow.png", "the photo", size=256),
         "piece": drawing(
@@ -318,16 +318,16 @@ def sweep() -> Graph:
             "Use its t0 in the other graphs.",
         ),
         "drawing": drawing("desert sunset.png", "your strokes"),
-        "prior": node("SketchPriorLoader", (300, 0), prior=STARTER),
+        "prior": node("SketchPriorLoader", (290, 0), prior=STARTER),
         "encode": node("VAEEncode"),
         "label": node("SketchPriorLabel", named="no class: the starter has none"),
         "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
         "sweep": node("SketchT0Sweep", (320, 0), "t0 from first to last", first=0.1, last=0.9, count=9, steps=20),
-        "sampler": node("SamplerCustom", (300, 0), "paint at each t0", add_noise=True, noise_seed=1, cfg=1.0),
+        "sampler": node("SamplerCustom", (282, 0), "paint at each t0", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
         "larger": larger(3.0),
         "sheet": node("SketchContactSheet", named="all on one sheet"),
-        "save": save("t0 sweep", "t0 from low to high", (640, 680)),
+        "save": save("t0 sweep", "t0 from low to high", (600, 640)),
     }
     links = [
         ("drawing", "image", "encode", "pixels"),
@@ -408,8 +408,8 @@ def checkpoint_walk(pixels: tuple[str, str], t0: float, prompt: str) -> Graph:
         "negative": node("CLIPTextEncode", (360, 100), "what to avoid", text=WITHOUT),
         "encode": node("VAEEncode"),
         "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
-        "t0": node("NoiseToT0", (320, 0), "t0: how much may change", t0=t0, steps=30, seed=1, **FIXED),
-        "sampler": node("SamplerCustom", (300, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=7.0),
+        "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=30, seed=1, **FIXED),
+        "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=7.0),
         "decode": node("VAEDecode"),
     }
     links = [
@@ -521,7 +521,7 @@ def twin_church() -> Graph:
         "Strokes of a building, 256 pixels, t0 0.5. steps 0 are all 500 native levels; 30 for a quick look.",
         "Download it, rename it to ddpm-ema-church-256.pt, put it into models/sketch_priors.",
     )
-    nodes["prior"] = node("SketchPriorLoader", (300, 0), "LSUN church, 256 pixels", [CHURCH], prior=CHURCH["name"])
+    nodes["prior"] = node("SketchPriorLoader", (290, 0), "LSUN church, 256 pixels", [CHURCH], prior=CHURCH["name"])
     nodes["drawing"]["widgets"]["size"] = 256
     nodes["t0"]["widgets"] |= {"t0": 0.5, "steps": 30}
     nodes["repeat"]["widgets"]["amount"] = 1

@@ -127,9 +127,14 @@ def test_has_a_note_and_reads_left_to_right(template):
     assert any(len(str((note.get("widgets_values") or [""])[0])) > 60 for note in notes), (
         "a note should say what to try"
     )
-    place = {node["id"]: tuple(node["pos"]) for node in workflow["nodes"]}
-    backwards = [link for link in workflow["links"] if place[link[1]] >= place[link[3]]]
-    assert backwards == [], "every link should go to the right, or down within a column"
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+
+    def backwards(source: dict, target: dict) -> bool:
+        right = target["pos"][0] >= source["pos"][0] + source["size"][0]
+        return not right and target["pos"][1] < source["pos"][1] + source["size"][1]
+
+    wrong = [link for link in workflow["links"] if backwards(nodes[link[1]], nodes[link[3]])]
+    assert wrong == [], "every link should go to the right, or down"
 
 
 @every_template
