@@ -171,7 +171,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--held-out", type=int, default=600, help="scenes to measure on")
     choice = parser.parse_args(argv)
     if choice.measure:
-        from .retriever_test import measured
+        from .retriever_measure import measured
 
         files.replace(
             choice.folder / "measured.json",
