@@ -90,7 +90,8 @@ class StarterTask(RetrievalTask):
     [Ret] learns by the contrast over the batch, as it is and centred. And every picture, sketch or photo, learns where
     the lines of its scene are: [Ret] on a grid of 16 x 16, each patch within itself on 4 x 4. What reads that off is
     not exported. Cross-attention and the relation network learn by the published losses on `paired` pairs of a batch
-    and on as many of a sketch with the photo most like its own; the tokens that they see are not changed by that.
+    and on as many of a sketch with another photo, any one or the one most like its own; the tokens that they see are
+    not changed by that.
     """
 
     def __init__(self, network: Retriever, paired: int) -> None:
@@ -106,6 +107,7 @@ class StarterTask(RetrievalTask):
             total = total + unexplained(self.layout(tokens[:, 0]), lines)
             total = total + unexplained(self.inside(tokens[:, 1:]), cells(density(own, 32), self.network.grid))
         other = hardest(sketch[:, 0], photo[:, 0], batch["group"])[: self.paired]
+        other[::2] = torch.arange(1, len(sketch) + 1)[: self.paired : 2] % len(sketch)
         sketch, photo, wrong = (x.detach() for x in (sketch[: self.paired], photo[: self.paired], photo[other]))
         return total + self.of_pairs(sketch.repeat(2, 1, 1), torch.cat([photo, wrong]))
 
@@ -166,7 +168,7 @@ def prepared(sketch: Tensor, size: int) -> Tensor:
 def main(argv: list[str] | None = None) -> None:
     parser = starter_options("retriever", __doc__, minutes=60.0, scenes=5_000, peak=1e-3)
     parser.add_argument("--batch", type=int, default=48, help="pairs of a sketch and a photo")
-    parser.add_argument("--paired", type=int, default=8, help="pairs of them that cross-attention learns from")
+    parser.add_argument("--paired", type=int, default=16, help="pairs of them that cross-attention learns from")
     parser.add_argument("--measure", type=Path, help="do not train: measure these weights on scenes never seen")
     parser.add_argument("--held-out", type=int, default=600, help="scenes to measure on")
     choice = parser.parse_args(argv)
