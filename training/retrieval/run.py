@@ -17,7 +17,6 @@ from .starts import begin_from
 from .task import RetrievalTask, centred, initialised
 
 ANCHORS = (49, 144, 196)
-PUBLISHED: dict[str, Any] = {}  # Retriever's own defaults
 SMALL: dict[str, Any] = {  # the starter's: learns on a CPU
     "width": 192,
     "depth": 3,
@@ -79,11 +78,15 @@ def new_network(settings: Settings) -> Retriever:
     if settings.network == "small":
         network = Retriever(**SMALL)
     else:
-        side = round(settings.anchors**0.5)
-        network = Retriever(anchors=settings.anchors, hidden=(settings.anchors * side, settings.anchors))
+        network = Retriever(anchors=settings.anchors, hidden=relation_sizes(settings.anchors))
     network = initialised(network, settings.seed)
     network.set_dropout(settings.dropout)
     return network
+
+
+def relation_sizes(anchors: int) -> tuple[int, int]:
+    """Widths of the relation network's two hidden layers for anchors^2 cosines: anchors^(3/2) and anchors."""
+    return anchors * round(anchors**0.5), anchors
 
 
 def retrieval_lesson(

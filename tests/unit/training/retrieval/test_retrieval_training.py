@@ -391,6 +391,18 @@ def test_settings_out_of_range_are_told(runs, sampling, classes):
             runs.retrieval_lesson(runs.Settings(**wrong), kinds)
 
 
+@pytest.mark.parametrize(("anchors", "sizes"), [(49, (343, 49)), (144, (1728, 144)), (196, (2744, 196))])
+def test_published_relation_networks(room, runs, anchors, sizes):
+    """For every published number of anchors, the network as the reference makes it, and the tokens that it compares."""
+    assert runs.relation_sizes(anchors) == sizes
+    network = room("networks.retrieval.network").Retriever(anchors=anchors, hidden=sizes, device="meta")
+    assert network.rn.rn[0].weight.shape == (sizes[0], anchors**2)
+    tokens = network.tokens(torch.zeros(1, 3, 224, 224, device="meta"))
+    assert tokens.shape == (1, 1 + (144 if anchors == 144 else 196), 768)
+    assert network.fold(tokens).shape == (1, anchors, 512 if anchors == 49 else 768)
+    assert network.relation(tokens, tokens).shape == (1,)
+
+
 def test_command(room, runs, classes, monkeypatch, capsys, tmp_path):
     """With the published options; once more, it goes on."""
     monkeypatch.setattr(runs, "SMALL", TINY)
