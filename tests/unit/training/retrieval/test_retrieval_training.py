@@ -190,7 +190,7 @@ def tiny_network(room, seed=0, **other):
     return room("training.retrieval.task").initialised(network, seed)
 
 
-def as_timm(key):
+def as_timm(key: str) -> str:
     names = {"cls": "cls_token", "pos_embedding": "pos_embed"}
     rules = (
         ("embedding.", "patch_embed.proj."),
@@ -208,7 +208,7 @@ def as_timm(key):
     return re.sub(r"transformer\.layers\.(\d+)\.0\.", r"blocks.\1.", key)
 
 
-def as_torchvision(key):
+def as_torchvision(key: str) -> str:
     key = {"cls": "class_token", "pos_embedding": "encoder.pos_embedding"}.get(key, key)
     for ours, theirs in (
         ("embedding.", "conv_proj."),
@@ -224,7 +224,7 @@ def as_torchvision(key):
     return re.sub(r"transformer\.layers\.(\d+)\.0\.", r"encoder.layers.encoder_layer_\1.", key)
 
 
-def as_hugging_face(key):
+def as_hugging_face(key: str) -> str:
     key = {"cls": "embeddings.cls_token", "pos_embedding": "embeddings.position_embeddings"}.get(key, key)
     for ours, theirs in (
         ("transformer.encoder_norm.", "layernorm."),
