@@ -1,8 +1,9 @@
 """Trains the starter's retriever: which render of the starter world does a line sketch show?
 
-A small ZSE-SBIR network of the published layout. Every scene is a class of its own: its photo, and its true line
-sketch, roughened anew each time (wobble, gaps, missing parts, pens of other widths). Only scenes of two grounds, lakes
-and meadows, are learned from; dunes and snowfields are never seen, so that a search for them is zero-shot.
+A small ZSE-SBIR network of the published layout. Every scene is a class of its own: its photo, recoloured at random,
+and its true line sketch, roughened anew each time (wobble, gaps, missing parts, pens of other widths). Only scenes of
+two grounds, lakes and meadows, are learned from; dunes and snowfields are never seen, so that a search for them is
+zero-shot.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ...training.retrieval.run import SMALL
 from ...training.retrieval.task import RetrievalTask, centred, initialised
 from ...training.supervised import SupervisedLesson
 from ..world import GROUNDS, render_batch
-from .rough import roughened
+from .rough import joined, recoloured, roughened
 
 SIZE = 128  # of the renders
 CHUNK = 50
@@ -138,7 +139,8 @@ def small(
 
 
 def batch(photos: np.ndarray, sketches: np.ndarray, pairs: int, step: int) -> dict[str, Tensor]:
-    """The batch of a step: different scenes, half of them mirrored; lines [pairs,S,S]: the true ones, 1 for ink."""
+    """The batch of a step: different scenes, some joined of two, mirrored and recoloured; lines [pairs,S,S]: the true
+    ones, 1 for ink."""
     rng = np.random.default_rng([41, step])
     chosen = np.sort(rng.choice(len(photos), pairs, replace=False))
     mirrored = torch.from_numpy(rng.random(pairs) < 0.5)[:, None, None]
@@ -146,7 +148,9 @@ def batch(photos: np.ndarray, sketches: np.ndarray, pairs: int, step: int) -> di
     drawn = torch.from_numpy(sketches[chosen]).float() / 255
     seen = torch.where(mirrored[:, None], seen.flip(-1), seen)
     drawn = torch.where(mirrored, drawn.flip(-1), drawn)
-    rough = roughened(drawn, generator_of(41, step))
+    chance = generator_of(41, step)
+    seen, drawn = joined(seen, drawn, chance)
+    rough, seen = roughened(drawn, chance), recoloured(seen, chance)
     return {
         "sketch": torch.stack([prepared(one, rough.shape[1]) for one in rough]).contiguous(
             memory_format=torch.channels_last

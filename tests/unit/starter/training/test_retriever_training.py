@@ -55,19 +55,42 @@ def test_roughened(rough, rendered):
     assert kept[0] > kept[1] > kept[2], "less of the true lines"
 
 
-def test_batch(training, rendered):
+def test_batch(training, rendered, monkeypatch):
     """By the number of the step alone; photos and true lines are mirrored together."""
     photos, sketches = training.small(*rendered)
     batch = training.batch(photos, sketches, 4, 3)
     assert batch["sketch"].shape == batch["photo"].shape == (4, 3, 64, 64)
     assert all(torch.equal(value, training.batch(photos, sketches, 4, 3)[name]) for name, value in batch.items())
     assert not torch.equal(batch["sketch"], training.batch(photos, sketches, 4, 4)["sketch"])
+    monkeypatch.setattr(training, "joined", lambda photos, lines, rng: (photos, lines))
+    monkeypatch.setattr(training, "recoloured", lambda photos, rng: photos)
+    batch = training.batch(photos, sketches, 4, 3)
     known = torch.from_numpy(photos[batch["group"]]).movedim(-1, 1).float() / 127.5 - 1
     lines = 1 - torch.from_numpy(sketches[batch["group"]]).float() / 255
     for i in range(4):
         mirrored = not torch.equal(batch["photo"][i], known[i])
         assert torch.equal(batch["photo"][i], known[i].flip(-1) if mirrored else known[i])
         assert torch.equal(batch["lines"][i], lines[i].flip(-1) if mirrored else lines[i])
+
+
+def test_joined(rough):
+    """Where the photo is another scene's, the lines are too; some scenes stay whole."""
+    photos = torch.arange(40.0)[:, None, None, None].expand(-1, 3, 16, 16)
+    seen, lines = rough.joined(photos, photos[:, 0], torch.Generator().manual_seed(0))
+    assert torch.equal(seen[:, 0], lines)
+    whole = (lines == photos[:, 0]).flatten(1).all(1)
+    assert 10 < whole.sum() < 35
+    for i in range(40):
+        assert set(lines[i].unique().tolist()) <= {i, (i - 1) % 40}
+
+
+def test_recoloured(rough, rendered):
+    """Within the range, the same for the same generator, and in very different colours."""
+    photos = torch.from_numpy(rendered[0]).movedim(-1, 1).float() / 127.5 - 1
+    seen = rough.recoloured(photos.repeat(5, 1, 1, 1), torch.Generator().manual_seed(0))
+    assert torch.equal(seen, rough.recoloured(photos.repeat(5, 1, 1, 1), torch.Generator().manual_seed(0)))
+    assert -1 <= seen.min() < seen.max() <= 1
+    assert (seen - photos.repeat(5, 1, 1, 1)).abs().mean() > 0.2
 
 
 def test_no_line_is_lost_in_small_sketches(training):
