@@ -19,6 +19,7 @@ PICTURES = PACK / "docs" / "pictures"
 SIDE = 512
 TWIN_OF = "SDEdit - strokes to photo"
 BOTH = "Inversion-by-Inversion - sketch and exemplar"
+SEARCH = "Retrieval - search my photos"
 PAIRS = "Inversion-by-Inversion - folders in pairs"  # its sheet of stages says more than its results
 # template -> (the kind of node that shows what went in, or None; a line of text for twins; whose results a twin shows)
 TEMPLATES = {
@@ -50,6 +51,12 @@ TEMPLATES = {
     "Sketch GAN - matrix": (None, ""),
     "Sketch GAN - style transfer from a photo": ("SketchLoader", ""),
     "Sketch GAN - train your own from a folder": (None, ""),
+    SEARCH: (None, ""),
+    "Retrieval - why this photo": (None, ""),
+    "Retrieval - draw, find, paint": (None, ""),
+    "Retrieval - train your own": (None, ""),
+    "Retrieval - search my photos (Sketchy, as published)": (None, "with the published network", SEARCH),
+    "Retrieval - search my photos (CLIP vision)": (None, "with CLIP, SigLIP or DINO", SEARCH),
 }
 
 
