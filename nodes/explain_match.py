@@ -7,7 +7,7 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from ..pictures.fit import as_rgb, pair_batches
-from ..pipelines.retrieval.retriever import INVERT, Retriever
+from ..pipelines.retrieval.retriever import INVERT, Retriever, squared
 from .parts.pictures import to_image, to_pil
 from .parts.retrieval import INVERT_INPUT, PAPER, SKETCH_TIP, load
 from .parts.sockets import RetrieverSocket
@@ -105,14 +105,15 @@ class SketchExplainMatch(io.ComfyNode):
         alone = Retriever((network,))
         batch = max(len(sketch), len(photo))
         sketch, photo = pair_batches(sketch, batch, "sketch", "photo"), pair_batches(photo, batch, "photo", "sketch")
-        seen = alone.sketches([picture.cpu().numpy() for picture in sketch], invert)[0]
+        drawn = [picture.cpu().numpy() for picture in sketch]
+        seen, squares = alone.sketches(drawn, invert)[0], squared(drawn, explain.SHOWN, invert)
         device = load(alone)
         shown = [
-            explain.explain(network.network, device, mine, theirs, lines, PATCHES[patches], head)
-            for mine, theirs in zip(seen, to_pil(photo), strict=True)
+            explain.explain(network.network, device, mine, square, theirs, lines, PATCHES[patches], head)
+            for mine, square, theirs in zip(seen, squares, to_pil(photo), strict=True)
         ]
-        drawn, rebuilt, attention, mine, theirs = zip(*shown, strict=True)
-        pictures = [torch.cat([to_image(one) for one in kind]) for kind in (drawn, rebuilt, attention)]
+        joined, rebuilt, attention, mine, theirs = zip(*shown, strict=True)
+        pictures = [torch.cat([to_image(one) for one in kind]) for kind in (joined, rebuilt, attention)]
         return io.NodeOutput(*pictures, torch.cat(mine), torch.cat(theirs))
 
 

@@ -146,7 +146,10 @@ def main() -> int:
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "0")) or torch.get_num_threads())
     threads = torch.get_num_threads()
     found = in_host(measure)
-    renew(BENCH, {"Finding photos by sketch": [f"{threads} thread{'s' * (threads > 1)} of torch.", "", *found]})
+    head = f"{threads} thread{'s' * (threads > 1)} of torch."
+    if hasattr(os, "getloadavg"):  # other work on the machine makes everything slower
+        head += f" Load average at the end: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores."
+    renew(BENCH, {"Finding photos by sketch": [head, "", *found]})
     return 0
 
 

@@ -20,8 +20,8 @@ from runtime.provision import say
 FIRST = 30_000_000  # seeds of the scenes
 MOST = 1000  # scenes
 SIDE = 128  # of photos and sketches
-RELATED = 100  # sketches, at most, that the relation network ranks
-PAINTED = 25  # sketches that are painted with exemplars
+RELATED = 40  # sketches, at most, that the relation network ranks
+PAINTED = 12  # sketches that are painted with exemplars
 CELLS, BINS = 8, 9  # of the edge histograms
 ROUGH = {"as drawn": 0.0, "roughened as in training": 1.0, "roughened twice as much": 2.0}
 DECIDES = ("starter/world.py", "starter/noise.py")

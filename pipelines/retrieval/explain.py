@@ -21,7 +21,7 @@ from ...pictures import charts
 from ...pictures.overlays import show_heat
 from ...pictures.retrieval import photo_for_retrieval
 
-CELL = 32  # side of a patch in the pictures made here, in pixels
+SHOWN = 448  # side of a picture made here, at least, in pixels
 HEAT = 192  # longer side of a picture on the sheet of attention
 GAP = 32  # between two pictures
 INK = 0.02  # mean darkness of a patch from which on it counts as drawn
@@ -45,6 +45,11 @@ class Match(NamedTuple):
     def grid(self) -> int:
         """Patches on a side."""
         return round(len(self.ink) ** 0.5)
+
+    @property
+    def cell(self) -> int:
+        """Side of a patch in the pictures made here, in pixels."""
+        return -(-SHOWN // self.grid)
 
     def best(self) -> tuple[Tensor, Tensor]:
         """[N] each: the photo patch that every sketch patch is most like, and the cosine of the two."""
@@ -70,22 +75,22 @@ def explain(
     network: Any,
     device: torch.device | str,
     sketch: Tensor,
+    shown: Image.Image,
     photo: Image.Image,
     count: int,
     everywhere: bool = False,
     head: int = 0,
 ) -> Explained:
-    """All of it for one pair. sketch: the network's input [3,S,S]; photo: of any size. count: lines. everywhere: see
-    `rebuilt`. head: 0: a mask of each head; from 1: of that head; -1: of their mean. ValueError: no such head."""
+    """All of it for one pair. sketch: the network's input [3,S,S]; shown: the same square, of any size. count: lines.
+    everywhere: see `rebuilt`. head: 0: a mask of each head; from 1: of that head; -1: of their mean. ValueError: no such head."""
     theirs = photo_for_retrieval(photo, network.size)
     found = match(network, *(x[None].to(device, torch.float32) for x in (sketch, theirs)))
     mine, others = (_heads(attention, head) for attention in (found.sketch_attention, found.photo_attention))
-    seen = Image.fromarray(((sketch.movedim(0, -1) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy())
-    side = found.grid * CELL
+    side = found.grid * found.cell
     return Explained(
-        lines(found, seen, photo, count),
+        lines(found, shown, photo, count),
         rebuilt(found, photo, everywhere),
-        heat(seen.resize((side, side)), photo, mine, others, head),
+        heat(shown.resize((side, side)), photo, mine, others, head),
         masks(mine, side, side),
         masks(others, photo.height, photo.width),
     )
@@ -133,9 +138,9 @@ def strongest(found: Match, count: int) -> list[tuple[int, int, float]]:
 def lines(found: Match, sketch: Image.Image, photo: Image.Image, count: int) -> Image.Image:
     """Sketch and photo side by side, with lines between patches that belong together: red where the match is strong,
     blue where it is the weakest of those shown. sketch: the square that the network saw; photo: of any aspect."""
-    side = found.grid * CELL
+    side = found.grid * found.cell
     left = sketch.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    right = photo.convert("RGB").resize((max(CELL, round(side * photo.width / photo.height)), side))
+    right = photo.convert("RGB").resize((max(found.cell, round(side * photo.width / photo.height)), side))
     sheet = Image.new("RGB", (left.width + GAP + right.width, side), charts.PAPER)
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + GAP, 0))
@@ -166,15 +171,15 @@ def _colour(strength: float) -> str:
 def rebuilt(found: Match, photo: Image.Image, everywhere: bool = False) -> Image.Image:
     """The sketch put together from the photo: each sketch patch is replaced by the photo patch that it is most like
     (figure 1c). everywhere: bare paper, too; otherwise it stays white."""
-    side = found.grid * CELL
+    cell, side = found.cell, found.grid * found.cell
     source = photo.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
     made = Image.new("RGB", (side, side), "white")
     places, drawn = found.best()[0].tolist(), found.drawn().tolist()
     for patch, (place, inked) in enumerate(zip(places, drawn, strict=True)):
         if inked or everywhere:
             row, column = divmod(place, found.grid)
-            piece = source.crop((column * CELL, row * CELL, (column + 1) * CELL, (row + 1) * CELL))
-            made.paste(piece, (patch % found.grid * CELL, patch // found.grid * CELL))
+            piece = source.crop((column * cell, row * cell, (column + 1) * cell, (row + 1) * cell))
+            made.paste(piece, (patch % found.grid * cell, patch // found.grid * cell))
     return made
 
 

@@ -174,6 +174,15 @@ class Retriever:
         ]
 
 
+def squared(pictures: Sequence[Any], side: int, invert: str = AUTO) -> list[Image.Image]:
+    """Sketches to look at: cut to their ink and centred on a square as a network sees them, but `side` pixels large."""
+    found = []
+    for picture in pictures:
+        square = sketch_for_retrieval(picture, side, light_on_dark(picture) if invert == AUTO else invert == "yes")
+        found.append(Image.fromarray(((square.movedim(0, -1) + 1) * 127.5).round().byte().numpy()))
+    return found
+
+
 def memory_needed(retriever: Retriever) -> int:
     """Bytes for AT_ONCE pictures in the largest network: 250 per pixel of ViT-B/16, and as much again in reserve."""
     return AT_ONCE * 500 * max(part.side for part in retriever.parts) ** 2

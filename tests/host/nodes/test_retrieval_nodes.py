@@ -388,9 +388,9 @@ def explain(run, retriever, sketch=None, photo=None, **own):
 
 def test_explanation(run, retriever):
     lines, rebuilt, attention, sketch_masks, photo_masks = explain(run, retriever)
-    assert lines.shape[1] == rebuilt.shape[1] == 4 * 32
+    assert lines.shape[1] == rebuilt.shape[1] == 448
     assert photo_masks.shape == (4, 50, 80), "one mask per head at the photo's size"
-    assert sketch_masks.shape == (4, 128, 128)
+    assert sketch_masks.shape == (4, 448, 448)
     for picture in (lines, rebuilt, attention, sketch_masks, photo_masks):
         assert picture.min() >= 0
         assert picture.max() <= 1

@@ -12,8 +12,11 @@ from helpers.golden_files import load_file
 
 
 @pytest.fixture
-def explain(room):
-    return room("pipelines.retrieval.explain")
+def explain(room, monkeypatch):
+    """With patches of 32 pixels on a grid of 4 x 4."""
+    explain = room("pipelines.retrieval.explain")
+    monkeypatch.setattr(explain, "SHOWN", 128)
+    return explain
 
 
 def made(explain, cosines, ink=None):
