@@ -1,8 +1,9 @@
 """All template graphs by name, in the order of the template browser."""
 
+from templates.diffsketching import DIFFSKETCHING
 from templates.gan import SKETCH_GAN
 from templates.gradop import GRADOP
 from templates.inversion import INVERSION
 from templates.sdedit import SDEDIT
 
-TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN}
+TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN, **DIFFSKETCHING}
