@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import comfy.sample
-import torch
 from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
 from ..guidance import decoders
-from ..networks.frozen import ordinary
 from ..pictures.extractors import EDGES
-from ..pictures.fit import as_rgb, fit_image
+from ..pictures.fit import as_rgb
 from ..samplers import finetune, levels
 from .diffsketching import PAPER, feature_network, on_white
 from .inversion import DECODER_TIP, EXTRACTOR_TIP, MODEL_TIP, SKETCH_TIP, VAE_TIP
@@ -33,14 +30,13 @@ from .parts.training import (
 )
 
 LORAS = "loras"
+OPTIMISERS = ("Adam", "SGD (published)")  # as in training.finetune, which a session loads only where it trains
 SPANS = {"lora": (0.0, 1.0)}  # of the progress bar
 
 
 class SketchFineTune(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
-        from ..training.finetune import OPTIMISERS
-
         return io.Schema(
             node_id="SketchFineTune",
             display_name="Fine-tune on a Sketch",
@@ -155,6 +151,9 @@ class SketchFineTune(io.ComfyNode):
         perceptual: Any = None,
         features: Any = None,
     ) -> io.NodeOutput:
+        from ..training.finetune import Losses
+        from ..training.one import train_one
+
         check_numbers(minutes=minutes, t0=t0, learning_rate=learning_rate, save_minutes=save_minutes)
         check_numbers(sketch_weight=sketch_weight, reference_weight=reference_weight)
         check_conditioning(model, positive, "positive")
@@ -162,9 +161,15 @@ class SketchFineTune(io.ComfyNode):
         if not sketch_weight and not reference_weight:
             raise ValueError("Both weights are 0, so nothing would be learned. Set one of them above 0.")
         sketch, reference = on_white(as_rgb(sketch, "sketch")), as_rgb(reference, "reference")
-        losses = Losses(sketch, reference, extractor or EDGES, sketch_weight, reference_weight)
-        losses.look = feature_network("features", features)
-        losses.compare = feature_network("perceptual", perceptual)
+        losses = Losses(
+            sketch,
+            reference,
+            extractor or EDGES,
+            feature_network("perceptual", perceptual),
+            feature_network("features", features),
+            sketch_weight,
+            reference_weight,
+        )
         eye = decoders.choose(model, vae, decoder)
         family = host.noise_family(model)
         sigmas = levels.walk(family, levels.start_sigma(family, t0)[0], steps)
@@ -173,82 +178,29 @@ class SketchFineTune(io.ComfyNode):
         identity = {"rank": rank, "seed": seed, "steps": steps, "optimiser": optimiser}
         own = {"rank": rank, "seed": seed, "learning_rate": learning_rate, "optimiser": optimiser}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (_, options):
-            from ..training.one import train_one
 
-            found: dict[str, Any] = {}
-
-            def train(start: finetune.Start) -> Tensor:
+            def train(start: finetune.Start) -> tuple[Any, Tensor]:
                 lesson, paint = lesson_of(start, eye, losses, identity=identity, **own)
-                found["trained"] = train_one(lesson, model_path, state_dir, goal_of(rounds, minutes), options)
-                return paint()
+                return train_one(lesson, model_path, state_dir, goal_of(rounds, minutes), options), paint()
 
-            noise = comfy.sample.prepare_noise(latent, seed)
-            comfy.sample.sample_custom(
-                model,
-                noise,
-                1.0,
-                finetune.tuner(train),
-                sigmas,
-                positive,
-                positive,
-                latent,
-                disable_pbar=True,
-                seed=seed,
-            )
-        trained = found["trained"]
-        text = summary(trained.courses, model_path)
-        rows = trained.courses["lora"].rows
-        if len(rows) > 1:
-            names = [name for name in ("image", "sketch") if name in rows[0]]
-            text += "\n" + ", ".join(f"{name} {rows[0][name]:.3g} to {rows[-1][name]:.3g}" for name in names)
+            trained = finetune.trained(model, positive, latent, sigmas, seed, train)
+        text = summary(trained.courses, model_path) + _fallen(trained.courses["lora"].rows)
         tuned = host.with_lora(model, trained.weights)
         return io.NodeOutput(tuned, model_path.name, *shown(trained), ui=host.text_on_node(cls, text))
 
 
-class Losses:
-    """The two losses of pictures [B,3,H,W] in [-1,1] against sketches and references, each IMAGE [1 or B,h,w,3]."""
-
-    look: Any  # Features that compare the contents
-    compare: Any  # Features that compare the drawings
-
-    def __init__(self, sketch: Tensor, reference: Tensor, extractor: Any, sketch_weight: float, weight: float) -> None:
-        self.sketch, self.reference, self.extractor = sketch, reference, extractor
-        self.sketch_weight, self.weight = sketch_weight, weight
-
-    def prepare(self, device: torch.device, pictures: Tensor) -> tuple[Any, Any]:
-        """image(pictures) and sketch(pictures), the means over the batch; None where a weight is 0. pictures: any of
-        the working size."""
-        height, width = pictures.shape[-2:]
-
-        def goal(image: Tensor) -> Tensor:
-            fitted = fit_image(image.float(), height, width).movedim(-1, 1)
-            return ordinary(fitted.expand(len(pictures), -1, -1, -1).contiguous()).to(device)
-
-        image = drawn = None
-        if self.weight:
-            look, known = self.look.prepare(device), goal(self.reference)
-            with torch.no_grad():
-                maps = [found.detach() for found in look(known)]
-
-            def image(pictures: Tensor) -> Tensor:
-                pairs = zip(look((pictures + 1) / 2), maps, strict=True)
-                return self.weight * torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
-
-        if self.sketch_weight:
-            draw, distance = self.extractor.prepare(device), self.compare.perceptual().prepare(device)
-            lines = goal(self.sketch)
-
-            def drawn(pictures: Tensor) -> Tensor:
-                found = draw(((pictures + 1) / 2).clamp(0, 1)).expand(-1, 3, -1, -1)
-                return self.sketch_weight * distance(found, lines).mean()
-
-        return image, drawn
+def _fallen(rows: list[dict[str, float]]) -> str:
+    """A line that says how the losses went; empty before there are two rows."""
+    names = [name for name in ("image", "sketch") if rows and name in rows[0]]
+    if len(rows) < 2:
+        return ""
+    return "\n" + ", ".join(f"{name} {rows[0][name]:.3g} to {rows[-1][name]:.3g}" for name in names)
 
 
 def lesson_of(
     start: finetune.Start,
     eye: decoders.Decoder,
-    losses: Losses,
+    losses: Any,
     *,
     rank: int,
     seed: int,
@@ -256,7 +208,8 @@ def lesson_of(
     optimiser: str,
     identity: dict[str, Any],
 ) -> tuple[Any, Any]:
-    """The lesson on a loaded model, and paint() -> the latent that its walk ends with now."""
+    """The lesson on a loaded model, and a function that gives the latent its walk ends with now. losses: see
+    training.finetune."""
     from ..training.finetune import FineTuneLesson, walk
 
     device = start.x.device
@@ -270,8 +223,7 @@ def lesson_of(
     def paint() -> Tensor:
         return decode.image(latent())
 
-    with torch.no_grad():
-        image, drawn = losses.prepare(device, decode.image(start.x))
+    image, drawn = losses.prepare(device, decode.image(start.x).detach())
     lesson = FineTuneLesson(
         *(tuning, paint, image, drawn, tuning.file),
         learning_rate=learning_rate,
@@ -279,11 +231,7 @@ def lesson_of(
         identity=identity,
     )
 
-    def last() -> Tensor:
-        with torch.no_grad():
-            return latent()
-
-    return lesson, last
+    return lesson, lambda: latent().detach()
 
 
 NODES = [SketchFineTune]

@@ -1,4 +1,4 @@
-"""A SAMPLER that does not sample: it hands what a sampler gets (the loaded model, its prompts, the noised start) to a
+"""A sampler that does not sample: it hands what a sampler gets (the loaded model, its prompts, the noised start) to a
 training, so that fine-tuning goes through the host's own path for every family of models."""
 
 from __future__ import annotations
@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import comfy.sample
 import torch
 from comfy.samplers import KSAMPLER
 from torch import Tensor
@@ -37,13 +38,23 @@ class Start:
         return tuning.predict(weights, x, {**self.arguments, "sigma": levels})
 
 
-def tuner(train: Callable[[Start], Tensor]) -> KSAMPLER:
-    """A SAMPLER whose run is train(start) -> the final latent; gradients are on inside."""
+def trained(
+    model: Any, prompt: Any, latent: Tensor, sigmas: Tensor, seed: int, train: Callable[[Start], tuple[Any, Tensor]]
+) -> Any:
+    """What train(start) returns first, run in the host's own sampling path: the model is loaded, and `prompt` processed
+    for it. latent [B,...]: clean, as a VAE encodes it; noised by `seed` to sigmas[0]. train's second value is the final
+    state, which becomes the preview. Gradients are on inside."""
+    found: list[Any] = []
 
     def sample_finetune(model: Any, x: Tensor, sigmas: Tensor, extra_args: Any = None, *_: Any, **__: Any) -> Tensor:
         check_sigmas(sigmas, host.noise_family(model.inner_model.model_patcher))
         options = (extra_args or {}).get("model_options", {})
         with gradients(), host.differentiating():
-            return train(Start(model, x, sigmas, options)).detach()
+            result, last = train(Start(model, x, sigmas, options))
+        found.append(result)
+        return last.detach()
 
-    return KSAMPLER(sample_finetune)
+    noise = comfy.sample.prepare_noise(latent, seed)
+    sampler = KSAMPLER(sample_finetune)
+    comfy.sample.sample_custom(model, noise, 1.0, sampler, sigmas, prompt, prompt, latent, disable_pbar=True, seed=seed)
+    return found[0]

@@ -18,7 +18,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from .loop import Lesson, Losses, Panel
+from ..networks.frozen import ordinary
+from ..pictures.fit import fit_image
+from .loop import Lesson, Panel
 
 SGD, ADAM = "SGD (published)", "Adam"
 OPTIMISERS = (ADAM, SGD)
@@ -40,6 +42,58 @@ def walk(predict: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: Tensor, 
     for now, after in pairwise(sigmas.tolist()):
         x = checkpoint(step, x, now, after, use_reentrant=False) if recompute else step(x, now, after)
     return x
+
+
+class Losses:
+    """The two losses of pictures [B,3,H,W] in [-1,1] against sketches and references, each IMAGE [1 or B,h,w,3].
+
+    extractor: an Extractor. compare, look: Features that compare the drawings and the contents.
+    """
+
+    def __init__(
+        self,
+        sketch: Tensor,
+        reference: Tensor,
+        extractor: Any,
+        compare: Any,
+        look: Any,
+        sketch_weight: float,
+        weight: float,
+    ) -> None:
+        self.sketch, self.reference, self.extractor = sketch, reference, extractor
+        self.compare, self.look, self.sketch_weight, self.weight = compare, look, sketch_weight, weight
+
+    def prepare(self, device: torch.device, pictures: Tensor) -> tuple[Any, Any]:
+        """image(pictures) and sketch(pictures), the means over the batch; None where a weight is 0. pictures: any of
+        the working size."""
+        height, width = pictures.shape[-2:]
+
+        def goal(image: Tensor) -> Tensor:
+            fitted = fit_image(image.float(), height, width).movedim(-1, 1)
+            return ordinary(fitted.expand(len(pictures), -1, -1, -1).contiguous()).to(device)
+
+        image: Any = None
+        drawn: Any = None
+        if self.weight:
+            look, known = self.look.prepare(device), goal(self.reference)
+            with torch.no_grad():
+                maps = [found.detach() for found in look(known)]
+
+            def content(pictures: Tensor) -> Tensor:
+                pairs = zip(look((pictures + 1) / 2), maps, strict=True)
+                return self.weight * torch.stack([(a - b).abs().mean() for a, b in pairs]).mean()
+
+            image = content
+        if self.sketch_weight:
+            draw, distance = self.extractor.prepare(device), self.compare.perceptual().prepare(device)
+            lines = goal(self.sketch)
+
+            def drawing(pictures: Tensor) -> Tensor:
+                found = draw(((pictures + 1) / 2).clamp(0, 1)).expand(-1, 3, -1, -1)
+                return self.sketch_weight * distance(found, lines).mean()
+
+            drawn = drawing
+        return image, drawn
 
 
 class FineTuneLesson(Lesson):
@@ -70,7 +124,7 @@ class FineTuneLesson(Lesson):
         self.optimiser = optimiser_of(tuned.parameters(), optimiser, learning_rate)
         self.kept = {"tuned": tuned, "optimiser": self.optimiser}
 
-    def step(self, step: int, progress: float) -> tuple[Losses, list[Tensor]]:
+    def step(self, step: int, progress: float) -> tuple[dict[str, Tensor], list[Tensor]]:
         pictures = self.paint()
         losses = {
             name: measure(pictures)

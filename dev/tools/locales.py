@@ -17,7 +17,7 @@ from tools.snapshot import FOLDERS
 LOCALES = Path(__file__).resolve().parents[2] / "locales"
 SPECIAL = set("@{}$|")
 # Combos that list files or folders: of every node, and of one.
-FILES = ("image", "prior", "extractor", "features", "encoder", *FOLDERS)
+FILES = ("image", "prior", "extractor", "features", "encoder", "classifier", *FOLDERS)
 FILES_OF = {"SketchAdaINStyle": ("decoder",)}
 HOSTS_CATEGORIES = {"loaders", "training"}  # named by the editor itself
 

@@ -63,9 +63,10 @@ def losses(place):
 
 def test_losses_fall_on_the_starter(doors, prior, loras, all_nodes):
     model, vae = prior
-    first = tuned(doors, model, vae, 32, NO_PROMPT, rounds=1)
+    own = {"learning_rate": 0.001, "steps": 3}
+    first = tuned(doors, model, vae, 32, NO_PROMPT, rounds=1, **own)
     assert (loras / "mine.safetensors").is_file()
-    found, name, plot, preview = tuned(doors, model, vae, 32, NO_PROMPT, rounds=8)
+    found, name, plot, preview = tuned(doors, model, vae, 32, NO_PROMPT, rounds=8, **own)
     rows = losses(loras)
     assert rows[-1]["image"] + rows[-1]["sketch"] < 0.97 * (rows[0]["image"] + rows[0]["sketch"])
     assert name == "mine.safetensors"
@@ -73,12 +74,12 @@ def test_losses_fall_on_the_starter(doors, prior, loras, all_nodes):
     latent, sigmas = torch.zeros(1, 3, 32, 32), torch.tensor([1.0, 0.5, 0.0])
     walk = {"positive": NO_PROMPT, "negative": NO_PROMPT}
     with torch.inference_mode():
-        own = tiny.sample(found, sigmas, latent, **walk)
+        after = tiny.sample(found, sigmas, latent, **walk)
         plain = tiny.sample(model, sigmas, latent, **walk)
         loaded = all_nodes["LoraLoaderModelOnly"]().load_lora_model_only(model, "mine.safetensors", 1.0)[0]
-        assert torch.allclose(own, tiny.sample(loaded, sigmas, latent, **walk), atol=1e-5)
+        assert torch.allclose(after, tiny.sample(loaded, sigmas, latent, **walk), atol=1e-5)
         assert torch.equal(plain, tiny.sample(model, sigmas, latent, **walk)), "the MODEL that came in stays bare"
-    assert not torch.allclose(own, plain, atol=1e-3)
+    assert not torch.allclose(after, plain, atol=1e-3), "it paints something else"
     assert first
 
 
@@ -103,6 +104,10 @@ def test_latent_models(doors, loras, family):
     found = tuned(doors, model, vae, 32, tiny.cond(), rounds=2)[0]
     assert len(found.patches) > 4
     assert losses(loras)[-1]["step"] == 2
+
+
+def test_optimisers_are_the_training_s(doors, room):
+    assert doors.OPTIMISERS == room("training.finetune").OPTIMISERS
 
 
 def test_faults(doors, prior, loras):
