@@ -15,6 +15,8 @@ INSTALL = f"This command needs Dask: {sys.executable} -m pip install distributed
 SETTINGS = {
     "distributed.admin.low-level-log-length": 100,
     "distributed.scheduler.work-stealing": False,
+    "distributed.scheduler.http.routes": [],
+    "distributed.worker.http.routes": [],
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
     "distributed.worker.memory.pause": False,
@@ -89,7 +91,9 @@ def started(address: str | None, threads: int, package: str) -> Iterator[Cluster
     with dask.config.set(SETTINGS):
         if address is None:
             options = {"n_workers": 1, "threads_per_worker": threads, "processes": False, "memory_limit": 0}
-            with LocalCluster(dashboard_address=None, **options) as local, Client(local) as client:  # pyright: ignore[reportArgumentType]
+            # Dask opens its web pages even where none is asked for: they must not be seen from other machines.
+            options |= {"dashboard_address": "127.0.0.1:0", "worker_dashboard_address": "127.0.0.1:0"}
+            with LocalCluster(**options) as local, Client(local) as client:  # pyright: ignore[reportArgumentType]
                 yield Cluster(client, remote=False)
             return
         import cloudpickle

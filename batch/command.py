@@ -195,17 +195,17 @@ def _finish(
     code: int,
     state: str,
 ) -> int:
-    try:
-        page = results.summarise(summary(schedule, progress, state, {"graph": options.graph.name}))
-        sheet = results.sheet(items[index] for index in range(min(SHEET, len(items))))
-    except files.NotWritten as error:
-        say(str(error))
-        return STOPPED
     if code == STOPPED:
         say(f"Stopped: {state} The same command goes on from here.")
     if code == INTERRUPTED:
         say("Interrupted. The same command goes on from here.")
     if schedule.given_up:
         say(f"{schedule.given_up} failed: {results.books / 'failed.csv'} says why. The same command tries them again.")
+    try:
+        page = results.summarise(summary(schedule, progress, state, {"graph": options.graph.name}))
+        sheet = results.sheet(items[index] for index in range(min(SHEET, len(items))))
+    except files.NotWritten as error:
+        say(str(error))
+        return STOPPED
     say(f"summary: {page}" + (f"\nfirst {SHEET}: {sheet}" if sheet else ""))
     return code

@@ -13,7 +13,7 @@ from helpers.shipped import shipped, tracked
 MOST_BYTES = 50_000_000  # the starter's weights are 37 MB of it
 FOR_DEVELOPERS = ("tests/", "dev/", "docs/", "starter/training/", ".github/", ".ci/")
 ROOT = {"__init__.py", "host.py", "files.py", "models_manifest.json", "pyproject.toml", "LICENSE", "README.md"}
-CODE = ("nodes", "samplers", "guidance", "pipelines", "training", "pictures", "networks")
+CODE = ("nodes", "samplers", "guidance", "pipelines", "training", "pictures", "networks", "batch")
 # Folders that are read at run time, and one file that must be among theirs.
 READ = {
     "starter": "starter/world.py",

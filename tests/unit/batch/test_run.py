@@ -272,6 +272,18 @@ def test_without_dask_one_line_says_what_to_install(command, monkeypatch, capsys
     assert capsys.readouterr().err == f"This command needs Dask: {sys.executable} -m pip install distributed\n"
 
 
+def test_nothing_of_it_can_be_reached_from_other_machines(room):
+    import psutil
+
+    def listening():
+        every = psutil.Process().net_connections("inet")
+        return {one.laddr for one in every if one.status == psutil.CONN_LISTEN}
+
+    before = listening()
+    with room("batch.cluster").started(None, 2, "sketchsynth_rooms"):
+        assert {address.ip for address in listening() - before} <= {"127.0.0.1", "::1"}
+
+
 def test_workers_of_a_cluster_need_no_copy_of_the_pack(command, folders, tmp_path):
     """A worker process that knows neither the pack nor the folders: code and files travel to it."""
     from distributed import LocalCluster
