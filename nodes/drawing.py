@@ -243,6 +243,10 @@ def _find(file: str) -> Path:
         return sample
     try:
         path = Path(folder_paths.get_annotated_filepath(file))
+        _, folder = folder_paths.annotated_filepath(file)
+        inside = os.path.realpath(folder or folder_paths.get_input_directory())
+        if os.path.commonpath([inside, os.path.realpath(path)]) != inside:  # ComfyUI 0.24 does not look
+            raise ValueError(file)
     except ValueError as error:
         raise ValueError(
             f"{files.quote(file)} lies outside ComfyUI's input folder, where drawings are read from. Copy it there "

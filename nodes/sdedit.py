@@ -117,9 +117,10 @@ class NoiseToT0(io.ComfyNode):
         noised = host.noise_latent(model, guide["samples"], noise, start)
         share = levels.signal_share(family, start)
         prompt, node_id = (cls.hidden.prompt, cls.hidden.unique_id) if cls.hidden else (None, None)
-        _check_label(model, prompt, node_id)
+        if not host.is_pixels(model):
+            wiring.refuse_label(prompt, node_id)
         lines = [_describe(family, t0, meaning, start, lowered, len(walk) - 1)]
-        lines += _wrong_uses(prompt, node_id, "noise_mask" in latent)
+        lines += wiring.noised_used_wrongly(prompt, node_id, "noise_mask" in latent)
         by_file = wiring.comes_from(prompt, node_id, "latent", "SketchLoader")  # which says so itself
         if not by_file and host.is_pixels(model) and lines_only(guide["samples"]):
             lines.append(LINES_ALONE)
@@ -257,45 +258,11 @@ def _describe(family: host.NoiseFamily, t0: float, meaning: str, start: float, l
     text = f"t0 {t0:.2f}: sigma {start:.3g}, {share:.0%} of the guide's signal is left, {steps} steps."
     full = levels.pure_noise_from(family, meaning)
     if full is not None and t0 > full - 0.0005:
-        text += f"\nOn this model that is pure noise, as is every t0 from {full:.2f} up: try a lower one."
+        others = "" if full > 0.999 else f", as is every t0 from {full:.2f} up"
+        text += f"\nOn this model that is pure noise{others}: try a lower t0."
     elif lowered:
         text += f"\nThis model's highest noise level is {start:.4g}, so sampling starts there."
     return text
-
-
-def _check_label(model: Any, prompt: wiring.Prompt | None, node_id: str | None) -> None:
-    """ValueError: a sampler on these sigmas gets the label of a pixel prior, but the MODEL reads words. The sampler is
-    ComfyUI's own, and torch would fail there."""
-    if host.is_pixels(model):
-        return
-    for use in wiring.uses(prompt, node_id, 0):
-        for name in ("positive", "negative"):
-            link = use.inputs.get(name)
-            source = (prompt or {}).get(str(link[0]), {}) if isinstance(link, list) else {}
-            if source.get("class_type") == "SketchPriorLabel":
-                raise ValueError(
-                    f"{name} of the sampler comes from Pixel Prior Label, but this model reads words. Connect CLIP "
-                    "Text Encode, with the model's CLIP, to it."
-                )
-
-
-def _wrong_uses(prompt: wiring.Prompt | None, node_id: str | None, masked: bool) -> list[str]:
-    """What goes wrong in silence with a sampler that gets `noised`."""
-    told = []
-    for use in wiring.uses(prompt, node_id, 1):
-        if use.input != "latent_image":
-            continue
-        if masked:
-            told.append(
-                "noised has no mask, because a sampler would keep its noisy pixels. Give the sampler the clean LATENT "
-                "with the mask, and turn add_noise on."
-            )
-        elif use.inputs.get("add_noise") in (True, "enable"):
-            told.append(
-                "noised is noisy already, and the sampler adds noise once more. Turn its add_noise off, or give it the "
-                "clean LATENT."
-            )
-    return list(dict.fromkeys(told))
 
 
 def lines_only(samples: Tensor) -> bool:

@@ -9,7 +9,7 @@ Prompt = Mapping[str, Any]
 
 # Nodes of ComfyUI that hand on the same picture: encoded, larger, more of it, with a mask.
 SAME_PICTURE = {
-    *("VAEEncode", "VAEEncodeTiled", "VAEEncodeForInpaint", "SetLatentNoiseMask", "InpaintModelConditioning"),
+    *("VAEEncode", "VAEEncodeTiled", "VAEEncodeForInpaint", "SetLatentNoiseMask"),
     *("ImageScale", "ImageScaleBy", "ImageScaleToTotalPixels", "ImageCrop", "ImagePadForOutpaint", "RepeatImageBatch"),
     *("RepeatLatentBatch", "LatentFromBatch", "LatentUpscale", "LatentUpscaleBy", "LatentCrop", "ImageBatch"),
 }
@@ -53,3 +53,37 @@ def comes_from(prompt: Prompt | None, node_id: str | None, name: str, wanted: st
         if node.get("class_type") in SAME_PICTURE:
             found += node.get("inputs", {}).values()
     return False
+
+
+def refuse_label(prompt: Prompt | None, node_id: str | None) -> None:
+    """ValueError: a sampler on the first output of Noise to t0, for a MODEL that reads words, gets the label of a pixel
+    prior. The sampler is ComfyUI's own, and torch would fail there."""
+    for use in uses(prompt, node_id, 0):
+        for name in ("positive", "negative"):
+            link = use.inputs.get(name)
+            source = (prompt or {}).get(str(link[0]), {}) if isinstance(link, list) else {}
+            if source.get("class_type") == "SketchPriorLabel":
+                raise ValueError(
+                    f"{name} of the sampler comes from Pixel Prior Label, but this model reads words. Connect CLIP "
+                    "Text Encode, with the model's CLIP, to it."
+                )
+
+
+def noised_used_wrongly(prompt: Prompt | None, node_id: str | None, masked: bool) -> list[str]:
+    """What goes wrong in silence with a sampler that gets `noised`, the second output of Noise to t0. masked: whether
+    its latent has a mask."""
+    told = []
+    for use in uses(prompt, node_id, 1):
+        if use.input != "latent_image":
+            continue
+        if masked:
+            told.append(
+                "noised has no mask, because a sampler would keep its noisy pixels. Give the sampler the clean LATENT "
+                "with the mask, and turn add_noise on."
+            )
+        elif use.inputs.get("add_noise") in (True, "enable"):
+            told.append(
+                "noised is noisy already, and the sampler adds noise once more. Turn its add_noise off, or give it the "
+                "clean LATENT."
+            )
+    return list(dict.fromkeys(told))
