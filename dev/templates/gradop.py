@@ -203,7 +203,7 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
     groups = [
         [
             group("draw", "paint over the picture", (["note", "drawing"], "paint")),
-            group("model", base.group, (first, ["prompt"], ["without"])),
+            group("model", base.group, (first, ["prompt", "without"])),
         ],
         [group("walk", "rounds is the knob", (["solve", "of painting", "empty", "schedule"], last_column))],
         [group("result", "your painting, painted", ["result"])],

@@ -161,8 +161,8 @@ def shortest(points: list[Point], walls: list[Box]) -> list[Point]:
     raise ValueError("A wire of a template finds no way between its nodes: leave more space.")
 
 
-def crossed(way: list[Point], ends: tuple[str, str], nodes: dict[str, Box]) -> list[str]:
-    """The foreign nodes that a wire with these points passes through."""
+def crossed(way: list[Point], ends: tuple[Any, Any], nodes: dict[Any, Box]) -> list[Any]:
+    """The foreign nodes, by key or id, that a wire with these points passes through."""
     return [
         key
         for key, box in nodes.items()

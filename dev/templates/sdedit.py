@@ -225,6 +225,7 @@ def paint_on_photo() -> Graph:
             "Paint on your photo",
             "Choose your photo, paint on it, press Run. What you do not paint stays as it is, to the pixel.",
             "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+            width=440,
         ),
         "photo": drawing("photo - quiet lake.png", "your photo", size=512),
         "paint": node("Painter", (450, 780), "paint on it"),

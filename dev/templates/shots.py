@@ -66,7 +66,7 @@ def main() -> int:
     if len(names) == len(TEMPLATES):
         for renderer in RENDERERS:
             path = SHEETS / f"templates_{renderer}.jpg"
-            sheet(names, renderer).save(path, quality=68, optimize=True)
+            sheet(names, renderer).save(path, quality=60, optimize=True)
             print(f"{path.name}: {path.stat().st_size} bytes")
     return 0
 

@@ -148,7 +148,8 @@ def _negative(pixels: np.ndarray) -> np.ndarray:
 
 
 def _over(pixels: np.ndarray, paper: np.ndarray) -> np.ndarray:
-    return paper + pixels[..., 3:] * (pixels[..., :3] - paper)
+    alpha = pixels[..., 3:]
+    return pixels[..., :3] * alpha + paper * (1 - alpha)  # exact where nothing shows through
 
 
 def _distance(page: np.ndarray, colour: np.ndarray) -> np.ndarray:
