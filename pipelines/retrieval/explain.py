@@ -82,7 +82,9 @@ def explain(
     head: int = 0,
 ) -> Explained:
     """All of it for one pair. sketch: the network's input [3,S,S]; shown: the same square, of any size. count: lines.
-    everywhere: see `rebuilt`. head: 0: a mask of each head; from 1: of that head; -1: of their mean. ValueError: no such head."""
+    everywhere: see `rebuilt`. head: 0: a mask of each head; from 1: of that head; -1: of their mean.
+
+    ValueError: no such head."""
     theirs = photo_for_retrieval(photo, network.size)
     found = match(network, *(x[None].to(device, torch.float32) for x in (sketch, theirs)))
     mine, others = (_heads(attention, head) for attention in (found.sketch_attention, found.photo_attention))
