@@ -135,11 +135,12 @@ class Relation(nn.Module):
 
 
 def anchor_cosines(sketch: Tensor, photo: Tensor) -> Tensor:
-    """[B,n,m] float32: cosines of vectors [B,n,D] and [B,m,D]; 0 where one of them is all zero.
+    """[B,n,m]: cosines of vectors [B,n,D] and [B,m,D]; 0 where one of them is all zero.
 
-    In float32 whatever they come in: squares of half-precision features overflow.
+    Half precision is compared in float32: its squares overflow.
     """
-    sketch, photo = sketch.float(), photo.float()
+    if sketch.itemsize < 4:
+        sketch, photo = sketch.float(), photo.float()
     lengths = sketch.norm(dim=2)[:, :, None] * photo.norm(dim=2)[:, None]
     tiny = torch.finfo(lengths.dtype).tiny
     return torch.where(lengths > 0, sketch @ photo.transpose(1, 2) / lengths.clamp_min(tiny), 0.0)

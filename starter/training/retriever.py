@@ -1,8 +1,9 @@
 """Trains the starter's retriever: which render of the starter world does a line sketch show?
 
-A small ZSE-SBIR network of the published layout. Every scene is a class of its own: its photo, and its true line
-sketch, roughened anew each time (wobble, gaps, missing parts, pens of other widths). Only scenes of two grounds, lakes
-and meadows, are learned from; dunes and snowfields are never seen, so that a search for them is zero-shot.
+A small ZSE-SBIR network of the published layout. Every scene is a class of its own: its photo, recoloured at random,
+and its true line sketch, roughened anew each time (wobble, gaps, missing parts, pens of other widths). Only scenes of
+two grounds, lakes and meadows, are learned from; dunes and snowfields are never seen, so that a search for them is
+zero-shot.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from ...training.retrieval.run import SMALL
 from ...training.retrieval.task import RetrievalTask, centred, initialised
 from ...training.supervised import SupervisedLesson
 from ..world import GROUNDS, render_batch
-from .rough import roughened
+from .rough import joined, recoloured, roughened
 
 SIZE = 128  # of the renders
 CHUNK = 50
@@ -90,7 +91,8 @@ class StarterTask(RetrievalTask):
     [Ret] learns by the contrast over the batch, as it is and centred. And every picture, sketch or photo, learns where
     the lines of its scene are: [Ret] on a grid of 16 x 16, each patch within itself on 4 x 4. What reads that off is
     not exported. Cross-attention and the relation network learn by the published losses on `paired` pairs of a batch
-    and on as many of a sketch with the photo most like its own; the tokens that they see are not changed by that.
+    and on as many of a sketch with another photo, any one or the one most like its own; the tokens that they see are
+    not changed by that.
     """
 
     def __init__(self, network: Retriever, paired: int) -> None:
@@ -106,6 +108,7 @@ class StarterTask(RetrievalTask):
             total = total + unexplained(self.layout(tokens[:, 0]), lines)
             total = total + unexplained(self.inside(tokens[:, 1:]), cells(density(own, 32), self.network.grid))
         other = hardest(sketch[:, 0], photo[:, 0], batch["group"])[: self.paired]
+        other[::2] = torch.arange(1, len(sketch) + 1)[: self.paired : 2] % len(sketch)
         sketch, photo, wrong = (x.detach() for x in (sketch[: self.paired], photo[: self.paired], photo[other]))
         return total + self.of_pairs(sketch.repeat(2, 1, 1), torch.cat([photo, wrong]))
 
@@ -136,7 +139,8 @@ def small(
 
 
 def batch(photos: np.ndarray, sketches: np.ndarray, pairs: int, step: int) -> dict[str, Tensor]:
-    """The batch of a step: different scenes, half of them mirrored; lines [pairs,S,S]: the true ones, 1 for ink."""
+    """The batch of a step: different scenes, some joined of two, mirrored and recoloured; lines [pairs,S,S]: the true
+    ones, 1 for ink."""
     rng = np.random.default_rng([41, step])
     chosen = np.sort(rng.choice(len(photos), pairs, replace=False))
     mirrored = torch.from_numpy(rng.random(pairs) < 0.5)[:, None, None]
@@ -144,7 +148,9 @@ def batch(photos: np.ndarray, sketches: np.ndarray, pairs: int, step: int) -> di
     drawn = torch.from_numpy(sketches[chosen]).float() / 255
     seen = torch.where(mirrored[:, None], seen.flip(-1), seen)
     drawn = torch.where(mirrored, drawn.flip(-1), drawn)
-    rough = roughened(drawn, generator_of(41, step))
+    chance = generator_of(41, step)
+    seen, drawn = joined(seen, drawn, chance)
+    rough, seen = roughened(drawn, chance), recoloured(seen, chance)
     return {
         "sketch": torch.stack([prepared(one, rough.shape[1]) for one in rough]).contiguous(
             memory_format=torch.channels_last
@@ -166,12 +172,12 @@ def prepared(sketch: Tensor, size: int) -> Tensor:
 def main(argv: list[str] | None = None) -> None:
     parser = starter_options("retriever", __doc__, minutes=60.0, scenes=5_000, peak=1e-3)
     parser.add_argument("--batch", type=int, default=48, help="pairs of a sketch and a photo")
-    parser.add_argument("--paired", type=int, default=8, help="pairs of them that cross-attention learns from")
+    parser.add_argument("--paired", type=int, default=16, help="pairs of them that cross-attention learns from")
     parser.add_argument("--measure", type=Path, help="do not train: measure these weights on scenes never seen")
     parser.add_argument("--held-out", type=int, default=600, help="scenes to measure on")
     choice = parser.parse_args(argv)
     if choice.measure:
-        from .retriever_test import measured
+        from .retriever_measure import measured
 
         files.replace(
             choice.folder / "measured.json",

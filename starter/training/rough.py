@@ -1,4 +1,5 @@
-"""True line sketches made as rough as people draw: wobbly, with gaps, with parts left out, with broader pens."""
+"""True line sketches made as rough as people draw: wobbly, with gaps, with parts left out, with broader pens. Photos in
+colours and light that the world does not have, so that a network goes by their edges."""
 
 from __future__ import annotations
 
@@ -14,6 +15,29 @@ def roughened(sketches: Tensor, rng: torch.Generator, strength: float = 1.0) -> 
     ink = _displaced(ink, rng, strength)
     ink = ink * _left_out(ink, rng, strength)
     return 1 - _penned(ink, rng)[:, 0]
+
+
+def recoloured(photos: Tensor, rng: torch.Generator) -> Tensor:
+    """Photos [N,3,S,S] in [-1,1] with mixed channels, other contrast and uneven light; some grey, some negative."""
+    count, size = len(photos), photos.shape[-1]
+    mix = torch.eye(3) * 0.7 + 0.3 * torch.randn(count, 3, 3, generator=rng)
+    seen = torch.einsum("noc,nchw->nohw", mix, photos)
+    chance = _uniform(rng, 4, count, 1, 1, 1)
+    seen = torch.where(chance[0] < 0.2, seen.mean(1, keepdim=True), seen)
+    seen = torch.where(chance[1] < 0.25, -seen, seen)
+    seen = seen * (0.6 + 0.8 * chance[2]) + 0.4 * (chance[3] - 0.5)
+    seen = seen + 0.15 * _field(rng, count, 1, 3, size) + 0.03 * torch.randn(seen.shape, generator=rng)
+    return torch.where(_uniform(rng, count, 1, 1, 1) < 0.25, photos, seen.clamp(-1, 1))
+
+
+def joined(photos: Tensor, lines: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Photos [N,3,S,S] and sketches [N,S,S]; two in five become one scene above or left of another."""
+    count, size = len(photos), photos.shape[-1]
+    at = torch.arange(size)
+    first, second, third = _uniform(rng, 3, count, 1, 1).unbind()
+    edge = (0.25 + 0.5 * first) * size
+    own = torch.where(second < 0.5, at < edge, at[:, None] < edge) | (third > 0.4)
+    return torch.where(own[:, None], photos, photos.roll(1, 0)), torch.where(own, lines, lines.roll(1, 0))
 
 
 def _uniform(rng: torch.Generator, *shape: int) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -33,20 +34,23 @@ class Validation(NamedTuple):
     def __call__(self, network: Retriever, device: torch.device) -> Scores:
         sketches = [(i, path) for i, kind in enumerate(self.kinds) for path in kind.sketches[:: self.every_sketch]]
         photos = [(i, path) for i, kind in enumerate(self.kinds) for path in kind.photos[:: self.every_photo]]
-        mine = embedded(network, [self.seen.sketch(path) for _, path in sketches], device)
-        theirs = embedded(network, [self.seen.photo(path) for _, path in photos], device)
+        mine = embedded(network, self.seen.sketch, [path for _, path in sketches], device)
+        theirs = embedded(network, self.seen.photo, [path for _, path in photos], device)
         labels = [torch.tensor([i for i, _ in group]) for group in (sketches, photos)]
         return scores(distances(mine, theirs), labels[0][:, None] == labels[1])
 
 
 @torch.no_grad()
-def embedded(network: Retriever, pictures: Sequence[Tensor], device: torch.device | str) -> Tensor:
-    """[N,D] on the CPU: the [Ret] vectors of pictures [3,S,S]. The network must be in eval mode."""
+def embedded(
+    network: Retriever, load: Callable[[Path], Tensor], paths: Sequence[Path], device: torch.device | str
+) -> Tensor:
+    """[N,D] on the CPU: the [Ret] vectors of pictures that `load` reads [3,S,S], a few at a time. The network must be
+    in eval mode."""
     parts = [
-        network.tokens(torch.stack(list(pictures[first : first + AT_ONCE])).to(device))[:, 0].float().cpu()
-        for first in range(0, len(pictures), AT_ONCE)
+        network.tokens(torch.stack([load(path) for path in paths[first : first + AT_ONCE]]).to(device))[:, 0]
+        for first in range(0, len(paths), AT_ONCE)
     ]
-    return torch.cat(parts)
+    return torch.cat(parts).float().cpu()
 
 
 class RetrievalLesson(SupervisedLesson):

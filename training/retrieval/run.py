@@ -14,10 +14,9 @@ from ...networks.retrieval.network import Retriever
 from .data import Kind, Seen, batch
 from .lesson import RetrievalLesson, Validation
 from .starts import begin_from
-from .task import RetrievalTask, initialised
+from .task import RetrievalTask, centred, initialised
 
 ANCHORS = (49, 144, 196)
-PUBLISHED: dict[str, Any] = {}  # Retriever's own defaults
 SMALL: dict[str, Any] = {  # the starter's: learns on a CPU
     "width": 192,
     "depth": 3,
@@ -79,11 +78,15 @@ def new_network(settings: Settings) -> Retriever:
     if settings.network == "small":
         network = Retriever(**SMALL)
     else:
-        side = round(settings.anchors**0.5)
-        network = Retriever(anchors=settings.anchors, hidden=(settings.anchors * side, settings.anchors))
+        network = Retriever(anchors=settings.anchors, hidden=relation_sizes(settings.anchors))
     network = initialised(network, settings.seed)
     network.set_dropout(settings.dropout)
     return network
+
+
+def relation_sizes(anchors: int) -> tuple[int, int]:
+    """Widths of the relation network's two hidden layers for anchors^2 cosines: anchors^(3/2) and anchors."""
+    return anchors * round(anchors**0.5), anchors
 
 
 def retrieval_lesson(
@@ -103,13 +106,17 @@ def retrieval_lesson(
     """The lesson for these classes. tested: classes for validation; none: the last weights are kept.
 
     start: a file to begin from (see `starts.begin_from`); every_sketch, every_photo: see Validation; validate_every,
-    validate_from: in steps. ValueError: settings out of range, or a start that does not fit.
+    validate_from: in steps. From nothing, the published losses alone soon give every picture the same vector: use
+    `contrast` or a start. ValueError: settings out of range, or a start that does not fit.
     """
     settings.check()
     network = new_network(settings)
     if start is not None:
         say(begin_from(network, start))
     seen = Seen(network.size)
+    if start is None and settings.contrast:
+        first = batch(learned, seen, settings.batch, settings.seed, False, 10**6)
+        network = centred(network.eval(), first["sketch"], first["photo"])
     validation = Validation(tested, seen, every_sketch, every_photo) if tested else None
     identity = {**asdict(settings), "classes": len(learned), "pictures": sum(len(kind.photos) for kind in learned)}
     smooth: dict[str, Any] = {} if settings.steady else {"ema": 0.998, "warmup": 200}

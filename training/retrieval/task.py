@@ -22,8 +22,8 @@ class RetrievalTask(Task):
     sketches of their classes; photos of these and photos of other classes. With hardest, each [B,3,S,S] of pairs: the
     photo of another class is then the most similar one in the batch, which costs no pass through the encoder. `group`
     [B]: the class of each pair; needed for `hardest` and `contrast`.
-    contrast: weight of the contrast over the batch, on [Ret] as a search compares it. As published, [Ret] learns only
-    after cross-attention.
+    contrast: weight of the contrast over the batch, on [Ret] as a search compares it, as it is and centred. As
+    published, [Ret] learns only after cross-attention.
     """
 
     def __init__(self, network: Retriever, *, contrast: float = 0.0, hardest: bool = False) -> None:
@@ -46,7 +46,8 @@ class RetrievalTask(Task):
         total = sketch.new_zeros(()).float()
         if self.contrast:
             pairs = len(batch["group"])
-            total = total + self.contrast * contrast(sketch[:pairs, 0], photo[:pairs, 0], batch["group"])
+            given = sketch[:pairs, 0].float(), photo[:pairs, 0].float(), batch["group"]
+            total = total + self.contrast * (contrast(*given) + contrast(*given, centre=True)) / 2
         if self.hardest:
             other = hardest(sketch[:, 0], photo[:, 0], batch["group"])
             sketch, photo = sketch.repeat(2, 1, 1), torch.cat([photo, photo[other]])

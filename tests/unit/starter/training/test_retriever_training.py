@@ -55,19 +55,42 @@ def test_roughened(rough, rendered):
     assert kept[0] > kept[1] > kept[2], "less of the true lines"
 
 
-def test_batch(training, rendered):
+def test_batch(training, rendered, monkeypatch):
     """By the number of the step alone; photos and true lines are mirrored together."""
     photos, sketches = training.small(*rendered)
     batch = training.batch(photos, sketches, 4, 3)
     assert batch["sketch"].shape == batch["photo"].shape == (4, 3, 64, 64)
     assert all(torch.equal(value, training.batch(photos, sketches, 4, 3)[name]) for name, value in batch.items())
     assert not torch.equal(batch["sketch"], training.batch(photos, sketches, 4, 4)["sketch"])
+    monkeypatch.setattr(training, "joined", lambda photos, lines, rng: (photos, lines))
+    monkeypatch.setattr(training, "recoloured", lambda photos, rng: photos)
+    batch = training.batch(photos, sketches, 4, 3)
     known = torch.from_numpy(photos[batch["group"]]).movedim(-1, 1).float() / 127.5 - 1
     lines = 1 - torch.from_numpy(sketches[batch["group"]]).float() / 255
     for i in range(4):
         mirrored = not torch.equal(batch["photo"][i], known[i])
         assert torch.equal(batch["photo"][i], known[i].flip(-1) if mirrored else known[i])
         assert torch.equal(batch["lines"][i], lines[i].flip(-1) if mirrored else lines[i])
+
+
+def test_joined(rough):
+    """Where the photo is another scene's, the lines are too; some scenes stay whole."""
+    photos = torch.arange(40.0)[:, None, None, None].expand(-1, 3, 16, 16)
+    seen, lines = rough.joined(photos, photos[:, 0], torch.Generator().manual_seed(0))
+    assert torch.equal(seen[:, 0], lines)
+    whole = (lines == photos[:, 0]).flatten(1).all(1)
+    assert 10 < whole.sum() < 35
+    for i in range(40):
+        assert set(lines[i].unique().tolist()) <= {i, (i - 1) % 40}
+
+
+def test_recoloured(rough, rendered):
+    """Within the range, the same for the same generator, and in very different colours."""
+    photos = torch.from_numpy(rendered[0]).movedim(-1, 1).float() / 127.5 - 1
+    seen = rough.recoloured(photos.repeat(5, 1, 1, 1), torch.Generator().manual_seed(0))
+    assert torch.equal(seen, rough.recoloured(photos.repeat(5, 1, 1, 1), torch.Generator().manual_seed(0)))
+    assert -1 <= seen.min() < seen.max() <= 1
+    assert (seen - photos.repeat(5, 1, 1, 1)).abs().mean() > 0.2
 
 
 def test_no_line_is_lost_in_small_sketches(training):
@@ -119,3 +142,48 @@ def test_centred(room, training, rendered):
     assert network.tokens(both)[:, 0].mean(0).norm() > 1
     task_room.centred(network, batch["sketch"], batch["photo"])
     assert network.tokens(both)[:, 0].mean(0).norm() < 1e-3
+
+
+@pytest.fixture(scope="module")
+def measure(room):
+    return room("starter.training.retriever_measure")
+
+
+def test_found(measure):
+    """Four queries, of which the second ranks its own photo third, behind one of its ground."""
+    distance = torch.ones(4, 4) - 0.5 * torch.eye(4)
+    distance[1] = torch.tensor([0.1, 0.3, 0.9, 0.2])
+    table = measure.found(distance, np.array(["lake", "lake", "dunes", "snowfield"]))
+    assert table["all"]["queries"] == 4
+    assert table["all"]["acc1"] == 0.75
+    assert table["all"]["acc10"] == 1
+    assert table["seen"]["map"] == pytest.approx((1 + 1 / 3) / 2, abs=1e-4)
+    assert table["unseen"] == {"queries": 2, "acc1": 1, "acc10": 1, "map": pytest.approx(1, abs=1e-4), "ground map": 1}
+    assert table["lake"] == table["seen"]
+
+
+def test_searches_that_learn_nothing(measure, rendered, room):
+    """Both find a picture among others by itself, however bright it is; edges also by its lines."""
+    grey = torch.from_numpy(rendered[0]).float().mean(3) / 255
+    lines = torch.from_numpy(rendered[1]).float() / 255
+    distances = room("pictures.ranking").distances
+    for describe in (measure.pixels, measure.edge_histograms):
+        apart = distances(describe(0.5 * grey), describe(grey))
+        assert torch.equal(apart.argmin(1), torch.arange(len(grey)))
+    apart = distances(measure.edge_histograms(lines), measure.edge_histograms(grey))
+    own = apart.diagonal()
+    assert own.mean() < (apart.sum() - own.sum()) / (apart.numel() - len(own))
+
+
+def test_reranked(measure, monkeypatch):
+    """The best few by [Ret] stay in front; among them the relation network has half of the say."""
+
+    class Scorer:
+        def relation(self, mine, theirs):
+            return theirs[:, 0, 0]
+
+    monkeypatch.setattr(measure, "RERANKED", 3)
+    ret = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
+    theirs = torch.tensor([0.0, 0.9, 0.1, 1.0]).reshape(4, 1, 1)
+    again = measure.reranked(Scorer(), torch.zeros(1, 1, 1), theirs, ret)
+    assert again.argsort().tolist() == [[1, 0, 2, 3]]

@@ -190,7 +190,7 @@ def tiny_network(room, seed=0, **other):
     return room("training.retrieval.task").initialised(network, seed)
 
 
-def as_timm(key):
+def as_timm(key: str) -> str:
     names = {"cls": "cls_token", "pos_embedding": "pos_embed"}
     rules = (
         ("embedding.", "patch_embed.proj."),
@@ -208,7 +208,7 @@ def as_timm(key):
     return re.sub(r"transformer\.layers\.(\d+)\.0\.", r"blocks.\1.", key)
 
 
-def as_torchvision(key):
+def as_torchvision(key: str) -> str:
     key = {"cls": "class_token", "pos_embedding": "encoder.pos_embedding"}.get(key, key)
     for ours, theirs in (
         ("embedding.", "conv_proj."),
@@ -224,7 +224,7 @@ def as_torchvision(key):
     return re.sub(r"transformer\.layers\.(\d+)\.0\.", r"encoder.layers.encoder_layer_\1.", key)
 
 
-def as_hugging_face(key):
+def as_hugging_face(key: str) -> str:
     key = {"cls": "embeddings.cls_token", "pos_embedding": "embeddings.position_embeddings"}.get(key, key)
     for ours, theirs in (
         ("transformer.encoder_norm.", "layernorm."),
@@ -389,6 +389,18 @@ def test_settings_out_of_range_are_told(runs, sampling, classes):
     ):
         with pytest.raises(ValueError, match=message):
             runs.retrieval_lesson(runs.Settings(**wrong), kinds)
+
+
+@pytest.mark.parametrize(("anchors", "sizes"), [(49, (343, 49)), (144, (1728, 144)), (196, (2744, 196))])
+def test_published_relation_networks(room, runs, anchors, sizes):
+    """For every published number of anchors, the network as the reference makes it, and the tokens that it compares."""
+    assert runs.relation_sizes(anchors) == sizes
+    network = room("networks.retrieval.network").Retriever(anchors=anchors, hidden=sizes, device="meta")
+    assert network.rn.rn[0].weight.shape == (sizes[0], anchors**2)
+    tokens = network.tokens(torch.zeros(1, 3, 224, 224, device="meta"))
+    assert tokens.shape == (1, 1 + (144 if anchors == 144 else 196), 768)
+    assert network.fold(tokens).shape == (1, anchors, 512 if anchors == 49 else 768)
+    assert network.relation(tokens, tokens).shape == (1,)
 
 
 def test_command(room, runs, classes, monkeypatch, capsys, tmp_path):
