@@ -225,7 +225,7 @@ def retrieval(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> No
     )
     page.table(HEADS, [[name, len(rows[name][1]), *values] for name, values in table.items()])
     _grounds(page, by_ret, held, everyone)
-    _rough(page, network, held, photos, everyone)
+    _rough(page, network, held, photos, by_ret)
     _exemplars(page, lab, network, held, photos, samples, fresh)
 
 
@@ -241,14 +241,15 @@ def _grounds(page: Page, distance: Any, held: Scenes, everyone: list[int]) -> No
     page.numbers["by ground"] = {row[0]: row[2:] for row in rows}
 
 
-def _rough(page: Page, network: Network, held: Scenes, photos: Any, everyone: list[int]) -> None:
+def _rough(page: Page, network: Network, held: Scenes, photos: Any, clean: Any) -> None:
+    """clean: the distances of the sketches as drawn."""
     import torch
 
     rough, rows = inprocess.room("starter.training.rough").roughened, []
     for name, strength in ROUGH.items():
         drawn = rough(held.sketches, torch.Generator().manual_seed(7), strength) if strength else held.sketches
-        inked = [i for i in everyone if float(drawn[i].min()) < 0.35]  # some lose all their lines
-        distance = network.ret(network.sketches(drawn[inked]), photos)
+        inked = [i for i in range(len(drawn)) if float(drawn[i].min()) < 0.35]  # some lose all their lines
+        distance = network.ret(network.sketches(drawn[inked]), photos) if strength else clean[inked]
         apart = inprocess.room("pictures.ranking").distances(edges(drawn[inked]), edges(held.photos))
         rows.append([name, len(inked), *judged(distance, inked, held.grounds)])
         rows.append([f"{name}: edge histograms", len(inked), *judged(apart, inked, held.grounds)])

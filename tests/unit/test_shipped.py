@@ -18,6 +18,7 @@ CODE = ("nodes", "samplers", "guidance", "pipelines", "training", "pictures", "n
 READ = {
     "starter": "starter/world.py",
     "starter/samples": "starter/samples/mountain lake.png",
+    "starter/photos": "starter/photos/lake at sunset 3.jpg",
     "starter/weights": "starter/weights/vae.safetensors",
     "workflows": "workflows/02 Strokes to photo - sketch to image.json",
     "subgraphs": None,
