@@ -50,6 +50,14 @@ TEMPLATES = {
     "Sketch GAN - matrix": (None, ""),
     "Sketch GAN - style transfer from a photo": ("SketchLoader", ""),
     "Sketch GAN - train your own from a folder": (None, ""),
+    "DiffSketching - sketch to photo": ("SketchLoader", ""),
+    "DiffSketching - edit by sketch": ("SketchLoader", ""),
+    "DiffSketching - between two noises": (None, ""),
+    "DiffSketching - sketch and class (ImageNet 256)": (
+        "SketchLoader",
+        "with a class, on ImageNet 256",
+        "DiffSketching - sketch to photo",
+    ),
 }
 
 
