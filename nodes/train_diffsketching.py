@@ -1,4 +1,5 @@
-"""DiffSketching's fine-tuning: a few rounds teach a model to paint what the sketch and the reference show."""
+"""DiffSketching's trainings: a few rounds that teach a model to paint what sketch and reference show, and noisy
+classifiers of your own classes."""
 
 from __future__ import annotations
 
@@ -9,27 +10,34 @@ from torch import Tensor
 
 from .. import host
 from ..guidance import decoders
+from ..networks.schedules import SCHEDULES
 from ..pictures.extractors import EDGES
 from ..pictures.fit import as_rgb
 from ..samplers import finetune, levels
-from .diffsketching import PAPER, feature_network, on_white
+from .diffsketching import CLASSIFIERS, PAPER, feature_network, load_classifier, on_white
 from .inversion import DECODER_TIP, EXTRACTOR_TIP, MODEL_TIP, SKETCH_TIP, VAE_TIP
 from .parts.checks import check_conditioning, check_numbers
-from .parts.sockets import ExtractorSocket, FeaturesSocket
+from .parts.folders import input_folder
+from .parts.sockets import ClassifierSocket, ExtractorSocket, FeaturesSocket
 from .parts.training import (
+    PRECISIONS,
     common_inputs,
+    folder_input,
     goal_of,
+    left_out,
     minutes_input,
     model_and_state,
     name_input,
     picture_outputs,
     shown,
     started,
+    state_below,
     summary,
     valid,
 )
 
 LORAS = "loras"
+SIDES = ("64", "128", "256", "512")
 OPTIMISERS = ("Adam", "SGD (published)")  # as in training.finetune, which a session loads only where it trains
 SPANS = {"lora": (0.0, 1.0)}  # of the progress bar
 
@@ -234,4 +242,158 @@ def lesson_of(
     return lesson, lambda: latent().detach()
 
 
-NODES = [SketchFineTune]
+class SketchTrainClassifier(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchTrainClassifier",
+            display_name="Train Sketch Classifier",
+            category="sketch/training",
+            description="Trains a noisy classifier on your own photos, one sub-folder per class, so that Class "
+            "Guidance can steer a pixel prior towards your classes.",
+            search_aliases=[*PAPER, "noisy classifier", "train classifier", "classifier_train"],
+            is_output_node=True,
+            inputs=[
+                name_input("my classifier", "models/sketch_classifiers"),
+                folder_input("photos", "A folder with a sub-folder of photos for each class, ideally 100 each."),
+                io.Combo.Input(
+                    "size",
+                    options=list(SIDES),
+                    tooltip="Side in pixels it trains on: that of the pixel prior it will steer. It runs at any size.",
+                ),
+                io.Int.Input(
+                    "width",
+                    default=64,
+                    min=16,
+                    max=256,
+                    step=16,
+                    tooltip="Width of the network, 16 to 256. Published: 128. 32 is fast enough on a CPU.",
+                ),
+                io.Int.Input(
+                    "depth", default=2, min=1, max=4, tooltip="Residual blocks per level, 1 to 4. Published: 2."
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=10_000,
+                    min=0,
+                    max=10_000_000,
+                    tooltip="Total number of steps, 0 to 10000000. Published: 150000. 0: limited by minutes only.",
+                ),
+                minutes_input("Maximum total training time in minutes, 0 to 100000"),
+                io.Int.Input("batch", default=16, min=1, max=1024, tooltip="Photos per step, 1 to 1024."),
+                io.Float.Input(
+                    "learning_rate",
+                    default=0.0003,
+                    min=0.000001,
+                    max=0.1,
+                    step=0.0001,
+                    round=0.000001,
+                    tooltip="The highest learning rate, 0.000001 to 0.1. Published: 0.0003.",
+                ),
+                io.Float.Input(
+                    "weight_decay", default=0.05, min=0.0, max=1.0, step=0.01, tooltip="0 to 1. Published: 0.05."
+                ),
+                io.Combo.Input(
+                    "noise_schedule",
+                    options=list(SCHEDULES),
+                    advanced=True,
+                    tooltip="The noise schedule of the prior it will steer.",
+                ),
+                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+            ],
+            outputs=[
+                ClassifierSocket.Output(
+                    "classifier", display_name="classifier", tooltip="For Class Guidance and DiffSketching."
+                ),
+                io.Image.Output(
+                    "plot", display_name="plot", tooltip="The losses over the steps, for all runs under this name."
+                ),
+            ],
+            hidden=[io.Hidden.unique_id],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
+        return valid(name, photos)
+
+    @classmethod
+    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
+        return state_below(photos)
+
+    @classmethod
+    def execute(
+        cls,
+        name: str,
+        photos: str,
+        size: str,
+        width: int,
+        depth: int,
+        steps: int,
+        minutes: float,
+        batch: int,
+        learning_rate: float,
+        weight_decay: float,
+        noise_schedule: str,
+        precision: str,
+        seed: int,
+        save_minutes: float,
+        begin: str,
+    ) -> io.NodeOutput:
+        from ..training import labelled
+        from ..training.one import train_one
+
+        check_numbers(minutes=minutes, learning_rate=learning_rate, weight_decay=weight_decay)
+        goal = goal_of(steps, minutes)
+        found = labelled.by_class(input_folder(photos))
+        model_path, state_dir = model_and_state(CLASSIFIERS, name)
+        own = {"width": width, "depth": depth, "batch": batch, "seed": seed, "noise_schedule": noise_schedule}
+        rates = {"learning_rate": learning_rate, "weight_decay": weight_decay, "autocast": precision == PRECISIONS[1]}
+        with started(cls, model_path, state_dir, begin, save_minutes, {"classifier": (0.0, 1.0)}) as (device, options):
+            lesson, judge = classifier_lesson(found, int(size), **own, **rates, device=device)
+            trained = train_one(lesson, model_path, state_dir, goal, options)
+            told = judge()
+        text = summary(trained.courses, model_path) + "\n" + told + left_out(found.photos.left_out)
+        (plot, _) = shown(trained)
+        return io.NodeOutput(load_classifier(model_path.name), plot, ui=host.text_on_node(cls, text))
+
+
+def classifier_lesson(
+    found: Any,
+    size: int,
+    *,
+    width: int,
+    depth: int,
+    batch: int,
+    seed: int,
+    noise_schedule: str,
+    device: Any,
+    **rates: Any,
+) -> tuple[Any, Any]:
+    """The lesson of a noisy classifier on labelled photos, and judge() -> a line about the photos kept apart."""
+    import torch
+
+    from ..training import labelled
+    from ..training.noisy_classifier import ClassifierTask, published_shape
+    from ..training.photos import Store
+    from ..training.supervised import SupervisedLesson
+
+    store = Store(found.photos, size)
+    learned, held = labelled.split(found.photos.count)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        task = ClassifierTask(found.names, published_shape(size, width, depth), size, noise_schedule)
+    identity = {"width": width, "depth": depth, "size": size, "classes": ", ".join(found.names)}
+    source = labelled.LabelledBatches(store, found.classes, learned, batch, seed)
+    lesson = SupervisedLesson("classifier", task, source, device=device, identity=identity, **rates)
+
+    def judge() -> str:
+        unseen = labelled.LabelledBatches(store, found.classes, held, min(64, len(held)), seed)(0)
+        pictures, classes = (part.to(device) for part in unseen)
+        task.eval()
+        shares = [f"{task.accuracy((pictures, classes), level):.0%} at level {level}" for level in (0, 500)]
+        return f"Classes told of photos kept apart: {', '.join(shares)}."
+
+    return lesson, judge
+
+
+NODES = [SketchFineTune, SketchTrainClassifier]

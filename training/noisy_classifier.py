@@ -14,7 +14,28 @@ from ..networks.noisy_classifier import NoisyClassifier
 from ..networks.schedules import LINEAR, abars
 from .supervised import Task
 
+MULTS = {64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4), 512: (0.5, 1, 1, 2, 2, 4, 4)}
+ATTENDED = (32, 16, 8)  # sides of the maps with attention
 Batch = tuple[Tensor, Tensor]  # pictures [B,3,H,W] in [-1,1], and their classes [B]
+
+
+def published_shape(size: int, width: int, depth: int = 2) -> dict[str, Any]:
+    """The arguments of NoisyClassifier by guided diffusion's table for this side; published: width 128, depth 2. Narrow
+    ones get smaller groups and heads, which then stand in the file."""
+    widths = [round(mult * width) for mult in MULTS[size]]
+    attended = [level for level in range(len(widths)) if size >> level in ATTENDED]
+    groups = next(count for count in (32, 16, 8, 4) if all(w % count == 0 for w in widths))
+    heads = next(count for count in (64, 32, 16, 8, 4) if all(widths[level] % count == 0 for level in attended))
+    return {
+        "model_channels": width,
+        "num_res_blocks": depth,
+        "channel_mult": MULTS[size],
+        "attention_levels": tuple(attended),
+        "num_head_channels": heads,
+        "norm_groups": groups,
+        "pool": "attention",
+        "side": size >> (len(widths) - 1),
+    }
 
 
 class ClassifierTask(Task):
