@@ -29,8 +29,11 @@ KEYWORDS = (
     "style transfer",
     "upscale",
     "collage",
+    "image search",
+    "morph",
+    "progressive synthesis",
 )
-TWIN = re.compile(r" \((SD1\.5|LSUN church|AFHQ)\)$|as published")
+TWIN = re.compile(r" \((SD1\.5|LSUN church|AFHQ|CLIP vision|ImageNet)\)$|as published")
 WINDOW = (1850, 1000)  # pixels of a 1920 x 1080 screen that show the graph
 FIT = 0.75  # the share of the window that the editor's fit fills
 HEADING = 22 / 14 * 10  # pixels of a first heading at 100 %, in the renderer with the smaller letters
