@@ -91,13 +91,13 @@ class SketchPaint2pixLoader(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, canvas: str | None = None, identity: str | None = None, decoder: str | None = None):
-        for name in (canvas, identity, decoder):
-            try:
-                if name not in (None, NONE, OWN):
-                    painting.file_path(name)
-            except ValueError as error:
-                return str(error)
+    def validate_inputs(cls, canvas: str | None = None) -> bool | str:
+        # Only what is checked here: the host shows a fault at each of these inputs. It looks up the other two itself.
+        try:
+            if canvas is not None:
+                painting.file_path(canvas)
+        except ValueError as error:
+            return str(error)
         return True
 
     @classmethod

@@ -28,7 +28,7 @@ SAMPLERS = ("KSampler", "KSamplerAdvanced", "SamplerCustom", "SamplerCustomAdvan
 SPEAKERS = (
     *("NoiseToT0", "SketchPairs", "GradOpSolve", "SketchRegionsFromStrokes", "CrossAttnRegionMap", "SketchGANLoader"),
     *("SketchSynthesizeSets", "SketchTrainExtractor", "SketchTrainGAN", "SketchTrainRetriever"),
-    *("SketchPhotoIndex", "SketchFindPhotos", "SketchRankImages"),
+    *("SketchPhotoIndex", "SketchFindPhotos", "SketchRankImages", "SketchPaint2pixLoader", "SketchPaint2pixPredict"),
 )
 # Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
 GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)

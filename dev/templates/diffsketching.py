@@ -1,232 +1,302 @@
-"""The graphs of DiffSketching."""
+"""The graphs of DiffSketching: each prediction is drawn and compared with a sketch, while the model paints."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import STARTER, STARTER_LINES, Graph, drawing, join, node, note
+from templates.inversion import loaders
+from templates.parts import (
+    CLASSIFIER,
+    FIXED,
+    IMAGENET,
+    PHOTOSKETCH,
+    Graph,
+    app,
+    drawing,
+    group,
+    join,
+    larger,
+    node,
+    note,
+    save,
+    show,
+    starter_walk,
+)
+from templates.sdedit import kept_outside
 
-IMAGENET = {
-    "name": "256x256_diffusion.pt",
-    "url": "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion.pt",
-    "directory": "sketch_priors",
-}
-CLASSIFIER = {
-    "name": "256x256_classifier.pt",
-    "url": "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_classifier.pt",
-    "directory": "sketch_classifiers",
-}
-PHOTOSKETCH = {
-    "name": "latest_net_G.pth",
-    "url": "https://drive.google.com/file/d/1TQf-LyS8rRDDapdcTnEgWzYJllPgiXdj/view",
-    "directory": "sketch_extractors",
-}
-LPIPS = {
-    "name": "lpips_alex.pth",
-    "url": "https://github.com/richzhang/PerceptualSimilarity",
-    "directory": "sketch_features",
-}
-SKETCH = "line drawing - lake and peaks.png"
+PAINTER = "the built-in painter, and what finds lines"
+STEPS = "ddim25"
 
 
-def method(column: int, **settings: Any) -> Graph:
-    """The starter prior under DiffSketching with the node `drawing` as the sketch."""
+def method(**widgets: Any) -> Graph:
+    return node("SketchDiffSketching", (320, 0), "the weights are the knobs", **widgets)
+
+
+def empty(count: int) -> dict[str, Graph]:
+    """The noise that a picture begins from has the sketch's size."""
     return {
-        "nodes": {
-            "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-            "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-            "label": node("SketchPriorLabel", 0),
-            "method": node("SketchDiffSketching", column, (320, 0), **settings),
-        },
-        "links": [
-            ("prior", "model", "method", "model"),
-            ("lines", "extractor", "method", "extractor"),
-            ("drawing", "image", "method", "sketch"),
-        ],
+        "of drawing": node("GetImageSize", named="the sketch's size"),
+        "empty": node("EmptyLatentImage", named="how many results", batch_size=count),
     }
 
 
-def walk(column: int, sampler: str, latent: tuple[str, str], respacing: str = "ddim25", **more: Any) -> Graph:
-    """Respaced steps and SamplerCustom on the MODEL of `method`, and the pictures four times enlarged."""
-    return {
-        "nodes": {
-            "steps": node("SketchRespacedSteps", column, respacing=respacing),
-            "select": node("KSamplerSelect", column, sampler_name=sampler),
-            "sampler": node("SamplerCustom", column + 1, (300, 0), add_noise=True, noise_seed=1, cfg=1.0, **more),
-            "decode": node("VAEDecode", column + 2),
-            "larger": node("ImageScaleBy", column + 2, upscale_method="lanczos", scale_by=4.0),
-        },
-        "links": [
-            ("prior", "model", "steps", "model"),
-            ("method", "model", "sampler", "model"),
-            ("label", "conditioning", "sampler", "positive"),
-            ("label", "conditioning", "sampler", "negative"),
-            ("select", "SAMPLER", "sampler", "sampler"),
-            ("steps", "sigmas", "sampler", "sigmas"),
-            (*latent, "sampler", "latent_image"),
-            ("sampler", "output", "decode", "samples"),
-            ("prior", "vae", "decode", "vae"),
-            ("decode", "IMAGE", "larger", "image"),
-        ],
+EMPTY_LINKS = [
+    ("drawing", "image", "of drawing", "image"),
+    ("of drawing", "width", "empty", "width"),
+    ("of drawing", "height", "empty", "height"),
+]
+METHOD_LINKS = [
+    ("prior", "model", "diff", "model"),
+    ("prior", "vae", "diff", "vae"),
+    ("drawing", "image", "diff", "sketch"),
+    ("lines", "extractor", "diff", "extractor"),
+]
+
+
+def sketch_and_photo() -> Graph:
+    nodes = {
+        "note": note(
+            "A sketch and a photo",
+            "Each step is drawn in lines and compared with your sketch; the photo lends colours and light.",
+            "sketch_weight: how strictly the lines. reference_weight: how much of the photo.",
+            "A class as well: the ImageNet version.",
+            width=664,
+        ),
+        **loaders(),
+        "drawing": drawing("line drawing - lake and peaks.png", "your sketch"),
+        "photo": drawing("photo - evening lake.png", "reference: its content"),
+        "diff": method(),
+        **empty(4),
+        "steps": node("SketchRespacedSteps", named="25 steps", respacing=STEPS),
+        "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
+        "sampler": node("SamplerCustom", (300, 0), "paint, from noise", add_noise=True, noise_seed=1, cfg=1.0),
+        "decode": node("VAEDecode"),
+        "larger": larger(),
+        "save": save("sketch and photo"),
     }
-
-
-def sketch_to_photo() -> Graph:
-    text = (
-        "## DiffSketching: a sketch steers the walk from noise\n\nAt every step the prediction is drawn in lines and "
-        "compared with your sketch. Nothing of the sketch's own colours is used: the walk starts from pure noise.\n\n"
-        "- Choose another line drawing in *sketch*, or upload your own, dark on white.\n- **sketch_weight**: higher "
-        "values follow the lines more strictly.\n- Connect a photo to **reference**, and its content is compared "
-        "place by place, too.\n- **metric** lpips is the published comparison (weight 0.05).\n- A noisy classifier "
-        "adds a class: see the ImageNet version of this graph."
+    links = [
+        *METHOD_LINKS,
+        *EMPTY_LINKS,
+        ("photo", "image", "diff", "reference"),
+        ("prior", "model", "steps", "model"),
+        ("diff", "model", "sampler", "model"),
+        ("label", "conditioning", "sampler", "positive"),
+        ("label", "conditioning", "sampler", "negative"),
+        ("ddpm", "SAMPLER", "sampler", "sampler"),
+        ("steps", "sigmas", "sampler", "sigmas"),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "output", "decode", "samples"),
+        ("prior", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "a sketch, and a photo for the content", ["note", ("drawing", "photo")]),
+            group("model", PAINTER, ("prior", ["lines", "label"])),
+        ],
+        [
+            group(
+                *("walk", "the weights are the knobs"),
+                (["diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode", "larger"]),
+            )
+        ],
+        [group("result", "your sketch, painted", ["save"])],
+    ]
+    shown = app(
+        [
+            *(("drawing", "image"), ("photo", "image"), ("diff", "sketch_weight"), ("diff", "reference_weight")),
+            ("sampler", "noise_seed"),
+        ],
+        "save",
     )
-    parts = {
-        "nodes": {
-            "note": note(text, height=360),
-            "drawing": drawing(SKETCH, 1, named="sketch"),
-            "empty": node("EmptyLatentImage", 2, width=64, height=64, batch_size=4),
-            "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/sketch to photo"),
-        },
-        "links": [("larger", "IMAGE", "save", "images")],
-    }
-    return join(parts, method(2), walk(2, "ddpm", ("empty", "LATENT")))
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def twin_imagenet() -> Graph:
+    """Sketch, reference and class at 256 pixels, on guided diffusion's unconditional prior and its classifier."""
+    graph = sketch_and_photo()
+    nodes = graph["nodes"]
+    nodes["note"] = note(
+        "A sketch and a class",
+        "class_id is one of ImageNet's 1000 numbers; 975 is a lakeside.",
+        "class_scale: how strongly the class; 10 for this model. Three files to download; it wants a GPU.",
+        width=664,
+    )
+    nodes["prior"] = node("SketchPriorLoader", (300, 0), "ImageNet, 256 pixels", [IMAGENET], prior=IMAGENET["name"])
+    nodes["lines"] = node(
+        "SketchExtractorLoader", (300, 0), "finds lines", [PHOTOSKETCH], extractor=PHOTOSKETCH["name"]
+    )
+    nodes["label"]["title"] = "no class here: the classifier has it"
+    nodes["classifier"] = node(
+        "SketchClassifierLoader", (300, 0), "knows the classes", [CLASSIFIER], classifier=CLASSIFIER["name"]
+    )
+    nodes["diff"] = method(class_id="975", class_scale=10.0)
+    for key in ("drawing", "photo"):
+        nodes[key]["widgets"]["size"] = 256
+    nodes["empty"]["widgets"]["batch_size"] = 1
+    nodes["save"] = save("sketch and class")
+    del nodes["larger"]
+    graph["links"] = [
+        *(link for link in graph["links"] if "larger" not in (link[0], link[2])),
+        ["classifier", "classifier", "diff", "classifier"],
+        ["decode", "IMAGE", "save", "images"],
+    ]
+    graph["groups"] = [
+        [
+            group("draw", "a sketch, and a photo for the content", ["note", ("drawing", "photo")]),
+            group("model", "as in the paper", (["prior", "label"], ["lines", "classifier"])),
+        ],
+        [
+            group(
+                *("walk", "class and weights are the knobs"),
+                (["diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode"]),
+            )
+        ],
+        [group("result", "your sketch, as that class", ["save"])],
+    ]
+    graph["app"] = None
+    return graph
 
 
 def edit_by_sketch() -> Graph:
-    text = (
-        "## DiffSketching: edit a photo by a sketch\n\nThe photo stays as it is where the mask is black; where it is "
-        "white, the model paints what the sketch shows.\n\n- The mask here is the upper part of the picture: change "
-        "*painted part*, or connect the mask of *Load Image*.\n- **t0**: how much of the photo shines through in the "
-        "painted part.\n- **sketch_weight**: how strictly the lines are followed."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text, height=300),
-            "drawing": drawing(SKETCH, 1, named="sketch of what should stand there"),
-            "photo": drawing("photo - evening lake.png", 1, named="photo"),
-            "encode": node("VAEEncode", 2),
-            "none": node("SolidMask", 1, value=0.0, width=64, height=64),
-            "part": node("SolidMask", 1, named="painted part", value=1.0, width=64, height=36),
-            "mask": node("MaskComposite", 2, x=0, y=0, operation="add"),
-            "masked": node("SetLatentNoiseMask", 2),
-            "repeat": node("RepeatLatentBatch", 2, amount=4),
-            "t0": node("NoiseToT0", 3, (300, 0), t0=0.6, steps=25, seed=1),
-            "select": node("KSamplerSelect", 3, sampler_name="ddpm"),
-            "sampler": node("SamplerCustom", 4, (300, 0), add_noise=True, noise_seed=1, cfg=1.0),
-            "decode": node("VAEDecode", 5),
-            "larger": node("ImageScaleBy", 5, upscale_method="lanczos", scale_by=4.0),
-            "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/edit by sketch"),
-        },
-        "links": [
-            ("photo", "image", "encode", "pixels"),
-            ("prior", "vae", "encode", "vae"),
-            ("none", "MASK", "mask", "destination"),
-            ("part", "MASK", "mask", "source"),
-            ("encode", "LATENT", "masked", "samples"),
-            ("mask", "MASK", "masked", "mask"),
-            ("masked", "LATENT", "repeat", "samples"),
-            ("prior", "model", "t0", "model"),
-            ("repeat", "LATENT", "t0", "latent"),
-            ("method", "model", "sampler", "model"),
-            ("label", "conditioning", "sampler", "positive"),
-            ("label", "conditioning", "sampler", "negative"),
-            ("select", "SAMPLER", "sampler", "sampler"),
-            ("t0", "sigmas", "sampler", "sigmas"),
-            ("repeat", "LATENT", "sampler", "latent_image"),
-            ("sampler", "output", "decode", "samples"),
-            ("prior", "vae", "decode", "vae"),
-            ("decode", "IMAGE", "larger", "image"),
-            ("larger", "IMAGE", "save", "images"),
-        ],
+    """The photo's own lines with the sketch in them are the guide; only near the sketch the photo is painted anew."""
+    nodes = {
+        "note": note(
+            "Draw into your photo",
+            "Draw what should stand there, on a clear background. Only there the photo is repainted. The rest stays as "
+            "it is, to the pixel.",
+            "t0 0.5 keeps the light, 0.8 makes room for more.",
+            width=664,
+        ),
+        **loaders(),
+        "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
+        "drawing": drawing("lines - firs and cabin.svg", "what should stand there", size=128),
+        "grow": node("GrowMask", named="room around the lines", expand=10),
+        "small": node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=0.5),
+        "trace": node("SketchPhotoToSketch", (300, 0), "the photo's own lines"),
+        "guide": node("ImageCompositeMasked", named="your lines in them", x=0, y=0, resize_source=True),
+        "look": show("what it should look like, in lines"),
+        "encode": node("VAEEncode"),
+        "mask": node("SetLatentNoiseMask", named="repaint only there"),
+        "diff": method(),
+        "save": save("edit by sketch"),
     }
-    return join(parts, method(3))
+    links = [
+        *(link for link in METHOD_LINKS if link[0] != "drawing"),
+        ("guide", "IMAGE", "diff", "sketch"),
+        ("photo", "image", "small", "image"),
+        ("small", "IMAGE", "trace", "image"),
+        ("lines", "extractor", "trace", "extractor"),
+        ("trace", "sketch", "guide", "destination"),
+        ("drawing", "image", "guide", "source"),
+        ("drawing", "mask", "grow", "mask"),
+        ("grow", "MASK", "guide", "mask"),
+        ("guide", "IMAGE", "look", "images"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("encode", "LATENT", "mask", "samples"),
+        ("grow", "MASK", "mask", "mask"),
+        ("diff", "model", "sampler", "model"),
+        ("paste", "IMAGE", "save", "images"),
+    ]
+    walk = starter_walk(("mask", "LATENT"), 0.7, 2)
+    walk["links"] = [link for link in walk["links"] if link[:4] != ("prior", "model", "sampler", "model")]
+    walk["nodes"]["t0"]["widgets"]["steps"] = 20
+    walk["nodes"]["larger"] = larger(2.0)
+    groups = [
+        [
+            group("draw", "a photo, and what should stand in it", ["note", ("photo", "drawing")]),
+            group("model", PAINTER, ("prior", ["lines", "label"])),
+        ],
+        [
+            group("walk", "your lines among the photo's", (["grow", "small", "trace"], ["guide", "look"])),
+            group("walk", "only there: weight and t0 are the knobs", (["encode", "mask", "repeat", "ddpm"], ["diff"])),
+        ],
+        [group("walk", "paint", ["t0", "sampler", "decode", "larger"])],
+        [group("result", "the rest is kept to the pixel", ["copies", "outside", "paste", "save"])],
+    ]
+    shown = app(
+        [
+            *(("photo", "image"), ("drawing", "image"), ("diff", "sketch_weight"), ("t0", "t0")),
+            ("sampler", "noise_seed"),
+        ],
+        *("look", "save"),
+    )
+    return join(
+        {"nodes": nodes, "links": links},
+        walk,
+        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
+        groups=groups,
+        app=shown,
+    )
 
 
 def between_two_noises() -> Graph:
-    text = (
-        "## DiffSketching: between two noises\n\nSix noises lead from one seed to another, and each becomes a picture "
-        "of the same sketch: colours and hours change, the lines stay.\n\n- Change the two seeds, or **count**.\n- "
-        "**way** *published arc* is what the release's deleted script did: it never reaches the second noise.\n- The "
-        "sampler adds no noise of its own (*euler*), so that neighbours look alike."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text, height=300),
-            "drawing": drawing(SKETCH, 1, named="sketch"),
-            "one": node("RandomNoise", 1, named="first noise", noise_seed=3, control_after_generate="fixed"),
-            "other": node("RandomNoise", 1, named="second noise", noise_seed=8, control_after_generate="fixed"),
-            "blend": node("SketchNoiseBlend", 2, count=6),
-            "empty": node("EmptyLatentImage", 2, width=64, height=64, batch_size=1),
-            "guider": node("BasicGuider", 3),
-            "steps": node("SketchRespacedSteps", 3, respacing="ddim25"),
-            "select": node("KSamplerSelect", 3, sampler_name="euler"),
-            "sampler": node("SamplerCustomAdvanced", 4, (300, 0)),
-            "decode": node("VAEDecode", 5),
-            "sheet": node("SketchContactSheet", 5, (300, 0)),
-            "save": node("SaveImage", 6, (480, 520), filename_prefix="SketchSynth/between two noises"),
-        },
-        "links": [
-            ("one", "NOISE", "blend", "noise"),
-            ("other", "NOISE", "blend", "other_noise"),
-            ("blend", "noise", "sampler", "noise"),
-            ("method", "model", "guider", "model"),
-            ("label", "conditioning", "guider", "conditioning"),
-            ("guider", "GUIDER", "sampler", "guider"),
-            ("select", "SAMPLER", "sampler", "sampler"),
-            ("prior", "model", "steps", "model"),
-            ("steps", "sigmas", "sampler", "sigmas"),
-            ("empty", "LATENT", "sampler", "latent_image"),
-            ("sampler", "output", "decode", "samples"),
-            ("prior", "vae", "decode", "vae"),
-            ("decode", "IMAGE", "sheet", "images"),
-            ("blend", "labels", "sheet", "labels"),
-            ("sheet", "sheet", "save", "images"),
-        ],
+    nodes = {
+        "note": note(
+            "Between two noises",
+            "One sketch, from the first picture to another in six steps.",
+            "Another end: change the second noise's seed. Smooth only with samplers that add no noise, such as euler.",
+        ),
+        **loaders(),
+        "drawing": drawing("line drawing - three conifers.png", "your sketch"),
+        "diff": method(),
+        **empty(1),
+        "first": node("RandomNoise", named="the first noise", noise_seed=1, **FIXED),
+        "second": node("RandomNoise", named="the second noise", noise_seed=2),
+        "blend": node("SketchNoiseBlend", (300, 0), "count is the knob", count=6),
+        "steps": node("SketchRespacedSteps", named="25 steps", respacing=STEPS),
+        "euler": node("KSamplerSelect", sampler_name="euler"),
+        "guider": node("BasicGuider", named="the model and its label"),
+        "sampler": node("SamplerCustomAdvanced", (300, 0), "paint each of them"),
+        "decode": node("VAEDecode"),
+        "sheet": node("SketchContactSheet", named="on one sheet", columns=3, cell=256),
+        "save": save("between two noises", "from the first to the second", (620, 500)),
     }
-    return join(parts, method(2))
-
-
-def imagenet() -> Graph:
-    text = (
-        "## DiffSketching on ImageNet: a sketch and a class\n\nThe method with the networks that it was published "
-        "with: guided diffusion's 256 px prior and noisy classifier, PhotoSketch and LPIPS. Every file and "
-        "its address stands in *models_manifest.json*.\n\n- **class_id** of *DiffSketching* and *Pixel Prior Label*: "
-        "the same of ImageNet's 1000 classes, here 340, a zebra.\n- **respacing** ddim25 with *euler* is DDIM with 25 "
-        "steps.\n- PhotoSketch's weights are for non-commercial use; the built-in edges work without them."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text, height=340),
-            "prior": node("SketchPriorLoader", 0, (280, 0), models=[IMAGENET], prior=IMAGENET["name"]),
-            "lines": node("SketchExtractorLoader", 0, (280, 0), models=[PHOTOSKETCH], extractor=PHOTOSKETCH["name"]),
-            "lpips": node("SketchFeatureLoader", 0, (280, 0), models=[LPIPS], features=LPIPS["name"]),
-            "classifier": node(
-                "SketchClassifierLoader", 0, (280, 0), models=[CLASSIFIER], classifier=CLASSIFIER["name"]
-            ),
-            "label": node("SketchPriorLabel", 0, class_id=340),
-            "drawing": drawing(SKETCH, 1, size=256, named="sketch (of a zebra)"),
-            "method": node("SketchDiffSketching", 2, (320, 0), class_id="340", metric="lpips", sketch_weight=0.05),
-            "empty": node("EmptyLatentImage", 2, width=256, height=256, batch_size=1),
-            "save": node("SaveImage", 5, (480, 520), filename_prefix="SketchSynth/sketch and class"),
-        },
-        "links": [
-            ("prior", "model", "method", "model"),
-            ("lines", "extractor", "method", "extractor"),
-            ("lpips", "features", "method", "perceptual"),
-            ("classifier", "classifier", "method", "classifier"),
-            ("drawing", "image", "method", "sketch"),
-            ("decode", "IMAGE", "save", "images"),
+    links = [
+        *METHOD_LINKS,
+        *EMPTY_LINKS,
+        ("prior", "model", "steps", "model"),
+        ("first", "NOISE", "blend", "noise"),
+        ("second", "NOISE", "blend", "other_noise"),
+        ("diff", "model", "guider", "model"),
+        ("label", "conditioning", "guider", "conditioning"),
+        ("blend", "noise", "sampler", "noise"),
+        ("guider", "GUIDER", "sampler", "guider"),
+        ("euler", "SAMPLER", "sampler", "sampler"),
+        ("steps", "sigmas", "sampler", "sigmas"),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "output", "decode", "samples"),
+        ("prior", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "sheet", "images"),
+        ("blend", "labels", "sheet", "labels"),
+        ("sheet", "sheet", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "one sketch", ("note", "drawing")),
+            group("model", PAINTER, ("prior", ["lines", "label"])),
         ],
-    }
-    whole = join(parts, walk(2, "euler", ("empty", "LATENT")))
-    del whole["nodes"]["larger"]
-    whole["links"] = [link for link in whole["links"] if "larger" not in link]
-    return whole
+        [
+            group(
+                *("walk", "from one noise to the other"),
+                (
+                    ["diff", "of drawing", "empty"],
+                    ["first", "second", "blend", "steps", "euler"],
+                    ["guider", "sampler", "decode", "sheet"],
+                ),
+            )
+        ],
+        [group("result", "all the pictures between", ["save"])],
+    ]
+    shown = app([("drawing", "image"), ("diff", "sketch_weight"), ("blend", "count"), ("second", "noise_seed")], "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 DIFFSKETCHING = {
-    "DiffSketching - sketch to photo": sketch_to_photo,
-    "DiffSketching - edit by sketch": edit_by_sketch,
-    "DiffSketching - between two noises": between_two_noises,
-    "DiffSketching - sketch and class (ImageNet 256)": imagenet,
+    "31 Sketch and photo - DiffSketching": sketch_and_photo,
+    "31 Sketch and class - DiffSketching (ImageNet)": twin_imagenet,
+    "32 Draw into your photo - inpaint by sketch": edit_by_sketch,
+    "33 Between two noises - morph, interpolation": between_two_noises,
 }

@@ -38,6 +38,36 @@ ZSE = {
     "url": "https://drive.google.com/file/d/16HAlzuibGoQhhozcz4_vVO3rGZEyLqcw/view?usp=sharing",
     "directory": "sketch_retrievers",
 }
+CLIP_H = {
+    "name": "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
+    "url": "https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_encoder/model.safetensors",
+    "directory": "clip_vision",
+}
+IMAGENET = {
+    "name": "256x256_diffusion_uncond.pt",
+    "url": "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_diffusion_uncond.pt",
+    "directory": "sketch_priors",
+}
+CLASSIFIER = {
+    "name": "256x256_classifier.pt",
+    "url": "https://openaipublic.blob.core.windows.net/diffusion/jul-2021/256x256_classifier.pt",
+    "directory": "sketch_classifiers",
+}
+PHOTOSKETCH = {
+    "name": "latest_net_G.pth",
+    "url": "https://drive.google.com/file/d/1TQf-LyS8rRDDapdcTnEgWzYJllPgiXdj/view",
+    "directory": "sketch_extractors",
+}
+CANVAS = {
+    "name": "canvas_encoder.pt",
+    "url": "https://drive.google.com/file/d/1ufKEtDXEG6o96KjLh-i6EL7Ir9TlwPcs/view",
+    "directory": "sketch_paint2pix",
+}
+IDENTITY = {
+    "name": "id-encoder.pt",
+    "url": "https://drive.google.com/file/d/1KT3YmSHgMJM3b7Ox9zciyo3FSELtJsyS/view",
+    "directory": "sketch_paint2pix",
+}
 # One colour code for all templates: the number, the word and the colour of a group.
 KINDS = {
     "draw": ("1 Draw", "#6fa8dc"),

@@ -4,37 +4,42 @@ from __future__ import annotations
 
 from typing import Any
 
-from templates.inversion import two_stages
-from templates.parts import STARTER, STARTER_LINES, ZSE, Graph, drawing, join, node, note
+from templates.inversion import loaders, two_stages
+from templates.parts import CLIP_H, STARTER_LINES, ZSE, Graph, app, drawing, group, join, larger, node, note, save, show
 
 PHOTOS = "sample photos (built in)"
 SKETCH = "sketch - lake at sunset.png"
 ALONE = "only the connected clip_vision"
-CLIP_H = {
-    "name": "CLIP-ViT-H-14-laion2B-s32B-b79K.safetensors",
-    "url": "https://huggingface.co/h94/IP-Adapter/resolve/main/models/image_encoder/model.safetensors",
-    "directory": "clip_vision",
-}
+BOTH = "Ret, then RN on the best 200"
+KNOWS = "the built-in one knows landscapes"
 
 
-def loader(**more: Any) -> dict[str, Any]:
-    return node("SketchRetrieverLoader", 0, (300, 0), **{"retriever": STARTER_LINES, **more})
+def retriever(named: str = "compares sketch and photo", models: list | None = None, **more: Any) -> Graph:
+    return node("SketchRetrieverLoader", (300, 0), named, models, **{"retriever": STARTER_LINES, **more})
 
 
-def index(column: int = 1) -> dict[str, Any]:
-    return node("SketchPhotoIndex", column, (300, 0), folder=PHOTOS)
+def index(named: str = "folder: your photos") -> Graph:
+    return node("SketchPhotoIndex", (300, 0), named, folder=PHOTOS)
 
 
-def searching(text: str, retriever: dict[str, Any], **found: Any) -> Graph:
+def sketch(named: str = "your sketch") -> Graph:
+    return drawing(SKETCH, named, size=256)
+
+
+def find(named: str = "best first", **widgets: Any) -> Graph:
+    return node("SketchFindPhotos", (300, 0), named, **widgets)
+
+
+def searching(about: Graph, network: Graph, mode: str, says: str = KNOWS) -> Graph:
     """A sketch, a folder, and a sheet of what was found in it."""
     nodes = {
-        "note": note(text, height=360),
-        "retriever": retriever,
-        "drawing": drawing(SKETCH, 1, size=256, named="sketch"),
+        "note": about,
+        "retriever": network,
+        "drawing": sketch(),
         "index": index(),
-        "find": node("SketchFindPhotos", 2, (300, 0), count=8, **found),
-        "save": node("SaveImage", 3, (640, 660), filename_prefix="SketchSynth/found"),
-        "best": node("PreviewImage", 3, (640, 320), named="the photos at full size"),
+        "find": find(mode=mode, count=8),
+        "save": save("found", "the best eight, with their scores", (560, 580)),
+        "best": show("the photos at full size", (560, 300)),
     }
     links = [
         ("retriever", "retriever", "index", "retriever"),
@@ -43,65 +48,66 @@ def searching(text: str, retriever: dict[str, Any], **found: Any) -> Graph:
         ("find", "sheet", "save", "images"),
         ("find", "photos", "best", "images"),
     ]
-    return {"nodes": nodes, "links": links}
+    groups = [
+        [group("draw", "what you look for", ("note", "drawing")), group("model", says, ("retriever",))],
+        [group("walk", "folder is the knob", ["index", "find"])],
+        [group("result", "the photos that look like it", ["save", "best"])],
+    ]
+    shown = app([("drawing", "image"), ("index", "folder"), ("find", "mode"), ("find", "count")], "save", "best")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
-def search_my_photos() -> Graph:
-    text = (
-        "## Find photos by drawing one\n\n*ZSE-SBIR*: a network sees your sketch and every photo of a folder, and the "
-        "photos come out best first, with their scores. No names or tags are used.\n\n- Choose another sample "
-        "for *sketch*, upload your own, or draw one.\n- **folder** in *Index Photos*: a folder of your own inside "
-        "ComfyUI's *input* or *output* folder. It is looked at once; later runs read only new photos.\n- **mode**: "
-        "*Ret, then RN* looks again at the best ones, patch by patch.\n- The built-in network knows landscapes of the "
-        "starter world. For photos of anything use the version of this graph for CLIP vision or for the published file."
+def find_my_photos() -> Graph:
+    about = note(
+        "Draw it, find it",
+        "Each photo of a folder is compared with your sketch. No names or tags are used.",
+        "Your photos: a folder of ComfyUI's input or output folder.",
+        "Photos of anything else: the CLIP or Sketchy version of this graph.",
     )
-    return searching(text, loader(), mode="Ret, then RN on the best 200")
+    return searching(about, retriever(), BOTH)
 
 
 def twin_sketchy() -> Graph:
-    text = (
-        "## Find photos by drawing one, with the published network\n\nThe paper's own network, trained on 100 classes "
-        "of Sketchy Extended and meant for sketches of anything.\n\n- Download it from the address that *Load Sketch "
-        "Retriever* names, and put it into `models/sketch_retrievers`.\n- Choose a **folder** of your own photos.\n- "
-        "Indexing takes about a second per photo on a CPU, and a hundredth of that on a GPU."
+    about = note(
+        "As in the paper: any object",
+        "Trained on 100 classes of Sketchy, meant for sketches of anything.",
+        "A first look takes about a second for each photo; a GPU is much faster.",
     )
-    retriever = loader(retriever=ZSE["name"])
-    return searching(text, {**retriever, "models": [ZSE]}, mode="Ret, then RN on the best 200")
+    network = retriever(models=[ZSE], retriever=ZSE["name"])
+    return searching(about, network, BOTH, "the paper's own")
 
 
 def twin_clip() -> Graph:
-    text = (
-        "## Find photos by drawing one, with CLIP vision\n\nAny CLIP, SigLIP or DINO vision model that you have can "
-        "compare a sketch with photos.\n\n- Choose your model in *Load CLIP Vision*, and a **folder** of your own "
-        "photos.\n- Choose a network in *Load Sketch Retriever* as well, and both look together: their scores are "
-        "added.\n- **mode** stays at *Ret*: only ZSE-SBIR has a relation network."
+    about = note(
+        "Draw it, find it, with CLIP",
+        "Any CLIP, SigLIP or DINO vision model that you have looks for anything.",
+        "Choose a retriever as well, and both look together: their scores are added.",
     )
-    graph = searching(text, loader(retriever=ALONE), mode="Ret")
-    graph["nodes"]["vision"] = node("CLIPVisionLoader", 0, (300, 0), models=[CLIP_H], clip_name=CLIP_H["name"])
-    order = ["note", "vision", "retriever"]
-    graph["nodes"] = {key: graph["nodes"][key] for key in [*order, *(k for k in graph["nodes"] if k not in order)]}
-    graph["links"].append(("vision", "CLIP_VISION", "retriever", "clip_vision"))
+    graph = searching(about, retriever(retriever=ALONE), "Ret", "your vision model")
+    graph["nodes"]["vision"] = node(
+        "CLIPVisionLoader", (300, 0), "your CLIP vision model", [CLIP_H], clip_name=CLIP_H["name"]
+    )
+    graph["links"].append(["vision", "CLIP_VISION", "retriever", "clip_vision"])
+    graph["groups"][0][1]["inside"] = ("vision", "retriever")
     return graph
 
 
 def why_this_photo() -> Graph:
-    text = (
-        "## Why this photo?\n\nThe best photo for a sketch, and what the network saw in the two.\n\n- Above: the "
-        "patches that belong together, strongest in red.\n- In the middle: the sketch put together from patches of the "
-        "photo.\n- Below: where each head of the retrieval token looks.\n- **lines**: how many are drawn. **count** of "
-        "*Find Photos by Sketch*: more photos are explained one by one.\n- Connect any photo to *Explain Match*, and "
-        "see how well it matches."
-    )
     nodes = {
-        "note": note(text, height=380),
-        "retriever": loader(),
-        "drawing": drawing(SKETCH, 1, size=256, named="sketch"),
+        "note": note(
+            "Why this photo?",
+            "Red lines join what looks alike in sketch and photo.",
+            "Rebuilt: your sketch, put together from patches of the photo.",
+            "Any photo can be connected to Explain Match.",
+        ),
+        "retriever": retriever(),
+        "drawing": sketch(),
         "index": index(),
-        "find": node("SketchFindPhotos", 2, (300, 0), mode="Ret, then RN on the best 200", count=1),
-        "explain": node("SketchExplainMatch", 3, (300, 0), lines=16),
-        "save": node("SaveImage", 4, (640, 360), filename_prefix="SketchSynth/why this photo"),
-        "rebuilt": node("PreviewImage", 4, (320, 320), named="the sketch, rebuilt from the photo"),
-        "attention": node("PreviewImage", 5, (640, 460), named="where the retrieval token looks"),
+        "find": find("the best photo", mode=BOTH, count=1),
+        "explain": node("SketchExplainMatch", (300, 0), "how many lines", lines=16),
+        "save": save("why this photo", "what looks alike", (600, 400)),
+        "rebuilt": show("your sketch, rebuilt from the photo", (300, 330)),
+        "attention": show("where the network looks", (600, 400)),
     }
     links = [
         ("retriever", "retriever", "index", "retriever"),
@@ -114,83 +120,104 @@ def why_this_photo() -> Graph:
         ("explain", "rebuilt", "rebuilt", "images"),
         ("explain", "attention", "attention", "images"),
     ]
-    return {"nodes": nodes, "links": links}
+    groups = [
+        [group("draw", "what you look for", ("note", "drawing")), group("model", KNOWS, ("retriever",))],
+        [group("walk", "lines is the knob", (["index", "find"], ["explain", "rebuilt"]))],
+        [group("result", "what belongs together", ["save", "attention"])],
+    ]
+    shown = app([("drawing", "image"), ("index", "folder"), ("explain", "lines")], "save", "rebuilt", "attention")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 def draw_find_paint() -> Graph:
-    text = (
-        "## Draw, find, paint\n\nA sketch finds its own exemplars in a folder of photos, and *Inversion-by-Inversion* "
-        "paints it with their colours. Everything behind *Find Photos by Sketch* runs once per photo; at the end all "
-        "results stand in the order in which they match the sketch.\n\n- Choose another *sketch*, and your own "
-        "**folder** in *Index Photos*.\n- **count**: how many photos it paints with. **amount** of *Repeat Latent "
-        "Batch*: how many pictures with each.\n- **colour_weight** of *Appearance Energy*: how strongly the photo's "
-        "colours are applied."
-    )
-    parts = {
-        "nodes": {
-            "note": note(text, height=400),
-            "prior": node("SketchPriorLoader", 0, (280, 0), prior=STARTER),
-            "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-            "label": node("SketchPriorLabel", 0),
-            "retriever": loader(),
-            "drawing": drawing(SKETCH, 1, size=256, named="sketch"),
-            "small": node("ImageScale", 1, upscale_method="lanczos", width=64, height=64, crop="center"),
-            "index": index(),
-            "find": node("SketchFindPhotos", 2, (300, 0), mode="Ret, then RN on the best 200", count=3),
-            "found": node("PreviewImage", 3, (420, 280), named="the exemplars that were found"),
-            "repeat": node("RepeatLatentBatch", 3, amount=2),
-            "appearance": node("AppearanceEnergyGuidance", 3, (320, 0)),
-            "decode": node("VAEDecode", 6),
-            "larger": node("ImageScaleBy", 6, upscale_method="lanczos", scale_by=4.0),
-            "rank": node("SketchRankImages", 7, (300, 0)),
-            "save": node("SaveImage", 8, (640, 660), filename_prefix="SketchSynth/draw find paint"),
-        },
-        "links": [
-            ("retriever", "retriever", "index", "retriever"),
-            ("drawing", "image", "small", "image"),
-            ("drawing", "image", "find", "sketch"),
-            ("index", "index", "find", "index"),
-            ("find", "photos", "found", "images"),
-            ("shape stage 1", "latent", "repeat", "samples"),
-            ("repeat", "LATENT", "walk stage 1", "latent_image"),
-            ("prior", "model", "appearance", "model"),
-            ("find", "photos", "appearance", "exemplar"),
-            ("walk stage 2", "output", "decode", "samples"),
-            ("prior", "vae", "decode", "vae"),
-            ("decode", "IMAGE", "larger", "image"),
-            ("larger", "IMAGE", "rank", "images"),
-            ("drawing", "image", "rank", "sketch"),
-            ("retriever", "retriever", "rank", "retriever"),
-            ("rank", "sheet", "save", "images"),
-        ],
+    """Inversion-by-Inversion for each exemplar that the sketch itself found; the results ranked by the sketch."""
+    nodes = {
+        "note": note(
+            "Draw, find, paint",
+            "Your sketch finds its own exemplars, and is painted in the colours of each.",
+            "count: with how many photos. The result that looks most like the sketch comes first.",
+            width=764,
+        ),
+        **loaders(),
+        "retriever": retriever(),
+        "sketch": sketch(),
+        "drawing": node("ImageScaleBy", (300, 0), "to the model's size", upscale_method="lanczos", scale_by=0.25),
+        "index": index(),
+        "find": find("count is the knob", mode=BOTH, count=3),
+        "found": show("the exemplars"),
+        "repeat": node("RepeatLatentBatch", named="how many results with each", amount=2),
+        "appearance": node("AppearanceEnergyGuidance", (320, 0), "the exemplar's colours"),
+        "decode": node("VAEDecode"),
+        "larger": larger(),
+        "rank": node("SketchRankImages", (300, 0), "best first"),
+        "save": save("draw find paint", "all results, best first", (600, 620)),
     }
-    graph = join(parts, *two_stages())
-    for link in graph["links"]:
-        if link[0] == "drawing" and link[2].startswith("shape"):
-            link[:2] = ["small", "IMAGE"]
-    return graph
+    links = [
+        ("retriever", "retriever", "index", "retriever"),
+        ("sketch", "image", "drawing", "image"),
+        ("sketch", "image", "find", "sketch"),
+        ("index", "index", "find", "index"),
+        ("find", "photos", "found", "images"),
+        ("shape stage 1", "latent", "repeat", "samples"),
+        ("repeat", "LATENT", "walk stage 1", "latent_image"),
+        ("prior", "model", "appearance", "model"),
+        ("find", "photos", "appearance", "exemplar"),
+        ("walk stage 2", "output", "decode", "samples"),
+        ("prior", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "rank", "images"),
+        ("sketch", "image", "rank", "sketch"),
+        ("retriever", "retriever", "rank", "retriever"),
+        ("rank", "sheet", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "a sketch, and a folder to search", ["note", ("sketch", ["index", "drawing"])]),
+            group("model", "finds photos, finds lines, paints", ("prior", ["retriever", "lines", "label"])),
+        ],
+        [
+            group("walk", "find: count is the knob", ("find", "found")),
+            group("walk", "paint the shapes", ("shape stage 1", ["repeat", "walk stage 1"])),
+        ],
+        [group("walk", "paint the colours", ["appearance", "shape stage 2", "walk stage 2"])],
+        [group("result", "your sketch in their colours", (["decode", "larger", "rank"], "save"))],
+    ]
+    stages = two_stages(sketch="IMAGE")
+    shown = app(
+        [
+            *(("sketch", "image"), ("index", "folder"), ("find", "count")),
+            *(("appearance", "colour_weight"), ("walk stage 2", "noise_seed")),
+        ],
+        *("found", "save"),
+    )
+    return join({"nodes": nodes, "links": links}, *stages, groups=groups, app=shown)
 
 
 def train_your_own() -> Graph:
-    text = (
-        "## Train a network on your own photos and sketches\n\nAs set up, this takes a few steps on the sample photos "
-        "and drawings of them, enough to see how it works; the network that comes out knows nothing yet. For your own:"
-        "\n\n- Photos and sketches in **classes**: a folder *photos* and a folder *sketches* with sub-folders of the "
-        "same names. Or in **pairs**: sketches named like their photos. Or let *Synthesize Sketch Sets* draw your "
-        "photos, as here.\n- Set **steps** to thousands, **batch** to 15 and more.\n- With a GPU, choose "
-        "*ViT-B/16* as **network**, a ViT as **start**, and a **learning_rate** of 0.00001, as published.\n- "
-        "**held_out**: a tenth of the classes is never learned from, and measures the network (mAP).\n- Cancelling "
-        "loses nothing: press Run again to continue."
-    )
     nodes = {
-        "note": note(text, height=480),
-        "lines": node("SketchExtractorLoader", 0, (280, 0), extractor=STARTER_LINES),
-        "draw": node("SketchSynthesizeSets", 1, (300, 0), photos=PHOTOS, name="drawn sample photos", size=256),
-        "drawn": node("PreviewImage", 1, (300, 300), named="photos and their sketches"),
+        "note": note(
+            "Train on your own photos",
+            "As it is, it takes 12 steps: to see how it works. It has learned nothing by then.",
+            "Your own: photos in classes, sketches in folders of the same names; or let them be drawn, as here. "
+            "Thousands of steps, batch 15.",
+            "On a GPU: ViT-B/16, start from a ViT, learning_rate 0.00001.",
+            "Run again goes on after a stop.",
+            width=704,
+        ),
+        "lines": node("SketchExtractorLoader", (300, 0), "finds lines", extractor=STARTER_LINES),
+        "draw": node(
+            "SketchSynthesizeSets",
+            (320, 0),
+            "your photos become sketches",
+            photos=PHOTOS,
+            name="drawn sample photos",
+            size=256,
+        ),
+        "drawn": show("photos and their sketches", (320, 300)),
         "train": node(
             "SketchTrainRetriever",
-            2,
-            (340, 0),
+            (360, 0),
+            "train: photos, name, steps",
             name="sample photos",
             photos=PHOTOS,
             sketches=PHOTOS,
@@ -198,12 +225,12 @@ def train_your_own() -> Graph:
             batch=4,
             validate_every=6,
         ),
-        "drawing": drawing(SKETCH, 3, size=256, named="sketch"),
-        "index": index(3),
-        "plot": node("PreviewImage", 4, (420, 300), named="losses and validation"),
-        "preview": node("PreviewImage", 4, (420, 420), named="what its sketches find"),
-        "find": node("SketchFindPhotos", 4, (300, 0), count=8),
-        "save": node("SaveImage", 5, (640, 660), filename_prefix="SketchSynth/found by your own"),
+        "plot": show("losses and validation", (340, 300)),
+        "preview": show("what its sketches find", (340, 360)),
+        "drawing": sketch("a sketch to try"),
+        "index": index(),
+        "find": find(count=8),
+        "save": save("found by your own", "what your network finds", (500, 540)),
     }
     links = [
         ("lines", "extractor", "draw", "extractor"),
@@ -216,14 +243,24 @@ def train_your_own() -> Graph:
         ("index", "index", "find", "index"),
         ("find", "sheet", "save", "images"),
     ]
-    return {"nodes": nodes, "links": links}
+    groups = [
+        [
+            group("draw", "a folder of photos", ["note", ("draw", "drawn")]),
+            group("model", "what finds lines", ("lines",)),
+        ],
+        [group("walk", "train", (["train"], ["plot", "preview"]))],
+        [group("draw", "a sketch to try", ["drawing"]), group("walk", "try it", ["index", "find"])],
+        [group("result", "what your network finds", ["save"])],
+    ]
+    return join({"nodes": nodes, "links": links}, groups=groups)
 
 
+FIND = "27 Find photos by drawing - image search"
 RETRIEVAL = {
-    "Retrieval - search my photos": search_my_photos,
-    "Retrieval - why this photo": why_this_photo,
-    "Retrieval - draw, find, paint": draw_find_paint,
-    "Retrieval - train your own": train_your_own,
-    "Retrieval - search my photos (Sketchy, as published)": twin_sketchy,
-    "Retrieval - search my photos (CLIP vision)": twin_clip,
+    FIND: find_my_photos,
+    f"{FIND} (CLIP vision)": twin_clip,
+    f"{FIND} (Sketchy, as published)": twin_sketchy,
+    "28 Why this photo - matches explained": why_this_photo,
+    "29 Draw, find, paint - sketch to photo": draw_find_paint,
+    "30 Train your own image search - sketch retriever": train_your_own,
 }

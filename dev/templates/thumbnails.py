@@ -27,6 +27,8 @@ BESIDE = "13 Paint with a prompt, compared - GradOP and img2img"
 COLOUR = "14 Words by colour - regional prompt"
 TIED = "15 Words by colour, compared - regional prompt"
 MATRIX = "20 Every sketch in every style - matrix"
+FOUND = "27 Find photos by drawing - image search"
+SKETCHED = "31 Sketch and photo - DiffSketching"
 YOURS = "on your SD1.5 or SDXL"
 DOGS = "as published, on AFHQ dogs"
 
@@ -35,7 +37,8 @@ class Card(NamedTuple):
     """What stands on a thumbnail: the results, small pictures of what went in, and a line of text.
 
     guide: the kind of node whose pictures went in. words: for a twin that waits for a model or for the user's paint.
-    of: whose results it shows, if not its own. results: the kind of node that has them.
+    of: whose results it shows, if not its own. results: the kind of node that has them; "" if nobody has any here: then
+    the template's name stands there.
     """
 
     guide: str | None = None
@@ -78,6 +81,19 @@ TEMPLATES = {
     "24 Finish at full size - upscale and refine (SD1.5)": Card("SketchLoader", YOURS, STROKES),
     "25 cat2dog as published (AFHQ)": Card("SketchLoader", DOGS, LINES),
     "26 wild2dog as published (AFHQ)": Card("SketchLoader", DOGS, LINES),
+    FOUND: Card(),
+    f"{FOUND} (CLIP vision)": Card(None, "with your CLIP vision model", FOUND),
+    f"{FOUND} (Sketchy, as published)": Card(None, "the paper's own, for any object", FOUND),
+    "28 Why this photo - matches explained": Card(),
+    "29 Draw, find, paint - sketch to photo": Card(),
+    "30 Train your own image search - sketch retriever": Card(),
+    SKETCHED: Card("SketchLoader"),
+    "31 Sketch and class - DiffSketching (ImageNet)": Card("SketchLoader", "on ImageNet, 1000 classes", SKETCHED),
+    "32 Draw into your photo - inpaint by sketch": Card("SketchLoader"),
+    "33 Between two noises - morph, interpolation": Card(),
+    "34 Paint, see, paint on - progressive synthesis (faces, as published)": Card(
+        words="for the published face networks", results=""
+    ),
 }
 
 
@@ -86,10 +102,20 @@ def load(template: str, kind: str) -> list[Image.Image]:
     return [Image.open(path).convert("RGB") for path in paths]
 
 
+def named(template: str) -> Image.Image:
+    """The words of a template's name, one below the other."""
+    sheet = Image.new("RGB", (SIDE, SIDE), "#2b2d36")
+    words = template.split(" - ")[0].split(" ", 1)[1].replace(", ", ",\n")
+    ImageDraw.Draw(sheet).multiline_text(
+        (SIDE / 2, SIDE / 2 + 22), words, "white", ImageFont.load_default(64), "mm", 24, "center"
+    )
+    return sheet
+
+
 def thumbnail(template: str, card: Card) -> Image.Image:
     """Up to four results, what went in as insets, and for a twin what it waits for."""
     source = card.of or template
-    results = load(source, card.results)
+    results = load(source, card.results) if card.results else [named(template)]
     if not results:
         sys.exit(f"No picture of '{source}' in {DEMO}: run `python3 dev/run.py demo` first.")
     if len(results) < 4:

@@ -168,7 +168,8 @@ def test_wrong_files_are_said(doors, folder):
     ):
         with pytest.raises(ValueError, match=message):
             load(*call)
-    assert "not found" in doors.SketchPaint2pixLoader.validate_inputs("gone.pt", "none", doors.OWN)
+    assert "not found" in doors.SketchPaint2pixLoader.validate_inputs("gone.pt")
+    assert doors.SketchPaint2pixLoader.validate_inputs("canvas.pt") is True
 
 
 def test_wrong_inputs_are_said(doors, painter, folder):

@@ -29,8 +29,11 @@ KEYWORDS = (
     "style transfer",
     "upscale",
     "collage",
+    "image search",
+    "morph",
+    "progressive synthesis",
 )
-TWIN = re.compile(r" \((SD1\.5|LSUN church|AFHQ)\)$|as published")
+TWIN = re.compile(r" \((SD1\.5|LSUN church|AFHQ|CLIP vision|ImageNet)\)$|as published")
 WINDOW = (1866, 1005)  # pixels of a 1920 x 1080 screen that show the graph
 FIT = 0.75  # the share of the window that the editor's fit fills
 SHOWN = 8 / 14  # the zoom from which the classic renderer shows letters: those of widgets, of 14 pixels, have 8 there
