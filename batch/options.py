@@ -9,8 +9,8 @@ from .items import PAIRINGS
 
 ABOUT = """Runs a ComfyUI graph over folders, pairs or a table, on one or many servers.
 
-  python3 batch "workflows/Sketch GAN - sketch and style.json" \\
-      --set "sketch=sketches/" --set "style=photos/" \\
+  python3 batch "workflows/18 Sketch and style - one pass, no prompt.json" \\
+      --set "your sketch=sketches/" --set "style: its colours=photos/" \\
       --servers 127.0.0.1:8188,192.168.0.7:8188 --out results
 
 An input is named by its node's title, as the editor shows it, and its own name ("KSampler.seed"; --inputs lists them).

@@ -40,7 +40,7 @@ def folders(tmp_path_factory) -> list[str]:
         folder.mkdir()
         for path in paths:
             shutil.copy(path, folder)
-    settings = (f"sketch={base / 'sketches'}", f"style.{loader_input()}={base / 'photos'}")
+    settings = (f"your sketch={base / 'sketches'}", f"style: its colours.{loader_input()}={base / 'photos'}")
     return ["--set", settings[0], "--set", settings[1], "--seed", "SketchGANDecode.seed"]
 
 
@@ -53,7 +53,9 @@ def loader_input() -> str:
 @pytest.fixture(scope="module")
 def graph(tmp_path_factory) -> Path:
     """The template at a small size, in the editor's form as it ships."""
-    template = json.loads((PACK / "workflows/Sketch GAN - sketch and style.json").read_text(encoding="utf-8"))
+    template = json.loads(
+        (PACK / "workflows/18 Sketch and style - one pass, no prompt.json").read_text(encoding="utf-8")
+    )
     for node in template["nodes"]:
         if node["type"] == "SketchLoader":
             node["widgets_values"] = [SIZE if value == 256 else value for value in node["widgets_values"]]
@@ -83,7 +85,7 @@ def results(folder: Path) -> dict[str, bytes]:
 def test_inputs_by_the_names_people_see(server, graph, tmp_path):
     code, told = finish(start(graph, [server], tmp_path, "--inputs"), server.patience)
     assert code == 0
-    assert f"sketch.{loader_input()} = " in told
+    assert f"your sketch.{loader_input()} = " in told
     assert "seed = 1  (#6.seed)" in told
 
 
