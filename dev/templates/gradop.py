@@ -256,7 +256,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         "sampler": node(
             "KSampler",
             (282, 0),
-            "denoise 0.8: free, but in these colours",
+            "denoise is the knob",
             seed=1,
             steps=20,
             cfg=base.cfg,
