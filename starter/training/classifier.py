@@ -78,7 +78,7 @@ def main(argv: list[str] | None = None) -> None:
     classes = np.array([class_of(caption) for caption in captions])
     made = lesson(images[:-held], classes[:-held], count=choice.batch, learning_rate=choice.learning_rate)
     train(made, choice, images_per_step=choice.batch)
-    unseen = torch.from_numpy(images[-held:]).permute(0, 3, 1, 2).float() / 127.5 - 1
+    unseen = torch.from_numpy(np.array(images[-held:])).permute(0, 3, 1, 2).float() / 127.5 - 1
     made.average.eval()
     for level in LEVELS:
         told = made.average.accuracy((unseen, torch.from_numpy(classes[-held:])), level)  # pyright: ignore
