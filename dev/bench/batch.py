@@ -129,7 +129,8 @@ def main() -> int:
         for count in map(int, options.servers.split(",")):
             found.append(measure(folder, count, options.seconds, options.total or options.items * count))
             say(f"  {found[-1]}")
-    described = f"Machine: {machine.processor()}, {os.cpu_count()} cores; Python {sys.version.split()[0]}."
+    busy = f"load average at the end {os.getloadavg()[0]:.0f}: on a busy machine these are lower bounds"
+    described = f"Machine: {machine.processor()}, {os.cpu_count()} cores, {busy}; Python {sys.version.split()[0]}."
     page = options.output.read_text(encoding="utf-8") if options.output.exists() else "# Bench\n"
     lines = [described, "", *section(found, options.seconds)]
     options.output.write_text(renewed(page, {HEADING: lines}), encoding="utf-8")

@@ -291,7 +291,8 @@ def test_workers_of_a_cluster_need_no_copy_of_the_pack(command, folders, tmp_pat
     options = {"n_workers": 1, "threads_per_worker": 4, "processes": True, "dashboard_address": None}
     with Stubs(Stub(), Stub()) as stubs, LocalCluster(**options) as cluster:
         stubs[0].fails = lambda _: "no" if len(stubs[0].executed) == 1 else ""
-        assert command(stubs, *folders, "--scheduler", cluster.scheduler_address)  # pyright: ignore[reportAttributeAccessIssue] == 0
+        address = cluster.scheduler_address  # pyright: ignore[reportAttributeAccessIssue]
+        assert command(stubs, *folders, "--scheduler", address) == 0
         assert len(results(tmp_path / "out")) == 30
         assert all(set(stub.uploads.values()) == {1} for stub in stubs)
 
