@@ -40,7 +40,8 @@ def walk(predict: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: Tensor, 
         return denoised + after / now * (x - denoised)
 
     for now, after in pairwise(sigmas.tolist()):
-        x = checkpoint(step, x, now, after, use_reentrant=False) if recompute else step(x, now, after)
+        stepped: Any = checkpoint(step, x, now, after, use_reentrant=False) if recompute else step(x, now, after)
+        x = stepped
     return x
 
 

@@ -27,10 +27,11 @@ def load_painter(canvas: str, identity: str = NONE, decoder: str = OWN) -> Paint
     from ...networks.paint2pix.whole import with_decoder  # imported lazily: other sessions need no StyleGAN2
 
     def read(name: str) -> Any:
-        network = read_network(file_path(name), ("painter",), {}, copied=True)[0]
+        network: Any = read_network(file_path(name), ("painter",), {}, copied=True)[0]
         if decoder == OWN:
             return network
-        return with_decoder(network, read_network(file_path(decoder), ("stylegan",), {}, copied=True)[0])
+        artist: Any = read_network(file_path(decoder), ("stylegan",), {}, copied=True)[0]
+        return with_decoder(network, artist)
 
     network, keeper = read(canvas), None
     if identity != NONE:

@@ -191,7 +191,7 @@ def main(argv: list[str] | None = None) -> None:
     network.set_dropout(0.0)
     first = batch(photos, sketches, min(64, len(photos)), 10**6)
     network = centred(network.eval(), first["sketch"], first["photo"])
-    task = StarterTask(network, choice.paired).to(memory_format=torch.channels_last)
+    task = StarterTask(network, choice.paired).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     lesson = SupervisedLesson(
         "retriever",
         task,

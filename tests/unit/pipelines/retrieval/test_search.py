@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn.functional import normalize, pairwise_distance
@@ -89,7 +90,7 @@ def related(room, index, photos, tmp_path):
 def blueness(related, name):
     from PIL import Image
 
-    return Image.open(related.folder / name).getpixel((0, 0))[2]
+    return int(np.asarray(Image.open(related.folder / name))[0, 0, 2])
 
 
 @pytest.mark.parametrize("queries", [1, 2, 3])

@@ -28,6 +28,8 @@ def test_published_losses(losses, golden):
     assert float(triplet) == pytest.approx(float(known["loss_triplet_x2"]), rel=1e-6)
     assert float(relation) == pytest.approx(float(known["loss_rn_x4"]), rel=1e-6)
     assert float(triplet + relation) == pytest.approx(float(known["total"]), rel=1e-6)
+    assert cls.grad is not None
+    assert scores.grad is not None
     for mine, name in ((cls.grad, "grad_cls"), (scores.grad, "grad_rn")):
         assert (mine - known[name]).abs().max() < 1e-5 * known[name].abs().max()
     assert not cls.grad[size : 2 * size].any()
