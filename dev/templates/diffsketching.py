@@ -252,7 +252,7 @@ def between_two_noises() -> Graph:
         "sampler": node("SamplerCustomAdvanced", (300, 0), "paint each of them"),
         "decode": node("VAEDecode"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=3, cell=256),
-        "save": save("between two noises", "from the first to the second", (620, 500)),
+        "save": save("between two noises", "from the first to the second", (560, 460)),
     }
     links = [
         *METHOD_LINKS,
