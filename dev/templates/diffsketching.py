@@ -65,7 +65,7 @@ def sketch_and_photo() -> Graph:
         **loaders(),
         "drawing": drawing("line drawing - lake and peaks.png", "your sketch"),
         "photo": drawing("photo - evening lake.png", "reference: its content"),
-        "diff": method(),
+        "diff": method(reference_weight=0.1),
         **empty(4),
         "steps": node("SketchRespacedSteps", named="25 steps", respacing=STEPS),
         "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
@@ -170,10 +170,10 @@ def edit_by_sketch() -> Graph:
             width=664,
         ),
         **loaders(),
-        "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
-        "drawing": drawing("lines - firs and cabin.svg", "what should stand there", size=128),
-        "grow": node("GrowMask", named="room around the lines", expand=10),
-        "small": node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=0.5),
+        "photo": drawing("photo - evening lake.png", "your photo", size=256),
+        "drawing": drawing("lines - two peaks.svg", "what should stand there"),
+        "grow": node("GrowMask", named="room around the lines", expand=6),
+        "small": node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=0.25),
         "trace": node("SketchPhotoToSketch", (300, 0), "the photo's own lines"),
         "guide": node("ImageCompositeMasked", named="your lines in them", x=0, y=0, resize_source=True),
         "look": show("what it should look like, in lines"),
@@ -200,10 +200,9 @@ def edit_by_sketch() -> Graph:
         ("diff", "model", "sampler", "model"),
         ("paste", "IMAGE", "save", "images"),
     ]
-    walk = starter_walk(("mask", "LATENT"), 0.7, 2)
+    walk = starter_walk(("mask", "LATENT"), 0.8, 2)
     walk["links"] = [link for link in walk["links"] if link[:4] != ("prior", "model", "sampler", "model")]
     walk["nodes"]["t0"]["widgets"]["steps"] = 20
-    walk["nodes"]["larger"] = larger(2.0)
     groups = [
         [
             group("draw", "a photo, and what should stand in it", ["note", ("photo", "drawing")]),
@@ -240,11 +239,11 @@ def between_two_noises() -> Graph:
             "Another end: change the second noise's seed. Smooth only with samplers that add no noise, such as euler.",
         ),
         **loaders(),
-        "drawing": drawing("line drawing - three conifers.png", "your sketch"),
+        "drawing": drawing("line drawing - lake and peaks.png", "your sketch"),
         "diff": method(),
         **empty(1),
-        "first": node("RandomNoise", named="the first noise", noise_seed=1, **FIXED),
-        "second": node("RandomNoise", named="the second noise", noise_seed=2),
+        "first": node("RandomNoise", named="the first noise", noise_seed=3, **FIXED),
+        "second": node("RandomNoise", named="the second noise", noise_seed=8),
         "blend": node("SketchNoiseBlend", (300, 0), "count is the knob", count=6),
         "steps": node("SketchRespacedSteps", named="25 steps", respacing=STEPS),
         "euler": node("KSamplerSelect", sampler_name="euler"),
@@ -252,7 +251,7 @@ def between_two_noises() -> Graph:
         "sampler": node("SamplerCustomAdvanced", (300, 0), "paint each of them"),
         "decode": node("VAEDecode"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=3, cell=256),
-        "save": save("between two noises", "from the first to the second", (620, 500)),
+        "save": save("between two noises", "from the first to the second", (440, 380)),
     }
     links = [
         *METHOD_LINKS,

@@ -260,15 +260,13 @@ MOUNTAINS_AND_CABIN = """\
 """
 
 # Only what should stand in a photo: the rest is clear.
-FIRS_AND_CABIN = """\
+TWO_PEAKS = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" width="256" height="256">
-  <title>lines - firs and cabin</title>
+  <title>lines - two peaks</title>
   <g fill="none" stroke="#222" stroke-width="3" stroke-linecap="round" stroke-linejoin="round">
-    <path d="M62 170 h52 v38 h-52 z M54 172 L88 142 L122 172 M100 152 v-14 h9 v22"/>
-    <rect x="70" y="180" width="13" height="12"/>
-    <path d="M94 208 v-24 h12 v24"/>
-    <path d="M186 222 V206 M186 108 L166 146 h10 L158 178 h13 L148 206 h76 L201 178 h13 L196 146 h10 Z"/>
-    <path d="M232 214 V202 M232 150 L220 172 h7 L216 190 h8 L212 202 h40 L240 190 h8 L237 172 h7 Z"/>
+    <path d="M30 142 L58 104 L70 112 L96 66 L118 100 L130 92 L160 132"/>
+    <path d="M138 142 L176 84 L186 96 L204 76 L246 142"/>
+    <path d="M82 90 l9 7 l6 -8 l7 9 l9 -5 M190 94 l7 6 l7 -7 l8 7 l6 -4" stroke-width="2"/>
   </g>
 </svg>
 """
@@ -326,7 +324,7 @@ if __name__ == "__main__":
     (SAMPLES / "previews").mkdir(parents=True, exist_ok=True)
     for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, doodles):
         make()
-    vectors = {"mountains and cabin.svg": MOUNTAINS_AND_CABIN, "lines - firs and cabin.svg": FIRS_AND_CABIN}
+    vectors = {"mountains and cabin.svg": MOUNTAINS_AND_CABIN, "lines - two peaks.svg": TWO_PEAKS}
     for name, text in vectors.items():
         (SAMPLES / name).write_text(text, encoding="utf-8", newline="\n")
     for name in ("doodles.ndjson", *vectors):

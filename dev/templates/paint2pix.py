@@ -21,7 +21,7 @@ def paint_see_paint_on() -> Graph:
             "A few strokes become a face. Paint on the face, Run again: only what your strokes ask for changes.",
             "No built-in network: download both files. Faces as in FFHQ: aligned, in the middle.",
             "strength: how far the new strokes go.",
-            width=500,
+            width=440,
         ),
         "painter": node(
             *("SketchPaint2pixLoader", (300, 0), "the published networks", [CANVAS, IDENTITY]),

@@ -230,7 +230,7 @@ def train_your_own() -> Graph:
         "drawing": sketch("a sketch to try"),
         "index": index(),
         "find": find(count=8),
-        "save": save("found by your own", "what your network finds", (500, 540)),
+        "save": save("found by your own", "what your network finds", (400, 440)),
     }
     links = [
         ("lines", "extractor", "draw", "extractor"),
