@@ -172,11 +172,11 @@ def draw_find_paint() -> Graph:
     ]
     groups = [
         [
-            group("draw", "a sketch, and a folder to search", ["note", ("sketch", ["index", "drawing"])]),
+            group("draw", "a sketch", ["note", ("sketch", ["drawing"])]),
             group("model", "finds photos, finds lines, paints", ("prior", ["retriever", "lines", "label"])),
         ],
         [
-            group("walk", "find: count is the knob", ("find", "found")),
+            group("walk", "a folder to search: count is the knob", (["index", "find"], "found")),
             group("walk", "paint the shapes", ("shape stage 1", ["repeat", "walk stage 1"])),
         ],
         [group("walk", "paint the colours", ["appearance", "shape stage 2", "walk stage 2"])],
@@ -245,8 +245,7 @@ def train_your_own() -> Graph:
     ]
     groups = [
         [
-            group("draw", "a folder of photos", ["note", ("draw", "drawn")]),
-            group("model", "what finds lines", ("lines",)),
+            group("draw", "a folder of photos, and what finds lines", ["note", ("lines", "draw"), "drawn"]),
         ],
         [group("walk", "train", (["train"], ["plot", "preview"]))],
         [group("draw", "a sketch to try", ["drawing"]), group("walk", "try it", ["index", "find"])],
