@@ -145,12 +145,12 @@ def twin_imagenet() -> Graph:
     graph["groups"] = [
         [
             group("draw", "a sketch, and a photo for the content", ["note", ("drawing", "photo")]),
-            group("model", "as in the paper", (["prior", "label"], ["lines", "classifier"])),
+            group("model", "as in the paper", ("prior", ["lines", "classifier"])),
         ],
         [
             group(
                 *("walk", "class and weights are the knobs"),
-                (["diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode"]),
+                (["diff"], ["of drawing", "empty", "steps", "ddpm", "label"], ["sampler", "decode"]),
             )
         ],
         [group("result", "your sketch, as that class", ["save"])],

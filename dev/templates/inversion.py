@@ -230,8 +230,7 @@ def folders_in_pairs() -> Graph:
     nodes = {
         "note": note(
             "Folders of sketches and exemplars",
-            "The graph runs once for each pair. Each sheet: sketch, exemplar, start and end of both stages.",
-            "Your folders go into ComfyUI's input folder.",
+            "It runs once for each pair of your input folders. A sheet: sketch, exemplar, both stages.",
         ),
         **loaders(),
         "drawing": node("SketchPairs", (320, 0), "which folders, and how they pair", size=64, frame="square, crop"),
@@ -244,9 +243,9 @@ def folders_in_pairs() -> Graph:
         "decode look 2": node("VAEDecode"),
         "stages": node("BatchImagesNode"),
         "sheet": node("SketchContactSheet", named="one sheet for each pair", cell=160),
-        "show": show("the stages of every pair", (440, 260)),
+        "show": show("the stages of every pair", (440, 210)),
         "prefix": node("StringConcatenate", (300, 150), "name of the files", string_a="SketchSynth/pairs/"),
-        "save": node("SaveImage", (440, 260), "the results, saved by name"),
+        "save": node("SaveImage", (440, 210), "the results, saved by name"),
     }
     links = [
         ("shape stage 1", "latent", "walk stage 1", "latent_image"),
@@ -275,10 +274,13 @@ def folders_in_pairs() -> Graph:
     groups = [
         [
             group("draw", "folders in pairs", ["note", "drawing"]),
-            group("model", "the built-in painter", ["prior", "lines", "label"]),
+            group("model", "the built-in painter", ["prior", "lines"]),
         ],
         [
-            group("walk", "stage 1", ("shape stage 1", "walk stage 1", "look 1", ["decode look 1", "decode 1"])),
+            group(
+                *("walk", "stage 1"),
+                ("shape stage 1", ["label", "walk stage 1"], "look 1", ["decode look 1", "decode 1"]),
+            ),
             group(
                 *("walk", "stage 2"),
                 (["appearance", "look 2"], "shape stage 2", "walk stage 2", ["decode look 2", "decode 2"]),

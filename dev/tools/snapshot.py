@@ -16,7 +16,7 @@ from typing import Any
 SNAPSHOT = Path(__file__).resolve().parents[2] / "tests" / "schema_snapshot.json"
 
 # Combos that list what is in the input folder of this machine, nothing of ours.
-FOLDERS = ("sketches", "exemplars", "photos", "results_folder", "references_folder")
+FOLDERS = ("sketches", "exemplars", "photos", "folder", "results_folder", "references_folder")
 
 
 def describe(node_class: Any) -> dict[str, Any]:

@@ -37,7 +37,7 @@ TWIN = re.compile(r" \((SD1\.5|LSUN church|AFHQ|CLIP vision|ImageNet)\)$|as publ
 WINDOW = (1866, 1005)  # pixels of a 1920 x 1080 screen that show the graph
 FIT = 0.75  # the share of the window that the editor's fit fills
 SHOWN = 8 / 14  # the zoom from which the classic renderer shows letters: those of widgets, of 14 pixels, have 8 there
-EXPERT = re.compile(r"as published|full size")  # three stages, or two models: larger than one screen
+EXPERT = re.compile(r"as published|full size|find, paint")  # three stages, or two models: larger than one screen
 
 every_template = pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
 

@@ -364,7 +364,7 @@ def test_samples_are_read_as_meant(read, drawings):
     folder = Path(drawings.__file__).parents[2] / "starter" / "samples"
     for path in sorted(path for path in folder.glob("*") if path.is_file()):
         drawing = read(path)
-        one_ink = path.suffix in (".svg", ".ndjson") or path.name.startswith(("line drawing", "region"))
+        one_ink = path.suffix in (".svg", ".ndjson") or path.name.startswith(("line drawing", "region", "sketch"))
         assert drawing.kind == ("line drawing" if one_ink else "colour painting"), path.name
         assert not drawing.inverted
         assert path.stat().st_size < 100_000

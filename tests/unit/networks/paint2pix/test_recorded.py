@@ -86,7 +86,7 @@ def pixels(picture):
 
 
 def test_filters(layers, recorded):
-    settings, wanted = recorded("ops")
+    settings, wanted = recorded("operations")
     for i, case in enumerate(settings["upfirdn"]):
         kernel = layers.fir(tuple(map(float, case["kernel"])), case["gain"])
         made = layers.upfirdn(wanted["x"], kernel, case["up"], case["down"], tuple(case["pad"]))
@@ -97,7 +97,7 @@ def test_filters(layers, recorded):
 
 
 def test_modulated_convolutions(layers, stylegan, recorded):
-    settings, wanted = recorded("ops")
+    settings, wanted = recorded("operations")
     kinds = {
         "plain": {"kernel": 3},
         "up": {"kernel": 3, "resize": "up"},
