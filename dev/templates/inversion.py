@@ -277,13 +277,10 @@ def folders_in_pairs() -> Graph:
             group("model", "the built-in painter", ["prior", "lines"]),
         ],
         [
-            group(
-                *("walk", "stage 1"),
-                ("shape stage 1", ["label", "walk stage 1"], "look 1", ["decode look 1", "decode 1"]),
-            ),
+            group("walk", "stage 1", ("shape stage 1", "walk stage 1", "look 1", ["decode look 1", "decode 1"])),
             group(
                 *("walk", "stage 2"),
-                (["appearance", "look 2"], "shape stage 2", "walk stage 2", ["decode look 2", "decode 2"]),
+                (["appearance", "label"], ["shape stage 2", "look 2"], "walk stage 2", ["decode look 2", "decode 2"]),
             ),
         ],
         [group("result", "a sheet for each pair, files by name", ["stages", "sheet", "show", "prefix", "save"])],
