@@ -289,6 +289,7 @@ class SketchDiffSketching(io.ComfyNode):
         check_numbers(class_scale=class_scale, sketch_weight=sketch_weight, reference_weight=reference_weight)
         check_numbers(start=start, end=end, limit=limit)
         sketch = on_white(as_rgb(sketch, "sketch"))
+        reference = None if reference is None else as_rgb(reference, "reference")
         eye, point = decoders.choose(model, vae, decoder), GRADIENTS[gradient]
         if classifier is not None and class_scale > 0:
             model = attach(model, class_energy(classifier, class_id, class_scale, start, end, eye, limit))
@@ -297,7 +298,7 @@ class SketchDiffSketching(io.ComfyNode):
             opener = terms.shape(sketch, extractor or EDGES, metric, features=look)
             model = attach(model, Energy("sketch", sketch_weight, opener, start, end, eye, point, limit=limit))
         if reference is not None and reference_weight > 0:
-            opener = terms.feature(as_rgb(reference, "reference"), feature_network("features", features), terms.L1)
+            opener = terms.feature(reference, feature_network("features", features), terms.L1)
             model = attach(model, Energy("reference", reference_weight, opener, start, end, eye, point, limit=limit))
         return io.NodeOutput(model)
 

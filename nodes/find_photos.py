@@ -174,9 +174,9 @@ class SketchRankImages(io.ComfyNode):
         invert: list[str] | None = None,
         cell: list[int] | None = None,
     ) -> io.NodeOutput:
-        if sum(map(len, sketch)) != 1:
-            raise ValueError(f"Expected one sketch for all images, got {sum(map(len, sketch))}. Connect a single one.")
-        as_rgb(sketch[0], "sketch")
+        given = sum(map(len, all_rgb(sketch, "sketch")))
+        if given != 1:
+            raise ValueError(f"Expected one sketch for all images, got {given}. Connect a single one.")
         pictures = [picture[None] for batch in all_rgb(images, "images") for picture in batch]
         papers = [to_pil(picture)[0] for picture in pictures]
         known = retriever[0]

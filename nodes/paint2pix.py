@@ -281,8 +281,9 @@ class SketchPaint2pixIdentity(io.ComfyNode):
         first_layer: int,
         last_layer: int,
     ) -> io.NodeOutput:
+        identity = as_rgb(identity, "identity")
         paint2pix.check_state(painter.network, state)
-        identity = pair_batches(as_rgb(identity, "identity"), len(state), "identity", "state")
+        identity = pair_batches(identity, len(state), "identity", "state")
         layers = range(first_layer, last_layer + 1)
         if method == ENCODER:
             move = painting.encoded_identity(painter, state, identity, layers, steps, seed)

@@ -343,6 +343,7 @@ class SketchTrainClassifier(io.ComfyNode):
         from ..training.one import train_one
 
         check_numbers(minutes=minutes, learning_rate=learning_rate, weight_decay=weight_decay)
+        check_numbers(save_minutes=save_minutes)
         goal = goal_of(steps, minutes)
         found = labelled.by_class(input_folder(photos))
         model_path, state_dir = model_and_state(CLASSIFIERS, name)

@@ -24,6 +24,7 @@ MODEL_FOLDERS = (
     "sketch_extractors",
     "sketch_features",
     "sketch_gan",
+    "sketch_classifiers",
     "sketch_retrievers",
     "sketch_paint2pix",
 )

@@ -33,6 +33,7 @@ SETTINGS = (
     "rescale_timesteps",
     "classes",
 )  # settings that keys and shapes do not reveal
+SETTINGS_OF = {"classes": "classifier", "encoder_type": "painter"}  # those that only files of this role state
 
 # Files that people load here by mistake: part of a key name, what the file then is, and what to do with it.
 VISION = "Load it with Load CLIP Vision and connect that to clip_vision."
@@ -131,7 +132,8 @@ def read_role(path: str, roles: tuple[str, ...]) -> tuple[dict[str, Tensor], dic
                 f"{name} holds {kind} under {files.quote(key)}. Save plain, dense weights as .safetensors where "
                 "the file was made."
             )
-    return weights, {key: _stated(name, key, metadata[key]) for key in SETTINGS if key in metadata}
+    asked = [key for key in SETTINGS if key in metadata and SETTINGS_OF.get(key, roles[0]) in roles]
+    return weights, {key: _stated(name, key, metadata[key]) for key in asked}
 
 
 def _stated(name: str, key: str, text: str) -> Any:

@@ -261,7 +261,10 @@ def fake(*keys):
     return {key: torch.zeros(2, 2) for key in keys}
 
 
-FEATURE_KINDS = "CLIP ResNet, picture half; CLIP ResNet; VGG; LPIPS (VGG); InceptionV3; DSE (EGSDE)"
+FEATURE_KINDS = (
+    "CLIP ResNet, picture half; CLIP ResNet; ResNet (torchvision); ResNet (DiffSketching); ResNet (DiffSketching's "
+    "feature training); AlexNet; LPIPS (AlexNet); VGG; LPIPS (VGG); InceptionV3; DSE (EGSDE)"
+)
 FAULTS = {
     "extractor among features": (
         "sketch_features",
@@ -307,7 +310,7 @@ FAULTS = {
         "sketch_extractors",
         lambda w: {"epoch": 3},
         "'p.pt' is not a sketch extractor of a known kind (there are no named tensors in it). Supported are: "
-        "InformativeDrawings; TOM.",
+        "InformativeDrawings; PhotoSketch; TOM.",
     ),
     "sketch to sketch": (
         "sketch_extractors",

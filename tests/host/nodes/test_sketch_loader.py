@@ -347,7 +347,7 @@ AT_ONCE = {
     "  ": "No drawing is chosen. Choose a sample, or upload a drawing of your own.",
     "missing.png": "'missing.png' is not in ComfyUI's input folder. Copy it there, or choose another drawing.",
     "folder.png": "'folder.png' is not in ComfyUI's input folder. Copy it there, or choose another drawing.",
-    "notes.txt": f"'notes.txt' is not a drawing this node reads. It reads {READS}.",
+    "notes.txt": f"notes.txt is not a drawing this node reads. It reads {READS}.",
     "../secret.png": OUTSIDE.format("../secret.png"),
     "../../../../../../etc/passwd": OUTSIDE.format("../../../../../../etc/passwd"),
     "/etc/passwd": OUTSIDE.format("/etc/passwd"),
@@ -366,7 +366,7 @@ WHEN_READ = {
     "text.jpg": (
         b"<html>not found</html>",
         {},
-        "text.jpg is not a picture of a kind read here, or is damaged from its first bytes. Export it as PNG.",
+        "text.jpg is a web page, which is not read here. Save its picture itself.",
     ),
     "cut.png": (
         CUT,
