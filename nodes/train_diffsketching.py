@@ -164,11 +164,11 @@ class SketchFineTune(io.ComfyNode):
 
         check_numbers(minutes=minutes, t0=t0, learning_rate=learning_rate, save_minutes=save_minutes)
         check_numbers(sketch_weight=sketch_weight, reference_weight=reference_weight)
+        sketch, reference = on_white(as_rgb(sketch, "sketch")), as_rgb(reference, "reference")
         check_conditioning(model, positive, "positive")
         host.check_image_model(model)
         if not sketch_weight and not reference_weight:
             raise ValueError("Both weights are 0, so nothing would be learned. Set one of them above 0.")
-        sketch, reference = on_white(as_rgb(sketch, "sketch")), as_rgb(reference, "reference")
         losses = Losses(
             sketch,
             reference,
