@@ -63,7 +63,8 @@ def main(words: Sequence[str] | None = None) -> int:
     options = parser().parse_args(words)
     if options.out is None and not options.inputs:
         parser().error("--out DIR is needed: the folder for the results")
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    # SIGINT too: a shell script that starts the command with & has it ignored.
+    before = {number: signal.signal(number, _interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         source, servers = read(options.graph), servers_of(options)
         threads = min(1000, len(servers) * (options.in_flight + 1) + 2)
@@ -76,7 +77,8 @@ def main(words: Sequence[str] | None = None) -> int:
         say("\nInterrupted. The same command goes on from here.")
         return INTERRUPTED
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _interrupt(*_: Any) -> None:
