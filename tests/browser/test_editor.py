@@ -42,7 +42,14 @@ def open_template(editor, pack: str, name: str) -> None:
     page.locator(".templates-tab-button").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text(pack, exact=True).click()
+    cards = dialog.locator("[data-testid^=template-workflow-]")
     card = dialog.get_by_test_id(f"template-workflow-{name}")
+    cards.first.wait_for()
+    for _ in range(round(60 * editor.patience)):  # the list shows 24, and more where its end comes into view
+        if card.count():
+            break
+        cards.last.scroll_into_view_if_needed()
+        page.wait_for_timeout(200)
     card.wait_for()
     card.scroll_into_view_if_needed()  # the browser loads thumbnails as they come into view
     card.locator("img").first.wait_for()
