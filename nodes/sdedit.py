@@ -122,7 +122,8 @@ class NoiseToT0(io.ComfyNode):
         lines = [_describe(family, t0, meaning, start, lowered, len(walk) - 1)]
         lines += wiring.noised_used_wrongly(prompt, node_id, "noise_mask" in latent)
         by_file = wiring.comes_from(prompt, node_id, "latent", "SketchLoader")  # which says so itself
-        if not by_file and host.is_pixels(model) and lines_only(guide["samples"]):
+        told = by_file or wiring.only_looked_at(prompt, node_id)
+        if not told and host.is_pixels(model) and lines_only(guide["samples"]):
             lines.append(LINES_ALONE)
         text = "\n".join(lines)
         outputs = [

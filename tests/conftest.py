@@ -13,6 +13,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -171,10 +172,10 @@ class Editor:
         return path
 
 
-@pytest.fixture
-def editor(server: Any, browser: Any, tmp_path: Path) -> Iterator[Editor]:
-    """The editor, freshly opened on the live server. Nothing but that server can be reached from the page."""
-    shots = Path(os.environ.get("SKETCHSYNTH_SHOTS") or tmp_path)
+@contextmanager
+def in_editor(server: Any, browser: Any, folder: Path) -> Iterator[Editor]:
+    """The editor on the live server; nothing but that server can be reached from the page. folder: for screenshots."""
+    shots = Path(os.environ.get("SKETCHSYNTH_SHOTS") or folder)
     shots.mkdir(parents=True, exist_ok=True)
     context = browser.new_context(viewport={"width": 1920, "height": 1080})
     context.route(lambda url: not url.startswith(server.address), lambda route: route.abort())
@@ -182,6 +183,20 @@ def editor(server: Any, browser: Any, tmp_path: Path) -> Iterator[Editor]:
     made.open()
     yield made
     context.close()
+
+
+@pytest.fixture
+def editor(server: Any, browser: Any, tmp_path: Path) -> Iterator[Editor]:
+    """The editor, freshly opened."""
+    with in_editor(server, browser, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def one_editor(server: Any, browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Editor]:
+    """One editor for all templates, as a person opens one after the other; it takes five seconds to start."""
+    with in_editor(server, browser, tmp_path_factory.mktemp("shots")) as made:
+        yield made
 
 
 @pytest.fixture

@@ -38,6 +38,12 @@ def uses(prompt: Prompt | None, node_id: str | None, slot: int) -> Iterator[Use]
                         found.append((str(key), 0))
 
 
+def only_looked_at(prompt: Prompt | None, node_id: str | None) -> bool:
+    """Whether of Noise to t0 only the third output, `look`, is used: it shows where a walk starts, and starts none."""
+    first, second, third = (next(uses(prompt, node_id, slot), None) for slot in range(3))
+    return third is not None and first is None and second is None
+
+
 def comes_from(prompt: Prompt | None, node_id: str | None, name: str, wanted: str) -> bool:
     """Whether input `name` of a node comes from a node of type `wanted`, with nothing but SAME_PICTURE between."""
     nodes = prompt or {}

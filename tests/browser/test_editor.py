@@ -127,8 +127,10 @@ def test_nodes_are_in_the_editor(editor, server):
 
 
 @pytest.mark.parametrize("template", TEMPLATES, ids=lambda path: path.stem)
-def test_template(editor, server, template: Path):
+def test_template(one_editor, server, template: Path):
     """Open it from the template browser: nothing missing, nothing in the console, and after Run a picture."""
+    editor = one_editor
+    editor.errors.clear()
     workflow = json.loads(template.read_text(encoding="utf-8"))
     open_template(editor, NAME, template.stem)
     editor.page.wait_for_function(f"window.app.graph.nodes.length == {len(workflow['nodes'])}")

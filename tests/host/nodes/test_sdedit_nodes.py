@@ -169,7 +169,8 @@ def test_a_label_for_a_model_with_words_is_told_before_the_sampler_runs(doors, m
 
 
 def test_lines_without_colours_are_told(doors, models, monkeypatch, room):
-    """Where pixels are at hand. A drawing from Load Sketch is judged there, and told there alone."""
+    """Where pixels are at hand. A drawing from Load Sketch is judged there, and told there alone; a node that only
+    shows a start (`look`) starts no walk."""
     lines, strokes = torch.ones(1, 3, 32, 32), torch.ones(1, 3, 32, 32)
     lines[..., 10:12] = -1
     strokes[:, 0, :, 10:14] = -1
@@ -180,7 +181,11 @@ def test_lines_without_colours_are_told(doors, models, monkeypatch, room):
         node = wired(doors, monkeypatch, room, prompt)
         text = node.execute(models["pixel"], {"samples": samples}, 0.4, PUBLISHED, 4, 0).ui.as_dict()["text"][0]
         told.append("lines without colours" in text)
-    assert told == [True, False, False]
+    prompt = {"t0": sampler_on(1)["t0"], "decode": {"class_type": "VAEDecode", "inputs": {"samples": ["t0", 2]}}}
+    node = wired(doors, monkeypatch, room, prompt)
+    text = node.execute(models["pixel"], {"samples": lines}, 0.4, PUBLISHED, 4, 0).ui.as_dict()["text"][0]
+    told.append("lines without colours" in text)
+    assert told == [True, False, False, False]
 
 
 def test_noised_carries_no_mask_and_the_input_stays(doors, models):
