@@ -13,7 +13,8 @@ FIND = """(words) => {
 }"""
 # What people type, and what they should find among the first hits, whatever else is installed.
 WANTED = {
-    "sketch": {"SketchLoader", "SketchPhotoToSketch", "SketchShapeEnergy", "SketchGANDecode"},
+    "sketch": {"SketchLoader", "SketchShapeEnergy", "SketchGANDecode"},  # a word of more than 25 nodes' names
+    "photo to sketch": {"SketchPhotoToSketch"},
     "scribble": {"SketchLoader", "ShapeInversion", "SketchShapeEnergy"},
     "stroke": {"SketchLoader", "SketchPhotoToStrokes", "NoiseToT0", "GradOpSolve", "SketchRegionsFromStrokes"},
     "img2img": {"NoiseToT0", "GradOpSolve", "SketchT0Sweep"},
