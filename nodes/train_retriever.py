@@ -9,7 +9,7 @@ import torch
 from comfy_api.latest import io
 from PIL import Image
 
-from .. import files, host
+from .. import host
 from ..pictures.drawings.raster import read_picture
 from ..pipelines.retrieval import search
 from ..pipelines.retrieval.retriever import Retriever
@@ -27,6 +27,7 @@ from .parts.training import (
     minutes_input,
     model_and_state,
     name_input,
+    shown,
     started,
     state_below,
     summary,
@@ -232,8 +233,7 @@ class SketchTrainRetriever(io.ComfyNode):
         sets: str | None = None,
         **widgets: Any,
     ) -> io.NodeOutput:
-        from ..training.curves import curves
-        from ..training.loop import learn, locked
+        from ..training.one import train_one
         from ..training.retrieval import run
         from ..training.retrieval.data import listed, split
 
@@ -259,20 +259,14 @@ class SketchTrainRetriever(io.ComfyNode):
                 autocast=autocast,
                 say=said.append,
             )
-
-            def saved(_: Any) -> None:
-                files.replace_weights(model_path, lesson.weights(), lesson.notes())
-
-            with lesson, locked(state_dir, model_path):
-                course = learn(lesson, state_dir, goal, saved=saved, **options._asdict())
-            plot = curves(lesson, course.rows)
+            trained = train_one(lesson, model_path, state_dir, goal, options)
         retriever = Retriever((load_network(model_path.name),))
         best = lesson.notes().get("map_all")
         said += [f"{len(learned)} classes learned, {len(tested)} held out"]
         said += [f"best mAP {best:.3f}"] if best is not None else []
-        text = "\n".join([*said, summary({lesson.name: course}, model_path)]) + left_out(known.left_out)
+        text = "\n".join([*said, summary(trained.courses, model_path)]) + left_out(known.left_out)
         seen = to_image(preview(retriever, tested or learned))
-        return io.NodeOutput(retriever, to_image(plot), seen, ui=host.text_on_node(cls, text))
+        return io.NodeOutput(retriever, shown(trained)[0], seen, ui=host.text_on_node(cls, text))
 
 
 def settings_from(
