@@ -793,14 +793,6 @@ def read_weights(path: str) -> tuple[Any, dict[str, str]]:
     return content, metadata or {}
 
 
-def read_all(path: str) -> Any:
-    """All that a .pt file holds, by torch's weights_only loader; the host's keeps only its state_dict.
-    None: a safetensors file, which the host reads whole."""
-    if path.lower().endswith((".safetensors", ".sft")):
-        return None
-    return torch.load(path, map_location="cpu", weights_only=True)
-
-
 def _is_bare_pickle(path: str) -> bool:
     """True for a file of pickle.dump: it begins with a protocol number, which torch.save never wrote."""
     with open(path, "rb") as file:

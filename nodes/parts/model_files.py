@@ -218,7 +218,7 @@ def _painter(
     host's loader leaves out."""
     from ...networks.paint2pix import whole as paint2pix  # imported lazily, as above
 
-    found = None if "latent_avg" in weights else paint2pix.flat(host.read_all(path))
+    found = None if "latent_avg" in weights else paint2pix.flat(files.read_tensors(Path(path)))
     return ([dict(weights)], metadata) if found is None else ([found[0]], {**metadata, **found[1]})
 
 
