@@ -288,7 +288,7 @@ class SketchDiffSketching(io.ComfyNode):
     ) -> io.NodeOutput:
         check_numbers(class_scale=class_scale, sketch_weight=sketch_weight, reference_weight=reference_weight)
         check_numbers(start=start, end=end, limit=limit)
-        sketch = on_white(as_rgb(sketch, "sketch"))
+        sketch = dark_on_light(as_rgb(sketch, "sketch"))
         reference = None if reference is None else as_rgb(reference, "reference")
         eye, point = decoders.choose(model, vae, decoder), GRADIENTS[gradient]
         if classifier is not None and class_scale > 0:
@@ -384,7 +384,7 @@ def class_energy(
     return Energy("class", scale, opener, start, end, eye, DENOISED, NEXT, limit)
 
 
-def on_white(sketch: Tensor) -> Tensor:
+def dark_on_light(sketch: Tensor) -> Tensor:
     """The sketch [B,H,W,3]. ValueError: its mean is dark, so its lines are white on black."""
     dark = (sketch.mean((1, 2, 3)) < DARK).nonzero()
     if len(dark):

@@ -14,6 +14,7 @@ from ..pipelines.paint2pix import Paint2pix, State
 from .parts import painting
 from .parts.checks import check_numbers
 from .parts.folders import model_state
+from .parts.inputs import seed_input
 from .parts.painting import EMPTY, FOLDER, NONE, OWN, decoded, loaded
 from .parts.sockets import PainterSocket, StateSocket
 
@@ -255,14 +256,7 @@ class SketchPaint2pixIdentity(io.ComfyNode):
                     tooltip="For optimise: a face network of the IR-SE kind in models/sketch_paint2pix, such as "
                     "model_ir_se50.pth.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed of the decoder's noise between passes, 0 to 2^64 - 1. A single pass does not use it.",
-                ),
+                seed_input("Seed of the decoder's noise between passes, 0 to 2^64 - 1. A single pass does not use it."),
                 *_layers(0, 8),
             ],
             outputs=[IMAGE_OUTPUT, STATE_OUTPUT],
@@ -326,14 +320,7 @@ class SketchPaint2pixVariations(io.ComfyNode):
                     advanced=True,
                     tooltip="How far random styles may be from the mean style, 0 to 1: lower is safer and less varied.",
                 ),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed of the random styles, 0 to 2^64 - 1.",
-                ),
+                seed_input("Seed of the random styles, 0 to 2^64 - 1."),
                 *_layers(8, MOST),
             ],
             outputs=[IMAGE_OUTPUT, STATE_OUTPUT],

@@ -16,6 +16,7 @@ from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
 from .parts import search, wiring
 from .parts.checks import check_numbers, latent_samples
+from .parts.inputs import seed_input
 
 T0_TIP = (
     "How much noise the guide gets before the model repaints it, 0.01 to 1. Low values stay close to your strokes, "
@@ -62,14 +63,8 @@ class NoiseToT0(io.ComfyNode):
                 t0_input("t0", 0.4, T0_TIP),
                 io.Combo.Input("meaning", options=list(levels.MEANINGS), tooltip=MEANING_TIP, advanced=True),
                 io.Int.Input("steps", default=40, min=0, max=1000, tooltip=STEPS_TIP),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=0xFFFFFFFFFFFFFFFF,
-                    control_after_generate=True,
-                    tooltip="Seed of the noise in the two LATENT outputs, 0 to 2^64 - 1. The sigmas do not depend on "
-                    "it.",
+                seed_input(
+                    "Seed of the noise in the two LATENT outputs, 0 to 2^64 - 1. The sigmas do not depend on it."
                 ),
                 io.Sigmas.Input(
                     "sigmas",

@@ -16,6 +16,7 @@ from ..pipelines.sketchgan import COLLAGES, FRAMES, GAN, STATISTICS, Style
 from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import model_state
+from .parts.inputs import seed_input
 from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
 from .parts.pictures import cell_input, to_image, to_pil
 from .parts.sockets import GANSocket, StyleSocket
@@ -30,14 +31,9 @@ host.register_model_folder(FOLDER)
 
 GAN_INPUT = GANSocket.Input("gan", tooltip="From Load Sketch GAN.")
 SKETCH_TIP = "Dark lines on light paper, as from Load Sketch, of any size. "
-SEED_INPUT = io.Int.Input(
-    "seed",
-    default=0,
-    min=0,
-    max=0xFFFFFFFFFFFFFFFF,
-    control_after_generate=True,
-    tooltip="Seed of the noise from which the generator paints fine detail (and, for faces, of its flips), 0 to 2^64 "
-    "- 1. Each further picture of a batch uses the next seed. The draft does not depend on it.",
+SEED_INPUT = seed_input(
+    "Seed of the noise from which the generator paints fine detail (and, for faces, of its flips), 0 to 2^64 "
+    "- 1. Each further picture of a batch uses the next seed. The draft does not depend on it."
 )
 SETTINGS = (
     io.Combo.Input(

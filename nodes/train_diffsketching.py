@@ -14,7 +14,7 @@ from ..networks.schedules import SCHEDULES
 from ..pictures.extractors import EDGES
 from ..pictures.fit import as_rgb
 from ..samplers import finetune, levels
-from .diffsketching import CLASSIFIERS, PAPER, feature_network, load_classifier, on_white
+from .diffsketching import CLASSIFIERS, PAPER, dark_on_light, feature_network, load_classifier
 from .inversion import DECODER_TIP, EXTRACTOR_TIP, MODEL_TIP, SKETCH_TIP, VAE_TIP
 from .parts.checks import check_conditioning, check_numbers
 from .parts.folders import input_folder
@@ -164,7 +164,7 @@ class SketchFineTune(io.ComfyNode):
 
         check_numbers(minutes=minutes, t0=t0, learning_rate=learning_rate, save_minutes=save_minutes)
         check_numbers(sketch_weight=sketch_weight, reference_weight=reference_weight)
-        sketch, reference = on_white(as_rgb(sketch, "sketch")), as_rgb(reference, "reference")
+        sketch, reference = dark_on_light(as_rgb(sketch, "sketch")), as_rgb(reference, "reference")
         check_conditioning(model, positive, "positive")
         host.check_image_model(model)
         if not sketch_weight and not reference_weight:

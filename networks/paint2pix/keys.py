@@ -2,5 +2,4 @@
 
 PAINTER_KEYS = ("encoder.input_layer.0.weight", "encoder.styles.0.linear.weight", "decoder.to_rgb1.bias")
 GENERATOR_KEYS = ("conv1.conv.modulation.weight", "to_rgb1.conv.weight", "input.input", "noises.noise_0")
-DISCRIMINATOR_KEYS = ("convs.0.0.weight", "convs.1.skip.1.weight", "final_linear.1.weight")
 FACE_KEYS = ("input_layer.0.weight", "body.0.res_layer.1.weight", "output_layer.3.weight")

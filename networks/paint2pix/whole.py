@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import Unsupported
+from ..weights import under
 from .encoders import Encoder, encoder_config
 from .keys import PAINTER_KEYS
 from .stylegan2 import Generator, generator_config
@@ -80,14 +81,14 @@ def for_use(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             "(it holds state_dict and latent_avg), or convert it again from there."
         )
     mean = weights["latent_avg"].reshape(-1, weights["latent_avg"].shape[-1])
-    styles = generator_config(_part(weights, "decoder"))["widths"]
+    styles = generator_config(under(weights, "decoder"))["widths"]
     return {**found, "latent_avg": mean.repeat(2 * len(styles), 1) if len(mean) == 1 else mean}
 
 
 def config_from(weights: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of Painter. Unsupported: an encoder for another number of styles than the decoder has."""
-    encoder = encoder_config(_part(weights, "encoder"), hints)
-    decoder = generator_config(_part(weights, "decoder"))
+    encoder = encoder_config(under(weights, "encoder"), hints)
+    decoder = generator_config(under(weights, "decoder"))
     made, wanted = len(encoder["halvings"]), 2 * len(decoder["widths"])
     if made != wanted:
         raise Unsupported(
@@ -111,8 +112,3 @@ def with_decoder(network: Painter, decoder: Generator) -> Painter:
     other.encoder, other.decoder = network.encoder, decoder
     other.register_buffer("latent_avg", network.latent_avg)
     return other.eval()
-
-
-def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The entries under `name.`, without it."""
-    return {key[len(name) + 1 :]: value for key, value in weights.items() if key.startswith(f"{name}.")}

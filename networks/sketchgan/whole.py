@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from ..weights import under
 from . import autoencoder
 from . import refiner as refiners
 from .autoencoder import ContentEncoder, Decoder, StyleEncoder
@@ -115,7 +116,7 @@ def flat(content: Any, depth: int = 4) -> dict[str, Tensor]:
 
 def _named(averaged: Sequence[Any], found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A bare list of tensors under the names of the generator's parameters."""
-    kind, width, size = _generator(_part(found, "ig"))
+    kind, width, size = _generator(under(found, "ig"))
     network = refiner(kind, width=width, size=size, spectral=True, device="meta")
     named = dict(network.named_parameters())
     if [tuple(value.shape) for value in named.values()] != [tuple(value.shape) for value in averaged]:
@@ -124,11 +125,6 @@ def _named(averaged: Sequence[Any], found: Mapping[str, Tensor]) -> dict[str, Te
             f"{len(named)} parameters, or other shapes. The file may be damaged."
         )
     return {f"ig_ema.{name}": value for name, value in zip(named, averaged, strict=True)}
-
-
-def _part(weights: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    """The entries under `name.`, without it."""
-    return {key[len(name) + 1 :]: value for key, value in weights.items() if key.startswith(f"{name}.")}
 
 
 def _generator(weights: Mapping[str, Tensor]) -> tuple[str, int, int]:
@@ -147,9 +143,9 @@ def _generator(weights: Mapping[str, Tensor]) -> tuple[str, int, int]:
 def parts(weights: Mapping[str, Tensor]) -> dict[str, dict[str, Tensor]]:
     """The tensors of a flat file by network: style_encoder, content_encoder, decoder, and where it has them generator,
     generator_ema and discriminator; the norms as they stand in the file."""
-    found = {name: _part(weights, f"ae.{name}") or _part(weights, name) for name in (*ENCODERS, "generator")}
+    found = {name: under(weights, f"ae.{name}") or under(weights, name) for name in (*ENCODERS, "generator")}
     for short, name in (*PARTS.items(), ("id", "discriminator"), ("ig_ema", "generator_ema")):
-        found[name] = _part(weights, short) or found.get(name, {})
+        found[name] = under(weights, short) or found.get(name, {})
     return {name: part for name, part in found.items() if part}
 
 
@@ -172,7 +168,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
     width = state_dict["content_encoder.cf_64.0.weight"].shape[0]
     drafts = 64 * state_dict["decoder.base_feat"].shape[-1]
     sizes: dict[str, Any] = {"width": width, "least": state_dict["decoder.to_rgb.0.weight"].shape[1]}
-    generator = _part(state_dict, "generator")
+    generator = under(state_dict, "generator")
     if not generator:
         return {**sizes, "size": drafts, "kind": None}
     kind, own_width, size = _generator(generator)
