@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 if TYPE_CHECKING:  # imported where it is used: `python3 batch` runs on machines without torch
     from torch import Tensor
 
+SAFE = (".safetensors", ".sft")  # endings of files that hold nothing but tensors
 SHOWN = 100  # characters of a name in a message
 LONGEST_NAME, LONGEST_PATH = 255, 4000  # bytes that file systems take; asking for longer ones is an OSError
 
@@ -145,7 +146,7 @@ def read_tensors(path: Path) -> Any:
     if not path.is_file():
         raise ValueError(f"There is no file {quote(path)}. Check the path.")
     try:
-        if path.suffix == ".safetensors":
+        if path.suffix.lower() in SAFE:
             return read_weights(path)
         with numpy_numbers():
             return torch.load(path, map_location="cpu", weights_only=True)

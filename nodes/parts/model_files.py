@@ -82,6 +82,11 @@ def starter_or_file(role: str, folder: str, name: str, starter: str, weights: Pa
     return str(weights)
 
 
+def built_in(weights: Path) -> list[str]:
+    """The option for the built-in weights, where they are there."""
+    return [STARTER] if weights.is_file() else []
+
+
 def is_there(role: str, folder: str, name: str | None, starter: str, weights: Path) -> bool | str:
     """True, or the message for a missing file; the host would only say that the value is not in its list.
 
@@ -218,7 +223,8 @@ def _painter(
     host's loader leaves out."""
     from ...networks.paint2pix import whole as paint2pix  # imported lazily, as above
 
-    found = None if "latent_avg" in weights else paint2pix.flat(files.read_tensors(Path(path)))
+    whole = "latent_avg" in weights or Path(path).suffix.lower() in files.SAFE
+    found = None if whole else paint2pix.flat(files.read_tensors(Path(path)))
     return ([dict(weights)], metadata) if found is None else ([found[0]], {**metadata, **found[1]})
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import folder_paths
 import pytest
 import torch
+from safetensors.torch import save_file
 
 DECODER = {"widths": (16, 8, 8, 4), "style_dim": 16, "mappings": 2}  # 32 pixels, 8 styles
 UNITS = ((8, 8, 2), (8, 12, 2), (12, 16, 2))  # 3 stages
@@ -42,7 +43,8 @@ def networks(room):
 @pytest.fixture
 def folder(tmp_path, networks, monkeypatch):
     """models/sketch_paint2pix with a file of each kind, as their programs save them."""
-    monkeypatch.setitem(folder_paths.folder_names_and_paths, "sketch_paint2pix", ([str(tmp_path)], {".pt", ".pth"}))
+    known = [str(tmp_path)], {".pt", ".sft"}
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, "sketch_paint2pix", known)
     folder_paths.filename_list_cache.pop("sketch_paint2pix", None)
     for name in ("canvas", "identity"):
         weights = getattr(networks, name).state_dict()
@@ -50,6 +52,7 @@ def folder(tmp_path, networks, monkeypatch):
         content = {"state_dict": weights, "latent_avg": mean, "opts": {"device": "cuda", "input_nc": 12}}
         torch.save(content, tmp_path / f"{name}.pt")
     torch.save({"state_dict": weights, "opts": {}}, tmp_path / "no mean.pt")
+    save_file(weights, tmp_path / "no mean.sft")
     for name in ("watercolour", "larger", "face"):
         torch.save(getattr(networks, name).state_dict(), tmp_path / f"{name}.pt")
     yield tmp_path
@@ -159,6 +162,7 @@ def test_wrong_files_are_said(doors, folder):
     load = doors.SketchPaint2pixLoader.execute
     for call, message in (
         (("no mean.pt", "none", doors.OWN), "no latent_avg"),
+        (("no mean.sft", "none", doors.OWN), "no latent_avg"),
         (("face.pt", "none", doors.OWN), r"face\.pt' is a face network"),
         (("watercolour.pt", "none", doors.OWN), "is a StyleGAN2 generator"),
         (("canvas.pt", "canvas.pt", doors.OWN), "not an identity encoder: it takes 12 channels"),

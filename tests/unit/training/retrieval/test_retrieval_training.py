@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 TINY = {
     "width": 32,
@@ -272,6 +273,9 @@ def test_start_from_a_retriever(room, starts, tmp_path):
     torch.save({"model": source.state_dict() | unused, "map_all": np.float32(0.5)}, tmp_path / "best.pth")
     assert "Everything begins" in starts.begin_from(network, tmp_path / "best.pth")
     assert all(torch.equal(value, source.state_dict()[key]) for key, value in network.state_dict().items())
+    for ending in ("sft", "SAFETENSORS"):
+        save_file(source.state_dict(), tmp_path / f"best.{ending}")
+        assert "Everything begins" in starts.begin_from(network, tmp_path / f"best.{ending}")
     other = tiny_network(room, 2, anchors=16, hidden=(8, 4))
     assert "but the relation network" in starts.begin_from(other, tmp_path / "best.pth")
     assert torch.equal(other.conv2d.weight, source.conv2d.weight)
