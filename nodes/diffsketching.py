@@ -34,7 +34,7 @@ from .inversion import (
 )
 from .parts.checks import check_numbers
 from .parts.folders import model_state
-from .parts.model_files import STARTER, WEIGHTS, is_there, read_role, starter_or_file
+from .parts.model_files import STARTER, WEIGHTS, built_in, is_there, read_role, starter_or_file
 from .parts.sockets import ClassifierSocket, ExtractorSocket, FeaturesSocket
 from .priors import ORDERS
 
@@ -75,7 +75,7 @@ class SketchClassifierLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "classifier",
-                    options=[*([STARTER] if STARTER_CLASSIFIER.is_file() else []), *host.model_files(CLASSIFIERS)],
+                    options=[*built_in(STARTER_CLASSIFIER), *host.model_files(CLASSIFIERS)],
                     tooltip="The built-in one knows the landscapes' grounds and hours. Otherwise a file in "
                     "models/sketch_classifiers (.safetensors, .sft, .pt, .pth, .ckpt) in guided diffusion's layout, "
                     "with any of its four pools.",

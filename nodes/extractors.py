@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +27,7 @@ from ..pictures.fit import as_rgb
 from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import model_state
-from .parts.model_files import STARTER, WEIGHTS, is_there, read_network, starter_or_file
+from .parts.model_files import STARTER, WEIGHTS, built_in, is_there, read_network, starter_or_file
 from .parts.sockets import ExtractorSocket, FeaturesSocket
 
 EXTRACTORS, FEATURES = "sketch_extractors", "sketch_features"
@@ -58,7 +57,7 @@ class SketchExtractorLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "extractor",
-                    options=[EDGES.name, *_built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
+                    options=[EDGES.name, *built_in(STARTER_EXTRACTOR), *host.model_files(EXTRACTORS)],
                     tooltip="Edges need no weights and work on any picture. The built-in network knows only the "
                     "starter's landscapes. Otherwise an InformativeDrawings, PhotoSketch or TOM file in "
                     "models/sketch_extractors (.safetensors, .sft, .pt, .pth, .ckpt).",
@@ -122,7 +121,7 @@ class SketchFeatureLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "features",
-                    options=[*_built_in(STARTER_FEATURES), *host.model_files(FEATURES), CONNECTED],
+                    options=[*built_in(STARTER_FEATURES), *host.model_files(FEATURES), CONNECTED],
                     tooltip="The built-in network was trained on the starter's landscapes. Files belong in "
                     "models/sketch_features (.safetensors, .sft, .pt, .pth, .ckpt). A connected clip_vision takes "
                     "precedence.",
@@ -352,10 +351,6 @@ def comparing(network: Features | Domain) -> Features:
             "provide. Load an LPIPS file, a VGG or the built-in features."
         )
     return network
-
-
-def _built_in(file: Path) -> list[str]:
-    return [STARTER] if file.is_file() else []
 
 
 NODES = [SketchExtractorLoader, SketchFeatureLoader, SketchPhotoToSketch]

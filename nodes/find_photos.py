@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from comfy_api.latest import io
+from PIL import Image
 from torch import Tensor
 
 from .. import files, host
@@ -110,13 +111,13 @@ class SketchFindPhotos(io.ComfyNode):
                 f"No photo reaches the threshold {threshold:g}; the best score is {best:.3g}. Lower the threshold."
             )
         papers = to_pil(on_white(sketch))
-        photos = [[to_pil(hit.photo)[0] for hit in found] for found in hits]
-        sheet = sheet_of(papers, photos, [[hit.label for hit in found] for found in hits], cell)
+        pictures = [[hit.picture for hit in found] for found in hits]
+        sheet = sheet_of(papers, pictures, [[hit.label for hit in found] for found in hits], cell)
         flat = [hit for found in hits for hit in found]
         drawn = [sketch[i : i + 1, ..., :3] for i, found in enumerate(hits) for _ in found]
         text = "\n".join(f"{hit.score:.3f}  {hit.name}" for hit in flat[:20])
         return io.NodeOutput(
-            [hit.photo for hit in flat],
+            [to_image(hit.picture) for hit in flat],
             [hit.score for hit in flat],
             [hit.name for hit in flat],
             drawn,
@@ -203,8 +204,8 @@ class SketchRankImages(io.ComfyNode):
 class _Hit:
     """A photo that was found."""
 
-    def __init__(self, name: str, score: float, photo: Tensor) -> None:
-        self.name, self.score, self.photo = files.writable(name), score, photo
+    def __init__(self, name: str, score: float, picture: Image.Image) -> None:
+        self.name, self.score, self.picture = files.writable(name), score, picture
 
     @property
     def label(self) -> str:
@@ -219,7 +220,7 @@ def _hits(index: PhotoIndex, rows: indexes.Rows, ranking: search.Ranking, count:
             break
         name = rows.name(row)
         try:
-            found.append(_Hit(name, score, to_image(read_picture(index.photo(name)))))
+            found.append(_Hit(name, score, read_picture(index.photo(name))))
         except (ValueError, OSError):  # gone since it was indexed; the next run of Index Photos drops it
             continue
     return found

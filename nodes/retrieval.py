@@ -15,7 +15,7 @@ from ..pipelines.retrieval.folder import list_photos
 from ..pipelines.retrieval.index import PhotoIndex
 from ..pipelines.retrieval.retriever import Embedder, Retriever, VisionModel
 from .parts.folders import model_state, photo_folder, photo_folders
-from .parts.model_files import STARTER, is_there
+from .parts.model_files import STARTER, built_in, is_there
 from .parts.retrieval import FOLDER, PAPER, STARTER_RETRIEVER, load, load_network
 from .parts.sockets import IndexSocket, RetrieverSocket
 from .parts.training import Teller, left_out, tidy
@@ -38,7 +38,7 @@ class SketchRetrieverLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "retriever",
-                    options=[*_built_in(), *host.model_files(FOLDER), ALONE],
+                    options=[*built_in(STARTER_RETRIEVER), *host.model_files(FOLDER), ALONE],
                     tooltip="The built-in network knows the starter's landscapes. Otherwise a ZSE-SBIR file in "
                     "models/sketch_retrievers (.safetensors, .sft, .pt, .pth, .ckpt), as published or trained here. "
                     "The last option uses no file.",
@@ -152,10 +152,6 @@ def index_folder(photos: Path, retriever: Retriever, home: Path | None = None) -
     key = hashlib.sha256(f"{photos}\0{retriever.key()}".encode(errors="surrogateescape")).hexdigest()[:12]
     home = home or Path(folder_paths.get_system_user_directory("sketchsynth")) / "photo_indexes"
     return home / f"{tidy(photos.name)[:60]} {key}"
-
-
-def _built_in() -> list[str]:
-    return [STARTER] if STARTER_RETRIEVER.is_file() else []
 
 
 def _said(done: indexes.Updated) -> str:

@@ -320,16 +320,16 @@ def preview(retriever: Retriever, kinds: list[Kind]) -> Image.Image:
     load(retriever)
     drawn = [kind.sketches[-1] for kind in kinds[: SHOWN[0]]]
     spread = kinds[:: max(1, len(kinds) // SHOWN[1])]
-    photos = [read_picture(path) for kind in {*kinds[: SHOWN[0]], *spread} for path in kind.photos[:1]]
-    inputs = retriever.photos(photos)
+    shown_kinds = dict.fromkeys([*kinds[: SHOWN[0]], *spread])
+    photos = [read_picture(path) for kind in shown_kinds for path in kind.photos[:1]]
     sketches = [read_picture(path) for path in drawn]
     found, labels = [], []
     with torch.inference_mode():
+        vectors = torch.cat(retriever.embed(retriever.photos(photos)), 1)
         for sketch in sketches:
-            own = retriever.sketches([sketch])
-            ranking = search.rank_connected(retriever, own, inputs, search.RET)
-            found.append([photos[row] for row in ranking.rows[:6]])
-            labels.append([f"{score:.2f}" for score in ranking.scores[:6]])
+            (ranking,) = search.best(vectors, retriever.embed(retriever.sketches([sketch])), 6)
+            found.append([photos[row] for row in ranking.rows])
+            labels.append([f"{score:.2f}" for score in ranking.scores])
     return sheet_of(sketches, found, labels, 160)
 
 

@@ -8,6 +8,12 @@ import torch
 from torch import Tensor, nn
 
 
+def stratified(count: int, levels: int, rng: torch.Generator) -> Tensor:
+    """[count] of 0 .. levels - 1: one from each equal part of the ladder, shuffled. rng draws rand, then randperm."""
+    spread = (torch.arange(count) + torch.rand(count, generator=rng)) / count
+    return (spread * levels).long().clamp_max(levels - 1)[torch.randperm(count, generator=rng)]
+
+
 def min_snr_loss(
     predict: Callable[[Tensor, Tensor], Tensor],
     clean: Tensor,
@@ -20,9 +26,8 @@ def min_snr_loss(
     predict(x, t [B] float): the noise in x, which is clean [B,C,H,W] noised to sigmas[t] at variance 1. sigmas [T]:
     sqrt((1 - abar) / abar) of every time. rng, on the CPU, draws times (rand, randperm), then noise (randn).
     """
-    count, device = len(clean), clean.device
-    spread = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-    t = (spread * len(sigmas)).long().clamp_max(len(sigmas) - 1)[torch.randperm(count, generator=rng)]
+    device = clean.device
+    t = stratified(len(clean), len(sigmas), rng)
     ratio = sigmas.cpu()[t].view(-1, 1, 1, 1).to(device)
     noise = torch.randn(clean.shape, generator=rng).to(device)
     found = predict((clean + ratio * noise) / (1 + ratio**2).sqrt(), t.float().to(device)).float()

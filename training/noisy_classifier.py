@@ -12,9 +12,11 @@ from torch.nn.functional import cross_entropy
 
 from ..networks.noisy_classifier import NoisyClassifier
 from ..networks.schedules import LINEAR, abars
+from .diffusion import stratified
 from .supervised import Task
 
 MULTS = {64: (1, 2, 3, 4), 128: (1, 1, 2, 3, 4), 256: (1, 1, 2, 2, 4, 4), 512: (0.5, 1, 1, 2, 2, 4, 4)}
+LEVELS = 1000  # of the ladder that it learns on
 ATTENDED = (32, 16, 8)  # sides of the maps with attention
 Batch = tuple[Tensor, Tensor]  # pictures [B,3,H,W] in [-1,1], and their classes [B]
 
@@ -41,24 +43,19 @@ def published_shape(size: int, width: int, depth: int = 2) -> dict[str, Any]:
 class ClassifierTask(Task):
     """The classifier, its loss and its export.
 
-    names: of the classes. shape: arguments of NoisyClassifier. levels: of the schedule it learns on. size: side of its
-    pictures in pixels.
+    names: of the classes. shape: arguments of NoisyClassifier. size: side of its pictures in pixels. schedule: of the
+    noise that it learns on.
     """
 
-    def __init__(
-        self, names: Sequence[str], shape: dict[str, Any], size: int, schedule: str = LINEAR, levels: int = 1000
-    ) -> None:
+    def __init__(self, names: Sequence[str], shape: dict[str, Any], size: int, schedule: str = LINEAR) -> None:
         super().__init__()
         self.names, self.shape, self.size = list(names), shape, size
-        self.schedule, self.levels = schedule, levels
         self.network = NoisyClassifier(classes=len(self.names), **shape)
-        self.abar = abars(schedule, levels).float()
+        self.abar = abars(schedule, LEVELS).float()
 
     def noised(self, pictures: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
-        """The pictures at random levels, and these levels [B]: one from each equal part of the ladder, shuffled."""
-        count = len(pictures)
-        spread = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-        t = (spread * self.levels).long().clamp_max(self.levels - 1)[torch.randperm(count, generator=rng)]
+        """The pictures at random levels, and these levels [B]."""
+        t = stratified(len(pictures), len(self.abar), rng)
         abar = self.abar[t].view(-1, 1, 1, 1)
         noise = torch.randn(pictures.shape, generator=rng)
         return abar.sqrt().to(pictures) * pictures + (1 - abar).sqrt().to(pictures) * noise.to(pictures), t

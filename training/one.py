@@ -1,15 +1,35 @@
-"""A training of one lesson that ends in one model file."""
+"""A training of one lesson that ends in one model file; how trainings are watched, and what they leave."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
+from PIL import Image
 from torch import Tensor
 
 from .. import files
 from .curves import curves, sheet
-from .loop import Course, Goal, Lesson, Moment, learn, locked
-from .sketchgan.runs import Options, Trained
+from .loop import Course, Goal, Lesson, Moment, Watch, learn, locked
+
+
+class Trained(NamedTuple):
+    """weights: as in the file. plots: the losses of each stage. preview: what the network makes, see `samples`."""
+
+    weights: dict[str, Tensor]
+    plots: list[Image.Image]
+    preview: Image.Image
+    courses: dict[str, Course]
+
+
+class Options(NamedTuple):
+    """How a training is watched and saved; see training.loop.learn."""
+
+    watch: Watch = lambda moment: None
+    save_every: float = 300.0
+    clock: Callable[[], float] = time.monotonic
 
 
 def train_one(lesson: Lesson, model_path: Path, state_dir: Path, goal: Goal, options: Options) -> Trained:

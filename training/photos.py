@@ -117,7 +117,7 @@ def by_name(folder: Path, prefix: str = "") -> dict[str, Path]:
 
 def alone(folder: Path, prefix: str = "") -> Folders:
     """The photos of a folder, without sketches. ValueError: no folder, or none that can be read."""
-    good, left_out = _readable(files(folder, prefix))
+    good, left_out = readable(files(folder, prefix))
     if not good:
         raise ValueError(f"No picture of {folder} can be read. The first: {left_out[0]}")
     return Folders(good, [], [*left_out, *foreign_in(folder)])
@@ -129,7 +129,7 @@ def paired(photos: Path, sketches: Sequence[Path], prefix: str = "") -> Folders:
     ValueError: no folder, no pictures, two of one name, or no photo that has them all.
     """
     named, drawn = by_name(photos, prefix), [by_name(folder) for folder in sketches]
-    good, left_out = _readable(named.values())
+    good, left_out = readable(named.values())
     left_out += foreign_in(photos)
     kept: list[Path] = []
     for path in good:
@@ -159,7 +159,7 @@ def set_folders(folder: Path) -> list[Path]:
     return sorted((p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")), key=place) or [folder]
 
 
-def _readable(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+def readable(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Those that are whole, and the others with what is wrong with them."""
     good, wrong = [], []
     for path in paths:

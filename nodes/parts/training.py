@@ -25,7 +25,7 @@ from .sockets import FeaturesSocket
 
 if TYPE_CHECKING:  # imported lazily: most sessions train nothing
     from ...training.loop import Goal, Moment
-    from ...training.sketchgan.runs import Options, Trained
+    from ...training.one import Options, Trained
 
 GO_ON, ANEW = "go on where it stopped", "start anew"
 PRECISIONS = ("float32", "bfloat16")
@@ -149,7 +149,7 @@ def started(
 
     ValueError: a model file of that name which no kept training wrote."""
     from ...training.loop import forget
-    from ...training.sketchgan.runs import Options
+    from ...training.one import Options
 
     if begin == ANEW:
         forget(state_dir)

@@ -159,7 +159,7 @@ class Retriever:
         found: list[list[Tensor]] = [[] for _ in self.parts]
         for number, picture in enumerate(pictures, 1):
             try:
-                negative = light_on_dark(picture) if invert == AUTO else invert == "yes"
+                negative = is_negative(picture, invert)
                 for part, seen in zip(self.parts, found, strict=True):
                     seen.append(part.sketch(picture, negative))
             except ValueError as error:
@@ -174,11 +174,16 @@ class Retriever:
         ]
 
 
+def is_negative(picture: Any, invert: str) -> bool:
+    """Whether a sketch is to be inverted. invert: one of INVERT."""
+    return light_on_dark(picture) if invert == AUTO else invert == "yes"
+
+
 def squared(pictures: Sequence[Any], side: int, invert: str = AUTO) -> list[Image.Image]:
     """Sketches to look at: cut to their ink and centred on a square as a network sees them, but `side` pixels large."""
     found = []
     for picture in pictures:
-        square = sketch_for_retrieval(picture, side, light_on_dark(picture) if invert == AUTO else invert == "yes")
+        square = sketch_for_retrieval(picture, side, is_negative(picture, invert))
         found.append(Image.fromarray(((square.movedim(0, -1) + 1) * 127.5).round().byte().numpy()))
     return found
 

@@ -96,7 +96,7 @@ class StarterTask(RetrievalTask):
     """
 
     def __init__(self, network: Retriever, paired: int) -> None:
-        super().__init__(network, contrast=1.0)
+        super().__init__(network)
         self.paired = paired
         self.layout, self.inside = nn.Linear(network.width, 256), nn.Linear(network.width, 16)
 

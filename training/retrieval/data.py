@@ -18,7 +18,7 @@ from ...files import quote
 from ...pictures.drawings import files_in
 from ...pictures.drawings.raster import EXTENSIONS
 from ...pictures.retrieval import photo_for_retrieval, sketch_for_retrieval
-from ..photos import by_name, check_whole, read
+from ..photos import by_name, read, readable
 
 KEEP = 2 << 30  # bytes of prepared pictures kept in memory
 
@@ -97,14 +97,8 @@ def _by_pairs(sketches: Path, photos: Path) -> Kinds:
 
 
 def _whole(paths: Iterable[Path], left_out: list[str]) -> tuple[Path, ...]:
-    good = []
-    for path in paths:
-        try:
-            check_whole(path)
-        except ValueError as error:
-            left_out.append(str(error))
-        else:
-            good.append(path)
+    good, wrong = readable(paths)
+    left_out += wrong
     return tuple(good)
 
 

@@ -67,10 +67,9 @@ class RetrievalLesson(SupervisedLesson):
         validation: Callable[[Retriever, torch.device], Scores] | None = None,
         validate_every: int = 200,
         validate_from: int = 0,
-        name: str = "retriever",
         **settings: Any,
     ) -> None:
-        super().__init__(name, task, batches, **settings)
+        super().__init__("retriever", task, batches, **settings)
         self.validation, self.every, self.first = validation, max(1, validate_every), validate_from
         self.found = torch.full((4,), -1.0, dtype=torch.float64)  # best mAP, its P@100 and step, and the last mAP
         if validation is not None:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...networks.retrieval.network import Retriever
 from ..supervised import Task
-from .losses import contrast, hardest, published
+from .losses import contrast, published
 
 Batch = Mapping[str, Tensor]
 
@@ -19,17 +19,16 @@ class RetrievalTask(Task):
     """Sketches and photos that shall be told apart or together.
 
     A batch has `sketch` and `photo`, each [2B,3,S,S] in [-1,1], as `losses.published` names them: sketches and other
-    sketches of their classes; photos of these and photos of other classes. With hardest, each [B,3,S,S] of pairs: the
-    photo of another class is then the most similar one in the batch, which costs no pass through the encoder. `group`
-    [B]: the class of each pair; needed for `hardest` and `contrast`.
+    sketches of their classes; photos of these and photos of other classes. `group` [B]: the class of each pair; needed
+    for `contrast`.
     contrast: weight of the contrast over the batch, on [Ret] as a search compares it, as it is and centred. As
     published, [Ret] learns only after cross-attention.
     """
 
-    def __init__(self, network: Retriever, *, contrast: float = 0.0, hardest: bool = False) -> None:
+    def __init__(self, network: Retriever, *, contrast: float = 0.0) -> None:
         super().__init__()
         self.network = network.requires_grad_(True)
-        self.contrast, self.hardest = contrast, hardest
+        self.contrast = contrast
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
         seed = int(torch.randint(2**31, (), generator=rng))
@@ -48,9 +47,6 @@ class RetrievalTask(Task):
             pairs = len(batch["group"])
             given = sketch[:pairs, 0].float(), photo[:pairs, 0].float(), batch["group"]
             total = total + self.contrast * (contrast(*given) + contrast(*given, centre=True)) / 2
-        if self.hardest:
-            other = hardest(sketch[:, 0], photo[:, 0], batch["group"])
-            sketch, photo = sketch.repeat(2, 1, 1), torch.cat([photo, photo[other]])
         return total + self.of_pairs(sketch, photo)
 
     def of_pairs(self, sketch: Tensor, photo: Tensor) -> Tensor:

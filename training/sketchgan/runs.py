@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from PIL import Image
@@ -22,7 +21,8 @@ from ...pictures.features import Features
 from ...pipelines.sketchgan import draw_noise
 from ..batches import Shuffled, generator_of
 from ..curves import curves, sheet
-from ..loop import Course, Goal, Lesson, Moment, Watch, check_identity, learn, locked, read_state
+from ..loop import Course, Goal, Lesson, Moment, check_identity, learn, locked, read_state
+from ..one import Options, Trained
 from ..photos import Pictures, Store, tensor
 from .extractor import ExtractorLesson
 from .lessons import SETTLING, AutoencoderLesson, GeneratorLesson, Settings
@@ -30,23 +30,6 @@ from .lessons import SETTLING, AutoencoderLesson, GeneratorLesson, Settings
 DRAFTS = "autoencoder.finished"  # a .safetensors file beside the states, under a name that no loader lists
 STAGES = "extractor.stages"  # which files are stages of an extractor's run: their names and SHA-256 sums
 UNFINISHED = 4  # batches that the norms' statistics of a file that is not final are taken from
-
-
-class Trained(NamedTuple):
-    """weights: as in the file. plots: the losses of each stage. preview: what the network makes, see `samples`."""
-
-    weights: dict[str, Tensor]
-    plots: list[Image.Image]
-    preview: Image.Image
-    courses: dict[str, Course]
-
-
-class Options(NamedTuple):
-    """How a training is watched and saved; see training.loop.learn."""
-
-    watch: Watch = lambda moment: None
-    save_every: float = 300.0
-    clock: Callable[[], float] = time.monotonic
 
 
 # --- autoencoder and generator ----------------------------------------------------------------------------------------
