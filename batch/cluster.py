@@ -32,23 +32,18 @@ class Cluster:
         self.client = client
         self.remote = remote
 
-    @property
-    def threads(self) -> int:
-        """How many functions run at a time."""
-        return sum(self.client.nthreads().values())
-
-    def call(self, key: str, function: Callable[..., Any], *arguments: Any) -> Any:
-        """A future of function(*arguments). key: a name of the call's own."""
+    def call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """A future of function(*arguments)."""
+        key = _key(function)
         if self.remote:
             function, arguments = _packed(function, arguments), ()
         return self.client.submit(function, *arguments, key=key, pure=False)
 
     def calls(self, function: Callable[..., Any], arguments: Sequence[Any]) -> list[Any]:
         """Futures of function(one) for each, at the cost of one: Dask's own work is by message, not by call."""
-        keys = [f"{function.__name__}-{uuid.uuid4()}" for _ in arguments]
         if self.remote:
-            return [self.call(key, function, one) for key, one in zip(keys, arguments, strict=True)]
-        return self.client.map(function, arguments, key=keys, pure=False)
+            return [self.call(function, one) for one in arguments]
+        return self.client.map(function, arguments, key=[_key(function) for _ in arguments], pure=False)
 
     def results(self, futures: Sequence[Any]) -> list[Any]:
         """What each finished future holds: its result, or the exception in its place. Waits for none that is done."""
@@ -58,8 +53,12 @@ class Cluster:
 
     def each(self, function: Callable[..., Any], arguments: Sequence[tuple[Any, ...]]) -> list[Any]:
         """The results of function(*one) for each, in order; they run side by side."""
-        keys = [f"{function.__name__}-{uuid.uuid4()}" for _ in arguments]
-        return self.client.gather([self.call(key, function, *one) for key, one in zip(keys, arguments, strict=True)])
+        return self.client.gather([self.call(function, *one) for one in arguments])
+
+
+def _key(function: Callable[..., Any]) -> str:
+    """A name of a call's own: Dask would take calls of one name for the same."""
+    return f"{function.__name__}-{uuid.uuid4()}"
 
 
 def _exception(future: Any) -> BaseException:

@@ -164,8 +164,8 @@ def _run(
     options: argparse.Namespace, cluster: Cluster, graph: Graph, items: Items, servers: list[Server], results: Results
 ) -> int:
     finished = results.done()
-    before = sum(item.name in finished for item in items)
-    todo = (item.index for item in items if item.name not in finished)
+    before = sum(items.name(index) in finished for index in range(len(items)))
+    todo = (index for index in range(len(items)) if items.name(index) not in finished)
     say(f"{len(items)} items, {before} done before, {len(servers)} servers, results in {options.out}")
     results.list_items(items)
     results.forget_failures()

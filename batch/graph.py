@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from .. import files
-from .prompt import UPLOADS, GraphError, slots, to_prompt
+from .prompt import GraphError, is_combo, options_of, slots, to_prompt
 
 Json = dict[str, Any]
 SHOWN = 12  # names in a message
@@ -28,23 +28,17 @@ class Target(NamedTuple):
     @property
     def kind(self) -> str:
         """INT, FLOAT, BOOLEAN, STRING or COMBO."""
-        return "COMBO" if isinstance(self.spec[0], list) else str(self.spec[0])
+        return "COMBO" if is_combo(self.spec) else str(self.spec[0])
 
     @property
     def options(self) -> Json:
         """The limits and choices of the input."""
-        return self.spec[1] if len(self.spec) > 1 else {}
+        return options_of(self.spec)
 
     @property
     def takes_files(self) -> bool:
         """Whether the editor would show an upload button for it."""
-        return self.kind == "COMBO" and any(value for key, value in self.options.items() if is_upload(key))
-
-
-def is_upload(option: str) -> bool:
-    """Whether an option of an input gives it an upload button. Audio and models have theirs beside the three kinds of
-    pictures."""
-    return option in UPLOADS or option.endswith("_upload")
+        return self.kind == "COMBO" and any(value for key, value in self.options.items() if key.endswith("_upload"))
 
 
 def read(path: Path) -> Json:
@@ -220,8 +214,7 @@ def specs_of(definition: Json, inputs: Json) -> dict[str, Any]:
 
 
 def _is_input(name: str, spec: Any, wanted: str) -> bool:
-    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
-    return _plain(wanted) in (_plain(name), _plain(str(options.get("display_name") or name)))
+    return _plain(wanted) in (_plain(name), _plain(str(options_of(spec).get("display_name") or name)))
 
 
 def _plain(name: str) -> str:

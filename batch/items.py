@@ -94,12 +94,12 @@ class Items(Sequence[Item]):
     def _check_names(self) -> None:
         """Refuses two items of one file, on systems that take upper and lower case for the same, too."""
         known: dict[str, int] = {}
-        for item in self:
-            name = item.name.casefold()
+        for index in range(self.total):
+            name = self.name(index).casefold()
             if name in known:
-                pair = " and ".join(self._labels(index) for index in (known[name], item.index))
+                pair = " and ".join(map(self._labels, (known[name], index)))
                 raise ValueError(f"{pair} would give results of the same name. Rename one of them.")
-            known[name] = item.index
+            known[name] = index
 
     def _labels(self, index: int) -> str:
         return " with ".join(files.quote(axis.labels[place]) for axis, place in self._places(index))
@@ -116,12 +116,14 @@ class Items(Sequence[Item]):
     def __getitem__(self, index: int) -> Item:  # pyright: ignore[reportIncompatibleMethodOverride]
         if not 0 <= index < self.total:
             raise IndexError(index)
-        chosen = list(self._places(index))
-        values = [value for axis, place in chosen for value in axis.values[place]]
-        name = _joined([axis.labels[place] for axis, place in chosen])
-        if index >= self.different:
-            name += f"__{index // self.different + 1}"
+        values = [value for axis, place in self._places(index) for value in axis.values[place]]
+        name = self.name(index)
         return Item(index, name, (*self.fixed, *values, *((seed.target, seed.of(name)) for seed in self.seeds)))
+
+    def name(self, index: int) -> str:
+        """The name of an item, without making all of it: its labels, and a number from the second pass on."""
+        name = _joined([axis.labels[place] for axis, place in self._places(index)])
+        return name if index < self.different else f"{name}__{index // self.different + 1}"
 
     def __iter__(self) -> Iterator[Item]:
         return (self[index] for index in range(self.total))

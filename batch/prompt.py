@@ -62,16 +62,25 @@ def slots(definition: Json, values: list[Any]) -> Iterator[Slot]:
             yield Slot(None)  # the upload button saves a value of its own
 
 
+def options_of(spec: Any) -> Json:
+    """The limits, defaults and choices of an input, from its entry in the node list."""
+    return spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+
+
+def is_combo(spec: Any) -> bool:
+    """Whether an input offers choices; older nodes list them in place of the type."""
+    return isinstance(spec[0], list) or spec[0] == "COMBO"
+
+
 def _slots_of(name: str, spec: Any, values: list[Any]) -> Iterator[Slot]:
-    kind, options = spec[0], (spec[1] if len(spec) > 1 else {})
-    is_combo = isinstance(kind, list) or kind == "COMBO"
-    if options.get("forceInput") or not (is_combo or kind in WIDGETS or options.get("widgetType") in WIDGETS):
+    kind, options = spec[0], options_of(spec)
+    if options.get("forceInput") or not (is_combo(spec) or kind in WIDGETS or options.get("widgetType") in WIDGETS):
         return
     yield Slot(name, spec)
     control = options.get("control_after_generate")
     if control or (kind == "INT" and control is None and name in ("seed", "noise_seed")):
         yield Slot(None)
-        if is_combo:
+        if is_combo(spec):
             yield Slot(None)  # a combo's control comes with a filter text
     if kind == "COMFY_DYNAMICCOMBO_V3":
         chosen = next((option for option in options["options"] if values and option["key"] == values[0]), None)
@@ -85,8 +94,7 @@ def _slots_of(name: str, spec: Any, values: list[Any]) -> Iterator[Slot]:
 
 
 def _is_upload(spec: Any) -> bool:
-    options = spec[1] if len(spec) > 1 else {}
-    return (isinstance(spec[0], list) or spec[0] == "COMBO") and any(options.get(name) for name in UPLOADS)
+    return is_combo(spec) and any(options_of(spec).get(name) for name in UPLOADS)
 
 
 def widget_inputs(node: Json, definition: Json) -> Json:
@@ -106,7 +114,7 @@ def widget_inputs(node: Json, definition: Json) -> Json:
 
 
 def _default(spec: Any) -> Any:
-    kind, options = spec[0], (spec[1] if len(spec) > 1 else {})
+    kind, options = spec[0], options_of(spec)
     if kind == "IMAGECOMPARE":
         return {"__value__": ["", ""]}
     choices = kind if isinstance(kind, list) else options.get("options") or []
@@ -247,7 +255,7 @@ def missing_files(prompt: dict[str, Json], object_info: Json) -> list[tuple[str,
         sections = object_info[node["class_type"]]["input"]
         for name, spec in {**(sections.get("required") or {}), **(sections.get("optional") or {})}.items():
             value = node["inputs"].get(name)
-            choices = spec[0] if isinstance(spec[0], list) else (spec[1] if len(spec) > 1 else {}).get("options")
+            choices = spec[0] if isinstance(spec[0], list) else options_of(spec).get("options")
             if spec[0] == "COMFY_DYNAMICCOMBO_V3" or not isinstance(choices, list) or not isinstance(value, str):
                 continue
             if value not in choices and "." in value:

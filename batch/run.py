@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import queue
 import time
-import uuid
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -116,7 +115,7 @@ class Run:
 
     def _listen(self, what: str, index: int | None, name: str, function: Any, *arguments: Any) -> None:
         """Calls the function on a worker; its future comes back as an event."""
-        self._await(what, index, name, self.cluster.call(f"{what}-{uuid.uuid4()}", function, *arguments))
+        self._await(what, index, name, self.cluster.call(function, *arguments))
 
     def _await(self, what: str, index: int | None, name: str, future: Any) -> None:
         future.add_done_callback(lambda done: self.events.put((what, index, name, done)))
@@ -145,7 +144,7 @@ class Run:
         item = self.items[index]
         values, needs = self._values(item)
         body = self.graph.body(values)
-        limit = self.settings.limit or self.schedule.limit(lane)
+        limit = self.settings.limit or self.schedule.limit()
         ahead = len(lane.running) - 1
         server, run, keep = self.servers[lane.name], self.results.run, self.settings.keep
         uploads = self._uploads(server, needs)

@@ -39,7 +39,6 @@ class Trouble:
     failed: int = 0
     lost: int = 0
     on: set[str] = field(default_factory=set)
-    text: str = ""
 
 
 class Schedule:
@@ -99,7 +98,7 @@ class Schedule:
         return started
 
     def _next(self, lane: Lane) -> int | None:
-        others = {other.name for other in self.awake()}
+        others = {other.name for other in self.awake()} if self.again else set()
         for index in self.again:
             on = self.trouble[index].on
             if lane.name not in on or not others - on:
@@ -129,7 +128,6 @@ class Schedule:
         if kind in ("failed", "refused") and not trouble.on:
             lane.doubtful.add(index)
         trouble.on.add(name)
-        trouble.text = text
         if kind in ("failed", "refused"):
             trouble.failed += 1
             lane.failed += 1
@@ -194,7 +192,7 @@ class Schedule:
         else:
             self._rest(lane, now)
 
-    def limit(self, lane: Lane) -> float:
-        """Seconds after which an item of that server counts as hung, from the slowest one so far; an hour before."""
-        slowest = max(lane.slowest, *(other.slowest for other in self.lanes.values()))
+    def limit(self) -> float:
+        """Seconds after which an item counts as hung, from the slowest one so far on any server; an hour before."""
+        slowest = max(lane.slowest for lane in self.lanes.values())
         return max(120.0, 10 * slowest) if slowest else 3600.0

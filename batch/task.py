@@ -9,6 +9,7 @@ import contextlib
 import re
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -71,9 +72,12 @@ class View(NamedTuple):
     object_info: Json | None = None
 
 
-def prompt_id(job: Job, number: int) -> str:
-    """The id of an item's prompt: the same for the same run, item, content and number, so posting it again is seen."""
-    return str(uuid.uuid5(uuid.UUID(job.run), f"{number}/{job.name}/{uuid.uuid5(uuid.NAMESPACE_OID, job.body.hex())}"))
+def prompt_ids(job: Job) -> Iterator[str]:
+    """The ids of an item's prompts, one for each of its tries on a server: the same for the same run, item, content and
+    number, so posting it again is seen."""
+    content = uuid.uuid5(uuid.NAMESPACE_OID, job.body.hex())
+    for number in range(IDS):
+        yield str(uuid.uuid5(uuid.UUID(job.run), f"{number}/{job.name}/{content}"))
 
 
 def look(server: Server, prompt: Json | None, set_by_run: tuple[tuple[str, str], ...]) -> View | Outcome:
@@ -109,8 +113,7 @@ def run(job: Job) -> Outcome:
     taken = False
     with Comfy(job.server, timeout=max(5.0, min(30.0, job.limit))) as comfy:
         try:
-            for number in range(IDS):
-                key = prompt_id(job, number)
+            for key in prompt_ids(job):
                 record = comfy.job(key)
                 known = record is not None
                 if record is not None and record.get("status") in ("failed", "cancelled"):
@@ -214,8 +217,7 @@ def _why(error: Json) -> str:
 def cancel(job: Job) -> None:
     """Takes an item off its server, as far as the server answers."""
     with Comfy(job.server, timeout=5.0) as comfy, contextlib.suppress(Away, Refused):
-        for number in range(IDS):
-            key = prompt_id(job, number)
+        for key in prompt_ids(job):
             if (record := comfy.job(key)) is None:
                 return
             if record.get("status") in ("pending", "in_progress"):
@@ -229,8 +231,8 @@ def awake(server: Server, hung: tuple[Job, ...]) -> bool:
         try:
             comfy.json("/system_stats")
             for job in hung:
-                for number in range(IDS):
-                    record = comfy.job(prompt_id(job, number))
+                for key in prompt_ids(job):
+                    record = comfy.job(key)
                     if record is None:
                         break
                     if record.get("status") == "in_progress":

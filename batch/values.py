@@ -6,6 +6,7 @@ from typing import Any
 
 from .. import files
 from .graph import Target
+from .prompt import options_of
 
 YES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 SHOWN = 8  # choices in a message
@@ -31,14 +32,14 @@ def parse(target: Target, text: str) -> Any:
 
 def choices(spec: Any) -> list[Any] | None:
     """What a combo offers; None for inputs that are none, and for lists that the editor fetches from elsewhere."""
-    options = spec[1] if len(spec) > 1 and isinstance(spec[1], dict) else {}
+    options = options_of(spec)
     listed = spec[0] if isinstance(spec[0], list) else options.get("options") if spec[0] == "COMBO" else None
     return listed if isinstance(listed, list) and not options.get("remote") else None
 
 
 def check(target: Target, value: Any) -> str:
     """What is wrong with a value, as a sentence; empty if nothing is. Names of files to upload are not looked up."""
-    options = target.options if isinstance(target.options, dict) else {}
+    options = target.options
     if target.kind in ("INT", "FLOAT") and isinstance(value, (int, float)):
         low, high = options.get("min", float("-inf")), options.get("max", float("inf"))
         if not low <= value <= high:

@@ -193,13 +193,12 @@ def test_silence_counts_from_the_last_server(schedule):
 
 def test_an_items_limit_follows_the_slowest(schedule):
     plan = schedule.Schedule(range(3), ["a", "b"])
-    lane = plan.lanes["a"]
-    assert plan.limit(lane) == 3600.0
+    assert plan.limit() == 3600.0
     plan.take()
     plan.finished(1, "b", "done", "", 0.0, seconds=1.0)
-    assert plan.limit(lane) == 120.0
+    assert plan.limit() == 120.0
     plan.finished(0, "a", "done", "", 0.0, seconds=60.0)
-    assert plan.limit(lane) == 600.0
+    assert plan.limit() == 600.0
 
 
 @pytest.mark.parametrize("seed", range(20))
