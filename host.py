@@ -43,7 +43,6 @@ from server import PromptServer
 from torch import Tensor
 
 from . import files
-from .networks.adm import Block
 from .networks.frozen import Frozen, ordinary
 from .networks.schedules import LINEAR
 from .networks.schedules import sigmas as schedule_sigmas
@@ -446,6 +445,8 @@ def differentiable(base: Any, device: torch.device) -> Callable[[Tensor, Mapping
 
 
 def _changeable(base: Any) -> Frozen:
+    from .networks.adm import Block  # imported lazily: few sessions go through the model
+
     blocks = (Block, comfy.ldm.modules.attention.BasicTransformerBlock)
     return Frozen(SimpleNamespace(model=base), _predicted, ("diffusion_model.",), None, blocks)
 

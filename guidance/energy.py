@@ -126,14 +126,23 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
         x = ordinary(arguments["input"]).float()
         step = _Step(run, arguments, x, ordinary(denoised).float(), sigma)
         shift = step.denoised_shift([energy for energy in active if energy.point == DENOISED])
-        with host.differentiating():
-            shift = shift + step.through_shift([energy for energy in active if energy.point == THROUGH])
+        through = [energy for energy in active if energy.point == THROUGH]
+        if through:
+            with host.differentiating():
+                shift = shift + step.through_shift(through)
         for energy in active:
             if energy.point == PUBLISHED:
                 shift = shift + step.published_shift(energy)
         shift = _limited(shift, x - step.denoised, [energy.limit for energy in active if energy.limit > 0])
     run.shift = shift = (shift * run.kept_share(sigma)).to(denoised)
     return denoised - shift
+
+
+def _by_decoder(energies: list[Energy]) -> list[tuple[Decoder, list[Energy]]]:
+    """The energies that look at the prediction, with those of one decoder together: they share a decode."""
+    looking = [energy for energy in energies if energy.looks_at == NEXT]
+    decoders = dict.fromkeys(energy.decoder for energy in looking)
+    return [(decoder, [energy for energy in looking if energy.decoder == decoder]) for decoder in decoders]
 
 
 class _Step:
@@ -157,10 +166,9 @@ class _Step:
     def denoised_shift(self, energies: list[Energy]) -> Tensor:
         """c * sum of weight * slope, evaluated on the prediction; one decode and one backward pass per decoder."""
         shift = torch.zeros_like(self.denoised)
-        for decoder in dict.fromkeys(energy.decoder for energy in energies if energy.looks_at == NEXT):
+        for decoder, sharing in _by_decoder(energies):
             leaf = self.denoised.clone().requires_grad_()
             shown = self.run.decode(decoder, self.model, leaf)
-            sharing = [energy for energy in energies if energy.decoder == decoder and energy.looks_at == NEXT]
             values = [energy.weight * self._measured(energy, shown.image, self.level) for energy in sharing]
             (slope,) = torch.autograd.grad(torch.stack(values).sum(), leaf)
             shift += self.c / shown.gain * slope
@@ -172,7 +180,7 @@ class _Step:
     def through_shift(self, energies: list[Energy]) -> Tensor:
         """noise^2 / signal * sum of weight * slope with respect to the state x, in one backward pass: energies on the
         prediction go through the decoder and the diffusion model, which is called once more for them."""
-        if not energies or not self.score:
+        if not self.score:
             return torch.zeros_like(self.denoised)
         leaf = self.x.clone().requires_grad_()
         values = [
@@ -180,12 +188,11 @@ class _Step:
             for energy in energies
             if energy.looks_at == STATE
         ]
-        looking = [energy for energy in energies if energy.looks_at == NEXT]
+        looking = _by_decoder(energies)
         if looking:
             denoised = self.run.predict(self.model, leaf, self.arguments)
-            for decoder in dict.fromkeys(energy.decoder for energy in looking):
+            for decoder, sharing in looking:
                 shown = self.run.decode(decoder, self.model, denoised)
-                sharing = [energy for energy in looking if energy.decoder == decoder]
                 found = [energy.weight * self._measured(energy, shown.image, self.level) for energy in sharing]
                 values += [value / shown.gain for value in found]
         (slope,) = torch.autograd.grad(torch.stack(values).sum(), leaf)

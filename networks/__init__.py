@@ -16,6 +16,7 @@ from .. import files
 from .errors import Unsupported
 from .paint2pix import keys as paint2pix_keys
 from .sketchgan import keys as sketchgan_keys
+from .weights import with_counters
 
 
 class _Lazy:
@@ -249,7 +250,7 @@ LAYOUTS = (
         (),
         _photosketch.PhotoSketch,
         _photosketch.config_from,
-        _photosketch.with_counters,
+        with_counters,
     ),
     Layout("TOM", "extractor", sketchgan_keys.TOM_KEYS, (), _tom.TOM, _tom.config_from, _tom.for_drawing),
     *(

@@ -119,12 +119,3 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
         "in_channels": state_dict["model.1.weight"].shape[1],
         "out_channels": state_dict[f"model.{17 + blocks}.weight"].shape[0],
     }
-
-
-def with_counters(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Older files lack the norms' counters."""
-    whole = dict(state_dict)
-    for key in state_dict:
-        if key.endswith(".running_var"):
-            whole.setdefault(key.replace("running_var", "num_batches_tracked"), torch.tensor(0))
-    return whole

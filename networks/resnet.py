@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import max_pool2d, relu
 
+from .weights import with_counters
+
 TAPS = ("stem", "layer1", "layer2", "layer3", "layer4")
 PARTS = ("conv1", "bn1", None, None, "layer1", "layer2", "layer3", "layer4")  # of the Sequential, by index
 IMAGENET = "imagenet"  # the key that says how pictures are normalised
@@ -105,7 +107,7 @@ def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> d
 
 def from_torchvision(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """torchvision's names. ImageNet's normalisation, unless the file says otherwise (those trained here do)."""
-    return _whole({IMAGENET: torch.tensor(True), **state_dict})
+    return with_counters({IMAGENET: torch.tensor(True), **state_dict})
 
 
 def from_sequential(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -115,7 +117,7 @@ def from_sequential(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
         place, _, rest = key.partition(".")
         part = PARTS[int(place)] if place.isdigit() and int(place) < len(PARTS) else None
         renamed[f"{part}.{rest}" if part else key] = value  # any other key stays, and is refused
-    return _whole({IMAGENET: torch.tensor(False), **renamed})
+    return with_counters({IMAGENET: torch.tensor(False), **renamed})
 
 
 def from_training(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -123,10 +125,3 @@ def from_training(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     body = {key[9:]: value for key, value in state_dict.items() if key.startswith("features.")}
     rest = {k: v for k, v in state_dict.items() if not k.startswith(("features.", "resnet."))}
     return from_sequential(body) | rest
-
-
-def _whole(state_dict: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Older files lack the norms' counters."""
-    for key in [key for key in state_dict if key.endswith(".running_var")]:
-        state_dict.setdefault(key.replace("running_var", "num_batches_tracked"), torch.tensor(0))
-    return state_dict

@@ -12,7 +12,7 @@ from typing import Any
 from comfy_api.latest import io
 from torch import Tensor
 
-from .. import host, networks
+from .. import host
 from ..guidance import decoders, terms
 from ..guidance.energy import DENOISED, NEXT, STATE, THROUGH, Energy, attach
 from ..networks.frozen import Frozen
@@ -23,18 +23,17 @@ from ..pictures.fit import as_rgb
 from ..samplers import levels, noises
 from .extractors import load_features
 from .inversion import (
-    DECODER_TIP,
-    END_TIP,
     EXTRACTOR_TIP,
-    LIMIT_TIP,
     MODEL_TIP,
     SKETCH_TIP,
-    START_TIP,
     VAE_TIP,
+    decoder_input,
+    limit_input,
+    window_inputs,
 )
 from .parts.checks import check_numbers
 from .parts.folders import model_state
-from .parts.model_files import STARTER, WEIGHTS, built_in, is_there, read_role, starter_or_file
+from .parts.model_files import STARTER, WEIGHTS, built_in, is_there, read_network, starter_or_file
 from .parts.sockets import ClassifierSocket, ExtractorSocket, FeaturesSocket
 from .priors import ORDERS
 
@@ -163,10 +162,9 @@ class SketchClassGuidance(io.ComfyNode):
                 io.Vae.Input("vae", optional=True, tooltip=VAE_TIP),
                 io.String.Input("class_id", default="0", tooltip=CLASS_TIP),
                 io.Float.Input("scale", default=1.0, min=0.0, max=1000.0, step=0.1, tooltip=SCALE_TIP),
-                io.Float.Input("start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip=START_TIP, advanced=True),
-                io.Float.Input("end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=END_TIP, advanced=True),
-                io.Combo.Input("decoder", options=list(decoders.KINDS), tooltip=DECODER_TIP, advanced=True),
-                io.Float.Input("limit", default=0.0, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True),
+                *window_inputs(),
+                decoder_input(),
+                limit_input(0.0),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this guidance added.")],
         )
@@ -247,10 +245,9 @@ class SketchDiffSketching(io.ComfyNode):
                     tooltip="Strength of the reference, 0 to 1000; 0 has no effect. The paper gives no value.",
                 ),
                 io.Combo.Input("gradient", options=list(GRADIENTS), tooltip=GRADIENT_TIP),
-                io.Float.Input("start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip=START_TIP, advanced=True),
-                io.Float.Input("end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=END_TIP, advanced=True),
-                io.Combo.Input("decoder", options=list(decoders.KINDS), tooltip=DECODER_TIP, advanced=True),
-                io.Float.Input("limit", default=1.0, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True),
+                *window_inputs(),
+                decoder_input(),
+                limit_input(),
                 io.Combo.Input(
                     "metric",
                     options=[terms.L2, terms.LPIPS, terms.L1, terms.COSINE],
@@ -413,10 +410,9 @@ def load_classifier(name: str, hints: dict[str, Any] | None = None) -> Classifie
     """The noisy classifier behind one option of the loader. hints: see networks.build; what the file states takes
     precedence. ValueError: it holds something else."""
     path = starter_or_file("noisy classifier", CLASSIFIERS, name, STARTER, STARTER_CLASSIFIER)
-    weights, stated = read_role(path, ("classifier",))
-    names = stated.pop("classes", [])
-    settings = {**(hints or {}), **stated}
-    network: Any = networks.build(weights, ops=host.NETWORK_OPS, **settings)
+    network: Any
+    network, stated = read_network(path, ("classifier",), hints or {})
+    names = stated.get("classes", [])
     if network.in_channels != 3:
         raise ValueError(
             f"A noisy classifier takes 3 colour channels; '{os.path.basename(path)}' takes {network.in_channels}. Load "
@@ -428,7 +424,7 @@ def load_classifier(name: str, hints: dict[str, Any] | None = None) -> Classifie
             f"{network.classes}. Correct that entry, or remove it."
         )
     call = Frozen(host.network_patcher(network), lambda net, x, t: net(x, t))
-    size = settings.get("image_size") or network.image_size or 0
+    size = {**(hints or {}), **stated}.get("image_size") or network.image_size or 0
     return Classifier(name, call, network.classes, tuple(names), size)
 
 

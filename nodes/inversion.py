@@ -70,14 +70,14 @@ LIMIT_TIP = (
 )
 
 
-def _window() -> list:
+def window_inputs() -> list:
     return [
         io.Float.Input("start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip=START_TIP, advanced=True),
         io.Float.Input("end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=END_TIP, advanced=True),
     ]
 
 
-def _decoder() -> Any:
+def decoder_input() -> Any:
     return io.Combo.Input("decoder", options=list(decoders.KINDS), tooltip=DECODER_TIP, advanced=True)
 
 
@@ -85,8 +85,8 @@ def _point(*more: str, tooltip: str = POINT_TIP) -> Any:
     return io.Combo.Input("point", options=[*POINTS, *more], tooltip=tooltip, advanced=True)
 
 
-def _limit() -> Any:
-    return io.Float.Input("limit", default=1.0, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True)
+def limit_input(default: float = 1.0) -> Any:
+    return io.Float.Input("limit", default=default, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True)
 
 
 def _metric() -> Any:
@@ -115,8 +115,8 @@ class SketchShapeEnergy(io.ComfyNode):
                 ),
                 io.Float.Input("weight", default=0.5, min=0.0, max=100.0, step=0.05, tooltip=WEIGHT_TIP),
                 _metric(),
-                *_window(),
-                _decoder(),
+                *window_inputs(),
+                decoder_input(),
                 _point(),
                 io.Combo.Input(
                     "target",
@@ -132,7 +132,7 @@ class SketchShapeEnergy(io.ComfyNode):
                     tooltip="Maps the picture from -1..1 to the extractor's 0..1 first, as published. Off is an "
                     "ablation from the released code.",
                 ),
-                _limit(),
+                limit_input(),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this energy added.")],
         )
@@ -213,8 +213,8 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     tooltip="style: mean and standard deviation of each channel over the whole picture. l2, l1, "
                     "cosine: position by position, which also copies the layout. Published: l2.",
                 ),
-                *_window(),
-                _decoder(),
+                *window_inputs(),
+                decoder_input(),
                 _point(AT_STATE, tooltip=STATE_TIP),
                 io.Combo.Input(
                     "blur",
@@ -223,7 +223,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     tooltip="Which side is reduced to the grid before comparing: both (published), only the sample, "
                     "only the exemplar, or none.",
                 ),
-                _limit(),
+                limit_input(),
                 io.Combo.Input(
                     "colour_metric",
                     options=list(terms.COLOUR_METRICS),
@@ -312,9 +312,9 @@ class SketchDomainEnergy(io.ComfyNode):
                     step=1.0,
                     tooltip="0 to 100000. EGSDE uses 500. 0 has no effect.",
                 ),
-                *_window(),
+                *window_inputs(),
                 _point(),
-                _limit(),
+                limit_input(),
                 io.Combo.Input(
                     "metric",
                     options=list(terms.DOMAIN_METRICS),
@@ -396,8 +396,8 @@ class ShapeInversion(io.ComfyNode):
                     tooltip="How many times the stage runs, 1 to 10, each time from its own result. Published: 3, 2 "
                     "and 1 for the three stages.",
                 ),
-                *_window(),
-                _decoder(),
+                *window_inputs(),
+                decoder_input(),
                 _point(),
                 io.Combo.Input(
                     "target",
@@ -405,7 +405,7 @@ class ShapeInversion(io.ComfyNode):
                     advanced=True,
                     tooltip="As in Shape Energy: the value range of the sketch in the comparison.",
                 ),
-                _limit(),
+                limit_input(),
             ],
             outputs=[
                 io.Model.Output("patched", display_name="model", tooltip="The model with the shape energy added."),

@@ -15,7 +15,7 @@ from ..pictures.extractors import EDGES
 from ..pictures.fit import as_rgb
 from ..samplers import finetune, levels
 from .diffsketching import CLASSIFIERS, PAPER, dark_on_light, feature_network, load_classifier
-from .inversion import DECODER_TIP, EXTRACTOR_TIP, MODEL_TIP, SKETCH_TIP, VAE_TIP
+from .inversion import EXTRACTOR_TIP, MODEL_TIP, SKETCH_TIP, VAE_TIP, decoder_input
 from .parts.checks import check_conditioning, check_numbers
 from .parts.folders import input_folder
 from .parts.sockets import ClassifierSocket, ExtractorSocket, FeaturesSocket
@@ -118,7 +118,7 @@ class SketchFineTune(io.ComfyNode):
                 io.Float.Input(
                     "reference_weight", default=1.0, min=0.0, max=1000.0, step=0.1, tooltip="0 to 1000. Published: 1."
                 ),
-                io.Combo.Input("decoder", options=list(decoders.KINDS), tooltip=DECODER_TIP, advanced=True),
+                decoder_input(),
                 *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors")[1:],
             ],
             outputs=[
@@ -181,7 +181,7 @@ class SketchFineTune(io.ComfyNode):
         eye = decoders.choose(model, vae, decoder)
         family = host.noise_family(model)
         sigmas = levels.walk(family, levels.start_sigma(family, t0)[0], steps)
-        latent = vae.encode(reference)
+        latent = host.encode(model, vae, reference, "reference")
         model_path, state_dir = model_and_state(LORAS, name)
         identity = {"rank": rank, "seed": seed, "steps": steps, "optimiser": optimiser}
         own = {"rank": rank, "seed": seed, "learning_rate": learning_rate, "optimiser": optimiser}

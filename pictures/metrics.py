@@ -104,9 +104,13 @@ def overlap(mine: Tensor, theirs: Tensor, k: int = 3) -> Overlap:
     2019): a set's manifold is the union of balls around its vectors, each as large as the k-th nearest of the others is
     far."""
     own, other = radii(mine, k), radii(theirs, k)
-    precision = [bool((row <= other).any()) for rows in _squared_distances(mine, theirs) for row in rows]
-    recall = [bool((row <= own).any()) for rows in _squared_distances(theirs, mine) for row in rows]
-    return Overlap(sum(precision) / len(precision), sum(recall) / len(recall))
+    inside, first = 0, 0
+    reached = torch.zeros(len(theirs), dtype=torch.bool, device=theirs.device)
+    for rows in _squared_distances(mine, theirs):
+        inside += int((rows <= other).any(1).sum())
+        reached |= (rows <= own[first : first + len(rows), None]).any(0)
+        first += len(rows)
+    return Overlap(inside / len(mine), int(reached.sum()) / len(theirs))
 
 
 def radii(vectors: Tensor, k: int = 3) -> Tensor:

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 PUBLISHED, ARC, SLERP = "published arc", "whole arc", "slerp"
-WAYS = (PUBLISHED, ARC, SLERP)
 INTERVAL = 0.14  # radians between two steps of the published arc
 PARALLEL = 1e-4  # radians below which two noises are one direction
 

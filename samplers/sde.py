@@ -82,11 +82,10 @@ def sample_sde(
             guess, stay, std = learned.factors(family, levels, i, x)
         else:
             guess, stay, std = step_factors(family, levels[i], levels[i + 1], variance)
+        x = guess * denoised + stay * x
         if guided == AS_MEAN and (run := run_of(extra_args["model_options"])) is not None and run.shift is not None:
             own = learned.variance if learned else fixed_variance(variance, levels, i)
-            x = guess * denoised + stay * x + (guess - mean_share(levels[i], levels[i + 1]) * own) * run.shift
-        else:
-            x = guess * denoised + stay * x
+            x = x + (guess - mean_share(levels[i], levels[i + 1]) * own) * run.shift
         if levels[i + 1] > 0 and levels[i] != levels[i + 1]:
             x = x + std * noise_sampler(sigmas[i], sigmas[i + 1])
         if keep is not None:
