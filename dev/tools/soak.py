@@ -3,8 +3,8 @@
 First every starter template (or those whose names contain a NAME) runs once: its pictures are the reference, and with
 `--under` only those go on that took less than so many seconds. Then
 `--runs` random ones follow, and every picture must be the same; memory, open files and threads are written down on the
-way. Then `--cancels` runs are interrupted at random moments, and the run after each must give the same pictures as at
-first; a training resumes there. No run uses results that ComfyUI kept of an earlier one.
+way. Then `--cancels` runs are interrupted at random moments, each template in turn, and the run after each must give
+the same pictures as at first; a training resumes there. No run uses results that ComfyUI kept of an earlier one.
 """
 
 from __future__ import annotations
@@ -88,9 +88,12 @@ class Soak:
 
     def cancelled(self, count: int, rng: random.Random) -> list[str]:
         """Names of the templates whose run after a Cancel was another than at first."""
-        wrong = []
+        wrong, interrupted = [], 0
+        order: list[Job] = []
         for number in range(1, count + 1):
-            job = rng.choice(self.jobs)
+            if not order:  # every template is cancelled as often as any other
+                order = rng.sample(self.jobs, len(self.jobs))
+            job = order.pop()
             self.fresh()
             prompt_id = self.server.submit(job.prompt)
             wait = rng.uniform(0, job.seconds)
@@ -104,8 +107,9 @@ class Soak:
             again = self.resumed(job)
             if again != job.pictures or ended not in ("interrupted", "done before"):
                 wrong.append(f"{job.name}, cancelled after {wait:.2f} s: {ended}, next run {again[:8]}")
+            interrupted += ended == "interrupted"
             if number % 10 == 0 or number == count:
-                say(f"  {number} cancelled, {len(wrong)} with other pictures after it")
+                say(f"  {number} cancelled, {interrupted} of them midway, {len(wrong)} with other pictures after it")
         return wrong
 
     def resumed(self, job: Job) -> str:
