@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.page import BENCH, renewed
+from bench.page import BENCH, renew
 from runtime import machine
 from runtime.provision import say
 from runtime.rooms import PACK, room
@@ -81,8 +81,8 @@ def section(found: list[Measured], seconds: float) -> list[str]:
     """The lines of the report."""
     lines = [
         f"Stub servers that take {seconds:g} s an item, two items in flight on each; {FILES} x {FILES} pairs, uploads "
-        "and results included. Stubs and command share this machine. Short runs include the start, in which every "
-        "server is given its first files.",
+        "and results included. Stubs and command share this machine: on a busy one these are lower bounds. Short runs "
+        "include the start, in which every server is given its first files.",
         "",
         "| servers | items | seconds | efficiency | command's processor time, ms an item | peak memory, MiB |",
         "| --- | --- | --- | --- | --- | --- |",
@@ -129,12 +129,7 @@ def main() -> int:
         for count in map(int, options.servers.split(",")):
             found.append(measure(folder, count, options.seconds, options.total or options.items * count))
             say(f"  {found[-1]}")
-    busy = f"load average at the end {os.getloadavg()[0]:.0f}: on a busy machine these are lower bounds"
-    described = f"Machine: {machine.processor()}, {os.cpu_count()} cores, {busy}; Python {sys.version.split()[0]}."
-    page = options.output.read_text(encoding="utf-8") if options.output.exists() else "# Bench\n"
-    lines = [described, "", *section(found, options.seconds)]
-    options.output.write_text(renewed(page, {HEADING: lines}), encoding="utf-8")
-    say(f"{options.output} renewed")
+    renew(options.output, {HEADING: section(found, options.seconds)}, machine.busy())
     if len(found) > 1:
         draw(found, CURVE)
     return 0 if all(one.efficiency >= LEAST for one in found) else 1

@@ -29,10 +29,12 @@ def in_host(work: Callable[[], Any]) -> Any:
         return work()
 
 
-def renew(path: Path, found: dict[str, list[str]]) -> None:
-    """Writes these sections (heading: lines) into the page, each with the machine they were measured on."""
+def renew(path: Path, found: dict[str, list[str]], where: str | None = None) -> None:
+    """Writes these sections (heading: lines) into the page, each with the machine they were measured on. where: says it
+    for measurements without ComfyUI around them."""
     page = path.read_text(encoding="utf-8") if path.exists() else "# Bench\n"
-    sections = {heading: [f"Machine: {machine.describe()}.", "", *lines] for heading, lines in found.items()}
+    where = where or machine.describe()
+    sections = {heading: [f"Machine: {where}.", "", *lines] for heading, lines in found.items()}
     path.write_text(renewed(page, sections), encoding="utf-8")
     say(f"{path} renewed")
 

@@ -15,6 +15,12 @@ def processor() -> str:
     return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
+def busy() -> str:
+    """The machine without its torch and ComfyUI, and how busy it is."""
+    load = f"load average {os.getloadavg()[0]:.0f}" if hasattr(os, "getloadavg") else "load unknown"
+    return f"{processor()}, {os.cpu_count()} cores, {load} at the end; Python {platform.python_version()}"
+
+
 def describe() -> str:
     """Call after inprocess.prepare_host(): names the device that ComfyUI computes on."""
     import comfy.model_management as management

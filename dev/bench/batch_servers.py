@@ -1,0 +1,169 @@
+"""`python3 batch` on real servers: the sketch GAN's starter over pairs, on one, two and four at once.
+
+`python3 dev/run.py bench_batch_servers [--pairs 300] [--servers 1,2,4] [--size 256]` renews its own section of
+docs/BENCH.md. Every run must give the pictures of the first one, bit for bit. Bare HTTP: all prompts are posted to one
+server and their pictures fetched as they come, by the fewest requests that do it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from bench.page import BENCH, renew
+from runtime import machine
+from runtime.comfy_server import PACK, ComfyServer
+from runtime.provision import say
+from runtime.rooms import room
+from tools.graph import to_prompt
+
+HEADING = "Batch: real servers"
+TEMPLATE = PACK / "workflows" / "18 Sketch and style - one pass, no prompt.json"
+SKETCH, PHOTO, SEED = "your sketch", "style: its colours", "SketchGANDecode.seed"
+PHOTOS = 15  # of the pairs; the rest of their number are sketches
+
+
+def prepare(folder: Path, pairs: int, size: int) -> Path:
+    """The template at this size, and scenes of the starter world as folders of sketches and of photos."""
+    from PIL import Image
+
+    scenes = room("starter.world").render_batch(range(max(PHOTOS, pairs // PHOTOS)), 64)
+    for name, count in (("sketches", pairs // PHOTOS), ("photos", PHOTOS)):
+        (folder / name).mkdir()
+        for number, scene in enumerate(scenes[:count]):
+            picture = scene.sketch if name == "sketches" else scene.image
+            Image.fromarray(picture).save(folder / name / f"{number:03d}.png")
+    graph = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+    for node in graph["nodes"]:
+        if node["type"] == "SketchLoader":
+            node["widgets_values"] = [size if value == 256 else value for value in node["widgets_values"]]
+    path = folder / "graph.json"
+    path.write_text(json.dumps(graph), encoding="utf-8")
+    return path
+
+
+def command(graph: Path, servers: list[ComfyServer], out: Path) -> float:
+    """Seconds of one run of the command."""
+    words = ["--set", f"{SKETCH}={graph.parent / 'sketches'}", "--set", f"{PHOTO}={graph.parent / 'photos'}"]
+    words += ["--servers", ",".join(f"127.0.0.1:{server.port}" for server in servers)]
+    began = time.perf_counter()
+    subprocess.run(
+        [sys.executable, str(PACK / "batch"), str(graph), *words, "--seed", SEED, "--out", str(out)],
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    return time.perf_counter() - began
+
+
+def bare(graph: Path, server: ComfyServer, items: list[dict[str, str]]) -> tuple[float, dict[str, bytes]]:
+    """Seconds of plain requests for the same items, and the pictures by their items' names."""
+    workflow = json.loads(graph.read_text(encoding="utf-8"))
+    prompt = to_prompt(workflow, server.object_info())
+    titles = {str(node["id"]): node.get("title") for node in workflow["nodes"]}
+    sketch, photo = (next(key for key, title in titles.items() if title == name) for name in (SKETCH, PHOTO))
+    decode = next(key for key, node in prompt.items() if node["class_type"] == "SketchGANDecode")
+    began = time.perf_counter()
+    sent: dict[tuple[str, str], str] = {}
+    posted = []
+    for item in items:
+        for key, folder, name in ((sketch, "sketches", item["sketch"]), (photo, "photos", item["photo"])):
+            if (folder, name) not in sent:
+                sent[folder, name] = server.upload(f"{folder}{name}", (graph.parent / folder / name).read_bytes())
+            prompt[key]["inputs"]["image"] = sent[folder, name]
+        prompt[decode]["inputs"]["seed"] = int(item["seed"])
+        posted.append((item["name"], server.submit(prompt)))
+    found = {}
+    for name, prompt_id in posted:
+        outputs = server.wait(prompt_id)
+        saved = [one for output in outputs.values() for one in output.get("images", []) if one["type"] == "output"]
+        found[name] = server.picture(saved[0])
+    return time.perf_counter() - began, found
+
+
+def listed(out: Path) -> list[dict[str, str]]:
+    """The items of a run: name, sketch, photo, seed."""
+    found = []
+    with (out / "_batch" / "items.csv").open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            values = {key.split(".")[0]: value for key, value in row.items()}
+            files = {"sketch": Path(values[SKETCH]).name, "photo": Path(values[PHOTO]).name}
+            seed = next(value for key, value in row.items() if key.endswith(".seed"))
+            found.append({"name": row["name"], "seed": seed, **files})
+    return found
+
+
+def pixels(content: bytes) -> bytes:
+    from PIL import Image
+
+    return Image.open(io.BytesIO(content)).convert("RGB").tobytes()
+
+
+def results(out: Path) -> dict[str, bytes]:
+    return {path.stem: path.read_bytes() for path in sorted(out.glob("*.png"))}
+
+
+def measure(folder: Path, counts: list[int], pairs: int, size: int) -> list[str]:
+    """The lines of the report. SystemExit: a run gave other pictures."""
+    graph = prepare(folder, pairs, size)
+    rows = []
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(ComfyServer(Path(sys.executable), Path(os.environ["COMFYUI_PATH"]), folder / f"s{i}"))
+            for i in range(max(counts))
+        ]
+        for number, server in enumerate(servers):  # the first run of a server loads the networks
+            command(graph, [server], folder / f"warm{number}")
+        first: dict[str, bytes] = {}
+        for count in counts:
+            out = folder / f"out{count}"
+            seconds = command(graph, servers[:count], out)
+            made = results(out)
+            first = first or made
+            if made != first:
+                sys.exit(f"{count} servers gave other files than {counts[0]}")
+            rows.append(
+                [f"`python3 batch`, {count} server{'s' * (count > 1)}", f"{seconds:.1f}", f"{os.getloadavg()[0]:.0f}"]
+            )
+            say(f"  {rows[-1]}")
+        seconds, plain = bare(graph, servers[0], listed(folder / f"out{counts[0]}"))
+        if {name: pixels(one) for name, one in plain.items()} != {name: pixels(one) for name, one in first.items()}:
+            sys.exit("bare requests gave other pictures")
+        rows.insert(0, ["bare HTTP, 1 server", f"{seconds:.1f}", f"{os.getloadavg()[0]:.0f}"])
+        say(f"  {rows[0]}")
+    return [
+        f'{len(first)} pairs through "{TEMPLATE.stem}" at {size} px. Every run gave the same files, bit for bit; bare '
+        "requests the same pixels. All servers and the command share this machine's cores.",
+        "",
+        "| | seconds | load average at its end |",
+        "| --- | --- | --- |",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="bench_batch_servers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--pairs", type=int, default=300)
+    parser.add_argument("--servers", default="1,2,4", help="how many at once, with commas")
+    parser.add_argument("--size", type=int, default=256, help="pixels")
+    parser.add_argument("--output", type=Path, default=BENCH)
+    options = parser.parse_args()
+    counts = [int(count) for count in options.servers.split(",")]
+    with tempfile.TemporaryDirectory(prefix="sketchsynth-batch-") as made:
+        lines = measure(Path(made), counts, options.pairs, options.size)
+        renew(options.output, {HEADING: lines}, machine.busy())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
