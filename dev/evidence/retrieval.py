@@ -81,11 +81,13 @@ class Network:
     def sketches(self, sketches: Any) -> Any:
         return self.retriever.sketches([one.expand(3, -1, -1).movedim(0, -1).numpy() for one in sketches], "no")[0]
 
+    def tokens(self, inputs: Any) -> Any:
+        """[N,D]: retrieval tokens."""
+        return self.retriever.embed([inputs])[0]
+
     def ret(self, sketches: Any, photos: Any) -> Any:
-        """Distances [Q,N] of the retrieval tokens."""
-        return inprocess.room("pictures.ranking").distances(
-            *(self.retriever.embed([inputs])[0] for inputs in (sketches, photos))
-        )
+        """Distances [Q,N] of the sketches' inputs to the tokens of photos."""
+        return inprocess.room("pictures.ranking").distances(self.tokens(sketches), photos)
 
     def rn(self, sketches: Any, photos: Any) -> Any:
         """Distances [Q,N] by the relation network."""
@@ -152,11 +154,11 @@ def lines(pictures: Any) -> Any:
 def baselines(held: Scenes) -> dict[str, Any]:
     """Distances [N,N] without a retriever."""
     apart = inprocess.room("pictures.ranking").distances
-    drawn = lines(held.photos)
+    drawn, by_edges = lines(held.photos), edges(held.sketches)
     return {
         "raw pixels (32 x 32)": apart(pixels(held.sketches), pixels(held.photos)),
-        "edge histograms (as HOG)": apart(edges(held.sketches), edges(held.photos)),
-        "edge histograms, photos drawn by the built-in extractor": apart(edges(held.sketches), edges(drawn)),
+        "edge histograms (as HOG)": apart(by_edges, edges(held.photos)),
+        "edge histograms, photos drawn by the built-in extractor": apart(by_edges, edges(drawn)),
         "built-in feature network": apart(features(held.sketches), features(held.photos)),
     }
 
@@ -201,11 +203,12 @@ def retrieval(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> No
     held, network = scenes(count - count % 4), Network()
     count = len(held.grounds)
     say("  looking at photos and sketches")
-    photos, everyone = network.photos(held.photos), list(range(count))
+    inputs, everyone = network.photos(held.photos), list(range(count))
+    photos = network.tokens(inputs)
     by_ret = network.ret(network.sketches(held.sketches), photos)
     some = spread(count, RELATED)
     say(f"  relation network: {len(some)} sketches")
-    by_rn = network.rn(network.sketches(held.sketches[some]), photos)
+    by_rn = network.rn(network.sketches(held.sketches[some]), inputs)
     rows = {
         "Ret": (by_ret, everyone),
         **{name: (distance, everyone) for name, distance in baselines(held).items()},
@@ -242,15 +245,15 @@ def _grounds(page: Page, distance: Any, held: Scenes, everyone: list[int]) -> No
 
 
 def _rough(page: Page, network: Network, held: Scenes, photos: Any, clean: Any) -> None:
-    """clean: the distances of the sketches as drawn."""
+    """photos: their tokens. clean: the distances of the sketches as drawn."""
     import torch
 
-    rough, rows = inprocess.room("starter.training.rough").roughened, []
+    rough, rows, by_edges = inprocess.room("starter.training.rough").roughened, [], edges(held.photos)
     for name, strength in ROUGH.items():
         drawn = rough(held.sketches, torch.Generator().manual_seed(7), strength) if strength else held.sketches
         inked = [i for i in range(len(drawn)) if float(drawn[i].min()) < 0.35]  # some lose all their lines
         distance = network.ret(network.sketches(drawn[inked]), photos) if strength else clean[inked]
-        apart = inprocess.room("pictures.ranking").distances(edges(drawn[inked]), edges(held.photos))
+        apart = inprocess.room("pictures.ranking").distances(edges(drawn[inked]), by_edges)
         rows.append([name, len(inked), *judged(distance, inked, held.grounds)])
         rows.append([f"{name}: edge histograms", len(inked), *judged(apart, inked, held.grounds)])
     page.text(
