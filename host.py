@@ -739,7 +739,11 @@ def register_model_folder(folder: str) -> None:
 
 def model_files(folder: str) -> list[str]:
     """The names of the files in a model folder, sub-folders included."""
-    return folder_paths.get_filename_list(folder)
+    try:
+        return folder_paths.get_filename_list(folder)
+    except FileNotFoundError:  # a folder that was listed before is gone, and the host asks when it last changed
+        folder_paths.filename_list_cache.pop(folder, None)
+        return folder_paths.get_filename_list(folder)
 
 
 def model_file(role: str, folder: str, name: str) -> str:

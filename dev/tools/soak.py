@@ -61,8 +61,8 @@ class Soak:
     def fresh(self) -> None:
         self.server.post_json("/free", {"free_memory": True, "unload_models": False})
         time.sleep(0.2)  # it is done by the queue's thread
-        for folder in (self.base / "models").glob("sketch_*"):
-            shutil.rmtree(folder, ignore_errors=True)
+        for kept in (self.base / "models").glob("sketch_*/*"):
+            shutil.rmtree(kept) if kept.is_dir() else kept.unlink()
 
     def digest(self, outputs: Json) -> str:
         from PIL import Image

@@ -140,6 +140,17 @@ def test_files_are_listed_after_the_built_in(priors, folder, weights):
     assert load(priors, os.path.join("sub", "c.ckpt"))[0] is not None
 
 
+def test_a_folder_that_is_gone_lists_nothing(priors, folder, weights):
+    save_file(weights, folder / "mine.safetensors")
+    assert "mine.safetensors" in priors.host.model_files("sketch_priors")
+    (folder / "mine.safetensors").unlink()
+    folder.rmdir()
+    try:
+        assert priors.host.model_files("sketch_priors") == []
+    finally:
+        folder.mkdir()
+
+
 def test_registering_keeps_the_users_own_paths(room, tmp_path):
     import folder_paths
 
