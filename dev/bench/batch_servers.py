@@ -51,13 +51,13 @@ def prepare(folder: Path, pairs: int, size: int) -> Path:
     return path
 
 
-def command(graph: Path, servers: list[ComfyServer], out: Path) -> float:
+def command(graph: Path, servers: list[ComfyServer], out: Path, *more: str) -> float:
     """Seconds of one run of the command."""
     words = ["--set", f"{SKETCH}={graph.parent / 'sketches'}", "--set", f"{PHOTO}={graph.parent / 'photos'}"]
     words += ["--servers", ",".join(f"127.0.0.1:{server.port}" for server in servers)]
     began = time.perf_counter()
     subprocess.run(
-        [sys.executable, str(PACK / "batch"), str(graph), *words, "--seed", SEED, "--out", str(out)],
+        [sys.executable, str(PACK / "batch"), str(graph), *words, "--seed", SEED, "--out", str(out), *more],
         check=True,
         stderr=subprocess.DEVNULL,
     )
@@ -121,7 +121,7 @@ def measure(folder: Path, counts: list[int], pairs: int, size: int) -> list[str]
             for i in range(max(counts))
         ]
         for number, server in enumerate(servers):  # the first run of a server loads the networks
-            command(graph, [server], folder / f"warm{number}")
+            command(graph, [server], folder / f"warm{number}", "--total", "2")
         first: dict[str, bytes] = {}
         for count in counts:
             out = folder / f"out{count}"
