@@ -23,7 +23,9 @@ from . import (
     style,
     train_diffsketching,
     train_extractor,
+    train_features,
     train_gan,
+    train_prior,
     train_retriever,
     walks,
 )
@@ -46,6 +48,8 @@ NODES = [
     *explain_match.NODES,
     *paint2pix.NODES,
     *train_diffsketching.NODES,
+    *train_prior.NODES,
+    *train_features.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
     *train_retriever.NODES,
