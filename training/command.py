@@ -49,16 +49,20 @@ def starter_options(
     return parser
 
 
-def photo_options(name: str, about: str | None, *, learning_rate: float, batch: int) -> argparse.ArgumentParser:
-    """`options`, and those of a supervised training on a folder of one's own photos."""
+def photo_options(
+    name: str, about: str | None, *, batch: int, learning_rate: float | None = None
+) -> argparse.ArgumentParser:
+    """`options`, and those of a training on a folder of one's own photos. learning_rate: None: the lesson has its
+    own."""
     parser = options(name, about)
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
-    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos, a sub-folder for each class")
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
     parser.add_argument("--steps", "--iterations", type=int, default=0, help="in all; 0: to --minutes")
     parser.add_argument("--batch", "--batch-size", type=int, default=batch, help="photos in a step")
-    parser.add_argument("--learning-rate", "--lr", type=float, default=learning_rate, help="the highest")
-    parser.add_argument("--weight-decay", type=float, default=0.0)
-    parser.add_argument("--steady", action="store_true", help="no warm-up, no decay of the rate, no limit on gradients")
+    if learning_rate is not None:
+        parser.add_argument("--learning-rate", "--lr", type=float, default=learning_rate, help="the highest")
+        parser.add_argument("--weight-decay", type=float, default=0.0)
+        parser.add_argument("--steady", action="store_true", help="no warm-up, decay or limit on gradients")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help="such as cuda")
     parser.add_argument("--bf16", action="store_true", help="bfloat16 where it is safe; in place of use_fp16")

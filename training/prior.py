@@ -79,8 +79,8 @@ class PriorTask(Task):
     """The network, its loss and its export.
 
     shape: arguments of ADM. size: side of its pictures. names: of its classes, if it has any. schedule, steps: the
-    ladder. sampler: of SAMPLERS. weighting: of WEIGHTINGS. rows: of the sheet, of SHOWN samples each. A batch is pictures [B,3,H,W] in [-1,1], or these and their
-    classes [B].
+    ladder. sampler: of SAMPLERS. weighting: of WEIGHTINGS. rows: of the sheet, of SHOWN samples each. A batch is
+    pictures [B,3,H,W] in [-1,1], or these and their classes [B].
     """
 
     def __init__(

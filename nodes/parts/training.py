@@ -234,8 +234,8 @@ def folder_input(name: str, tip: str) -> io.Combo.Input:
     )
 
 
-def features_input(tip: str) -> io.Input:
-    return FeaturesSocket.Input("features", tooltip=f"From Load Sketch Features. {tip}")
+def features_input(tip: str, optional: bool = False) -> io.Input:
+    return FeaturesSocket.Input("features", optional=optional, tooltip=f"From Load Sketch Features. {tip}")
 
 
 def size_input(tip: str) -> io.Combo.Input:

@@ -141,3 +141,38 @@ def test_features_begin_with_another_network(room, places):
         features(room, name="wide", start=start, width=16)
     with pytest.raises(ValueError, match="is a network of kind vgg, but a ResNet is trained here"):
         features(room, name="vgg", start=room("nodes.extractors").load_features("starter (built in)"))
+
+
+# --- PhotoSketch ------------------------------------------------------------------------------------------------------
+
+
+def test_photosketch_trains_and_loads(room, places, tmp_path, monkeypatch):
+    import folder_paths
+    from PIL import Image, ImageFilter
+
+    doors, extractors = room("nodes.train_extractor"), room("nodes.extractors")
+    monkeypatch.setitem(folder_paths.folder_names_and_paths, doors.EXTRACTORS, ([str(places)], {".safetensors"}))
+    photos, sets = tmp_path / "input" / "kinds" / "dark", tmp_path / "input" / "sets"
+    for number in (1, 2):
+        (sets / str(number)).mkdir(parents=True)
+        for path in photos.iterdir():
+            Image.open(path).convert("L").filter(ImageFilter.CONTOUR).save(sets / str(number) / path.name)
+    settings = {"name": "pen", "photos": "kinds/dark", "sketches": "sets", "size": "128", "width": 8, "steps": 2}
+    settings |= {"minutes": 0.0, "batch": 2, "keep": 1, "precision": "float32", "seed": 0, "save_minutes": 5.0}
+    settings |= {"begin": GO_ON, "form": "PhotoSketch", "blocks": 1}
+
+    @torch.inference_mode()
+    def train(**changes):
+        return doors.SketchTrainExtractor.execute(**settings | changes).args
+
+    extractor, stages, plot, preview = train()
+    assert stages == [extractor]
+    assert plot.ndim == preview.ndim == 4
+    drawn = extractors.SketchPhotoToSketch.execute(torch.rand(1, 40, 48, 3), extractor).args[0]
+    assert drawn.shape == (1, 40, 48, 3)
+    with pytest.raises(ValueError, match="began with blocks 1 instead of 2"):
+        train(blocks=2, steps=3)
+    with pytest.raises(ValueError, match="PhotoSketch is trained at 64, 128, 256, 512 px here, got 1024"):
+        train(size="1024")
+    with pytest.raises(ValueError, match="holds no pictures that can be read"):
+        train(sketches="kinds", photos="kinds")
