@@ -8,7 +8,7 @@ Use it:
   python3 dev/run.py convert       checkpoint -> .safetensors
   python3 dev/run.py metrics       FID, KID and LPIPS of two folders of pictures
   python3 dev/run.py retrieve      find photos by sketch in any folder; measure it on Sketchy, TU-Berlin, QuickDraw
-  python3 dev/run.py train         train the starter networks
+  python3 dev/run.py train         train the starter's networks, or others on your own pictures
 
 Check and measure it:
   python3 dev/run.py test          set up, run ruff, pyright and all tests (words after it go to one pytest)

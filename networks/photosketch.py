@@ -91,6 +91,36 @@ class PhotoSketch(nn.Module):
         return x
 
 
+class PairDiscriminator(nn.Module):
+    """Logits [B] of how genuine a drawing of a photo is: net(photo [B,3,S,S], drawing [B,1,S,S]), both in [-1,1]; S: a
+    power of 2, 16 or more. One verdict for the whole picture, as PhotoSketch has it; its layers are ours."""
+
+    def __init__(self, *, size: int, width: int = 64) -> None:
+        super().__init__()
+        layers: list[nn.Module] = [nn.Conv2d(4, width, 4, 2, 1), nn.LeakyReLU(0.2)]
+        channels, side = width, size // 2
+        while side > 4:
+            wider = min(2 * channels, 8 * width)
+            layers += [nn.Conv2d(channels, wider, 4, 2, 1, bias=False), nn.BatchNorm2d(wider), nn.LeakyReLU(0.2)]
+            channels, side = wider, side // 2
+        self.model = nn.Sequential(*layers, nn.Conv2d(channels, 1, side))
+
+    def forward(self, photo: Tensor, drawing: Tensor) -> Tensor:
+        return self.model(torch.cat([photo, drawing], 1)).flatten()
+
+
+def initialised(network: nn.Module) -> nn.Module:
+    """The same network with pix2pix's start: normal weights of 0.02, norms near 1."""
+    for layer in network.modules():
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.normal_(layer.weight, 0.0, 0.02)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+    return network
+
+
 def _through(layers: Any, x: Tensor, statistics: str) -> Tensor:
     for layer in layers:
         x = _step(layer, x, statistics)

@@ -25,7 +25,9 @@ from . import (
     style,
     train_diffsketching,
     train_extractor,
+    train_features,
     train_gan,
+    train_prior,
     train_retriever,
     walks,
 )
@@ -50,6 +52,8 @@ NODES = [
     *sessions.NODES,
     *faces.NODES,
     *train_diffsketching.NODES,
+    *train_prior.NODES,
+    *train_features.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
     *train_retriever.NODES,

@@ -21,7 +21,10 @@ from .parts.folders import input_folder
 from .parts.sockets import ClassifierSocket, ExtractorSocket, FeaturesSocket
 from .parts.training import (
     PRECISIONS,
+    SCHEDULE_SAMPLERS,
+    SIDES,
     common_inputs,
+    ema_input,
     folder_input,
     goal_of,
     left_out,
@@ -29,6 +32,7 @@ from .parts.training import (
     model_and_state,
     name_input,
     picture_outputs,
+    schedule_sampler_input,
     shown,
     started,
     state_below,
@@ -37,7 +41,6 @@ from .parts.training import (
 )
 
 LORAS = "loras"
-SIDES = ("64", "128", "256", "512")
 OPTIMISERS = ("Adam", "SGD (published)")  # as in training.finetune, which a session loads only where it trains
 SPANS = {"lora": (0.0, 1.0)}  # of the progress bar
 
@@ -300,6 +303,8 @@ class SketchTrainClassifier(io.ComfyNode):
                     tooltip="The noise schedule of the prior it will steer.",
                 ),
                 *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+                schedule_sampler_input(),
+                ema_input("", "Published: empty, which keeps the weights as they are."),
             ],
             outputs=[
                 ClassifierSocket.Output(
@@ -338,9 +343,13 @@ class SketchTrainClassifier(io.ComfyNode):
         seed: int,
         save_minutes: float,
         begin: str,
+        schedule_sampler: str = SCHEDULE_SAMPLERS[0],
+        ema_rate: str = "",
     ) -> io.NodeOutput:
         from ..training import labelled
+        from ..training.noisy_classifier import classifier_lesson
         from ..training.one import train_one
+        from ..training.prior import rates_of
 
         check_numbers(minutes=minutes, learning_rate=learning_rate, weight_decay=weight_decay)
         check_numbers(save_minutes=save_minutes)
@@ -348,6 +357,7 @@ class SketchTrainClassifier(io.ComfyNode):
         found = labelled.by_class(input_folder(photos))
         model_path, state_dir = model_and_state(CLASSIFIERS, name)
         own = {"width": width, "depth": depth, "batch": batch, "seed": seed, "noise_schedule": noise_schedule}
+        own |= {"sampler": schedule_sampler, "ema": rates_of(ema_rate) if ema_rate.strip() else ()}
         rates = {"learning_rate": learning_rate, "weight_decay": weight_decay, "autocast": precision == PRECISIONS[1]}
         with started(cls, model_path, state_dir, begin, save_minutes, {"classifier": (0.0, 1.0)}) as (device, options):
             lesson, judge = classifier_lesson(found, int(size), **own, **rates, device=device)
@@ -356,45 +366,6 @@ class SketchTrainClassifier(io.ComfyNode):
         text = summary(trained.courses, model_path) + "\n" + told + left_out(found.photos.left_out)
         (plot, _) = shown(trained)
         return io.NodeOutput(load_classifier(model_path.name), plot, ui=host.text_on_node(cls, text))
-
-
-def classifier_lesson(
-    found: Any,
-    size: int,
-    *,
-    width: int,
-    depth: int,
-    batch: int,
-    seed: int,
-    noise_schedule: str,
-    device: Any,
-    **rates: Any,
-) -> tuple[Any, Any]:
-    """The lesson of a noisy classifier on labelled photos, and judge() -> a line about the photos kept apart."""
-    import torch
-
-    from ..training import labelled
-    from ..training.noisy_classifier import ClassifierTask, published_shape
-    from ..training.photos import Store
-    from ..training.supervised import SupervisedLesson
-
-    store = Store(found.photos, size)
-    learned, held = labelled.split(found.photos.count)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        task = ClassifierTask(found.names, published_shape(size, width, depth), size, noise_schedule)
-    identity = {"width": width, "depth": depth, "size": size, "classes": ", ".join(found.names)}
-    source = labelled.LabelledBatches(store, found.classes, learned, batch, seed)
-    lesson = SupervisedLesson("classifier", task, source, device=device, identity=identity, **rates)
-
-    def judge() -> str:
-        unseen = labelled.LabelledBatches(store, found.classes, held, min(64, len(held)), seed)(0)
-        pictures, classes = (part.to(device) for part in unseen)
-        task.eval()
-        shares = [f"{task.accuracy((pictures, classes), level):.0%} at level {level}" for level in (0, 500)]
-        return f"Classes told of photos kept apart: {', '.join(shares)}."
-
-    return lesson, judge
 
 
 NODES = [SketchFineTune, SketchTrainClassifier]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ from .. import host
 from ..networks.frozen import gradients
 from ..pictures.extractors import Extractor
 from ..pictures.features import Features
-from .extractors import EXTRACTORS, comparing, load_extractor, room_to_draw
+from .extractors import EXTRACTORS, comparing, load_extractor, load_features, room_to_draw
 from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import input_folder, model_state, prefix_of
+from .parts.model_files import STARTER
 from .parts.pictures import to_image
 from .parts.sockets import ExtractorSocket
 from .parts.training import (
@@ -46,6 +48,7 @@ from .parts.training import (
 from .sketchgan import PAPER
 
 SPANS = {"extractor": (0.0, 1.0)}  # of the progress bar
+FORMS = ("TOM", "PhotoSketch")
 INKED, GREY = "ink and paper (published)", "as drawn, with greys"
 
 
@@ -56,21 +59,30 @@ class SketchTrainExtractor(io.ComfyNode):
             node_id="SketchTrainExtractor",
             display_name="Train Sketch Extractor",
             category="sketch/training",
-            description="Trains a small network (TOM) to draw photos in the style of your sketches. The sketches need "
-            "not match the photos: a folder of each is enough.",
-            search_aliases=[*PAPER, "TOM", "train line art", "unpaired style transfer", "AAAI 2021", *search.TRAINING],
+            description="Trains a small network to draw photos as you do. TOM learns the style of sketches that need "
+            "not match the photos; PhotoSketch learns from drawings of these very photos, several of each if there "
+            "are.",
+            search_aliases=[
+                *(*PAPER, "TOM", "train line art", "unpaired style transfer", "AAAI 2021", *search.TRAINING),
+                *("PhotoSketch", "DiffSketching", "pix2pix", "photosketch_train"),
+            ],
             is_output_node=True,
             inputs=[
                 name_input("my sketch extractor", "models/sketch_extractors"),
                 folder_input("photos", "A folder of photos, ideally 100 or more."),
                 folder_input(
-                    "sketches", "A folder of 20 or more sketches in one style, dark on light, of any subject."
+                    "sketches",
+                    "TOM: a folder of 20 or more sketches in one style, dark on light, of any subject. PhotoSketch: "
+                    "drawings named as their photos are, in this folder or in a sub-folder for each set.",
                 ),
                 features_input(
-                    "The training needs the feature maps of a VGG: the built-in network, or a VGG16 or LPIPS file."
+                    "TOM needs the feature maps of a VGG: a VGG16 or LPIPS file. If not connected: the built-in "
+                    "network. PhotoSketch needs none.",
+                    optional=True,
                 ),
                 size_input(
-                    "Side in pixels of the squares it trains on. Published: 256. The trained extractor draws any size."
+                    "Side in pixels of the squares it trains on. Published: 256. The trained extractor draws any size. "
+                    "PhotoSketch: at most 512."
                 ),
                 io.Int.Input(
                     "width",
@@ -78,15 +90,16 @@ class SketchTrainExtractor(io.ComfyNode):
                     min=8,
                     max=256,
                     step=8,
-                    tooltip="Width of the network, 8 to 256, a multiple of 8. Published: 128 (19 MB). 32 is fast "
-                    "enough on a CPU.",
+                    tooltip="Width of the network, 8 to 256, a multiple of 8. Published: 128 (19 MB), PhotoSketch 64 "
+                    "(45 MB). TOM at 32, PhotoSketch at 16 are fast enough on a CPU.",
                 ),
                 io.Int.Input(
                     "steps",
                     default=5000,
                     min=0,
                     max=1_000_000,
-                    tooltip="Total number of steps, 0 to 1000000. Published: 5000. 0: limited by minutes only.",
+                    tooltip="Total number of steps, 0 to 1000000. Published: 5000, PhotoSketch 400000. 0: limited by "
+                    "minutes only.",
                 ),
                 minutes_input("Maximum total training time in minutes, 0 to 100000"),
                 io.Int.Input(
@@ -94,7 +107,7 @@ class SketchTrainExtractor(io.ComfyNode):
                     default=4,
                     min=2,
                     max=64,
-                    tooltip="Photos per step, 2 to 64. Published: 4. More need more memory.",
+                    tooltip="Photos per step, 2 to 64. Published: 4, PhotoSketch 2. More need more memory.",
                 ),
                 io.Int.Input(
                     "keep",
@@ -107,6 +120,22 @@ class SketchTrainExtractor(io.ComfyNode):
                 *common_inputs(
                     "the saved state (<name>.training) and all stages it wrote; the first save replaces "
                     "<name>.safetensors"
+                ),
+                io.Combo.Input(
+                    "form",
+                    options=list(FORMS),
+                    optional=True,
+                    tooltip="What is learned. TOM: a style, from any sketches. PhotoSketch: what people draw of a "
+                    "photo, from one or more drawings of each; only the nearest one counts.",
+                ),
+                io.Int.Input(
+                    "blocks",
+                    default=9,
+                    min=1,
+                    max=16,
+                    optional=True,
+                    advanced=True,
+                    tooltip="Residual blocks of PhotoSketch, 1 to 16. Published: 9. TOM ignores it.",
                 ),
             ],
             outputs=[
@@ -142,7 +171,6 @@ class SketchTrainExtractor(io.ComfyNode):
         name: str,
         photos: str,
         sketches: str,
-        features: Features,
         size: str,
         width: int,
         steps: int,
@@ -153,33 +181,62 @@ class SketchTrainExtractor(io.ComfyNode):
         seed: int,
         save_minutes: float,
         begin: str,
+        features: Features | None = None,
+        form: str = FORMS[0],
+        blocks: int = 9,
     ) -> io.NodeOutput:
-        from ..training import photos as photo_folders
         from ..training.sketchgan import runs
-        from ..training.sketchgan.extractor import ExtractorLesson, five_taps
         from ..training.sketchgan.losses import check_batch
 
         check_numbers(minutes=minutes, save_minutes=save_minutes)
         check_batch(batch)
-        features = comparing(features)
-        five_taps(features, int(size))  # before anything is deleted
+        own = {"width": width, "batch": batch, "seed": seed, "bfloat16": precision == PRECISIONS[1]}
+        if form == FORMS[1]:
+            lesson_on, skipped = _photosketch(photos, sketches, int(size), blocks, own)
+        else:
+            lesson_on, skipped = _tom(photos, sketches, int(size), features, own)
         model_path, state_dir = model_and_state(EXTRACTORS, name)
         goal = goal_of(steps, minutes)
-        found = [
-            photo_folders.alone(input_folder(folder), prefix_of(role, folder))
-            for role, folder in (("exemplars", photos), ("sketches", sketches))
-        ]
-        seen, wanted = (photo_folders.Store(pictures, int(size)) for pictures in found)
         if begin == ANEW:
             runs.forget_stages(model_path, state_dir)
-        own = {"width": width, "batch": batch, "seed": seed, "bfloat16": precision == PRECISIONS[1]}
         with started(cls, model_path, state_dir, begin, save_minutes, SPANS) as (device, options):
-            lesson = ExtractorLesson(seen, wanted, features, **own, device=device)
+            lesson = lesson_on(device)
             paths, trained = runs.train_extractor(lesson, model_path, state_dir, goal, keep=keep, options=options)
         stages = [load_extractor(path.name) for path in paths]
         told = [summary(trained.courses, model_path), *filter(None, [runs.lacking(paths, keep)])]
-        text = "\n".join(told) + left_out([reason for part in found for reason in part.left_out])
+        text = "\n".join(told) + left_out(skipped)
         return io.NodeOutput(stages[-1], stages, *shown(trained), ui=host.text_on_node(cls, text))
+
+
+def _tom(
+    photos: str, sketches: str, size: int, features: Features | None, own: dict[str, Any]
+) -> tuple[Callable[[Any], Any], list[str]]:
+    """What makes TOM's lesson on a device, and what was left out. Raises before anything is deleted."""
+    from ..training import photos as photo_folders
+    from ..training.sketchgan.extractor import ExtractorLesson, five_taps
+
+    look = comparing(features or load_features(STARTER))
+    five_taps(look, size)
+    found = [
+        photo_folders.alone(input_folder(folder), prefix_of(role, folder))
+        for role, folder in (("exemplars", photos), ("sketches", sketches))
+    ]
+    seen, wanted = (photo_folders.Store(pictures, size) for pictures in found)
+    skipped = [reason for part in found for reason in part.left_out]
+    return lambda device: ExtractorLesson(seen, wanted, look, **own, device=device), skipped
+
+
+def _photosketch(
+    photos: str, sketches: str, size: int, blocks: int, own: dict[str, Any]
+) -> tuple[Callable[[Any], Any], list[str]]:
+    """The same for PhotoSketch's lesson. ValueError: a size it is not trained at, or no photo has its drawings."""
+    from ..training import photos as photo_folders
+    from ..training.photosketch import PhotoSketchLesson, check_size
+
+    check_size(size)
+    found = photo_folders.paired(input_folder(photos), photo_folders.set_folders(input_folder(sketches)))
+    store = photo_folders.Store(found, size)
+    return lambda device: PhotoSketchLesson(store, **own, blocks=blocks, device=device), found.left_out
 
 
 class SketchSynthesizeSets(io.ComfyNode):

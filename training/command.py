@@ -7,16 +7,16 @@ import json
 import platform
 import signal
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor
 
 from .. import files
-from .curves import curves, sheet
-from .loop import Course, Goal, Moment, forget, learn, locked
+from .curves import curves, picture, sheet
+from .loop import Course, Goal, Lesson, Moment, forget, learn, locked
+from .one import Options, Trained, train_one
 from .supervised import SupervisedLesson
 
 LOOK_EVERY = 60.0  # seconds between two progress lines
@@ -47,6 +47,57 @@ def starter_options(
     parser.add_argument("--scenes", type=int, default=scenes, help="different renders to draw from")
     parser.add_argument("--learning-rate", "--peak", type=float, default=peak, help="the highest learning rate")
     return parser
+
+
+def photo_options(
+    name: str, about: str | None, *, batch: int, learning_rate: float | None = None
+) -> argparse.ArgumentParser:
+    """`options`, and those of a training on a folder of one's own photos. learning_rate: None: the lesson has its
+    own."""
+    parser = options(name, about)
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("--photos", type=Path, required=True, help="a folder of photos")
+    parser.add_argument("--steps", "--iterations", type=int, default=0, help="in all; 0: to --minutes")
+    parser.add_argument("--batch", "--batch-size", type=int, default=batch, help="photos in a step")
+    if learning_rate is not None:
+        parser.add_argument("--learning-rate", "--lr", type=float, default=learning_rate, help="the highest")
+        parser.add_argument("--weight-decay", type=float, default=0.0)
+        parser.add_argument("--steady", action="store_true", help="no warm-up, decay or limit on gradients")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help="such as cuda")
+    parser.add_argument("--bf16", action="store_true", help="bfloat16 where it is safe; in place of use_fp16")
+    return parser
+
+
+def own_rates(choice: argparse.Namespace) -> dict[str, Any]:
+    """batch, seed, device and the rates of SupervisedLesson in the choices of photo_options."""
+    return {
+        "batch": choice.batch,
+        "seed": choice.seed,
+        "device": choice.device,
+        "learning_rate": choice.learning_rate,
+        "weight_decay": choice.weight_decay,
+        "steady": choice.steady,
+        "autocast": choice.bf16,
+    }
+
+
+def train_on_photos(lesson: Lesson, choice: argparse.Namespace, left_out: Sequence[str] = ()) -> Trained:
+    """Trains a lesson to the steps and minutes of photo_options. The folder gets <name>.safetensors, its plot and what
+    it makes. left_out: photos that were not taken, for the last lines.
+
+    ValueError: neither limit is set, or as in train_one."""
+    if not choice.steps and not choice.minutes:
+        raise ValueError("Set --steps or --minutes above 0.")
+    watch, path = Console(choice.folder, choice.batch), choice.folder / f"{lesson.name}.safetensors"
+    goal, how = Goal(choice.steps, choice.minutes), Options(watch, 60 * choice.save_minutes)
+    trained = train_one(lesson, path, choice.folder, goal, how)
+    if watch.stopped:  # while it was saved for the last time
+        raise KeyboardInterrupt
+    trained.plots[0].save(choice.folder / f"{lesson.name}_curves.png")
+    trained.preview.save(choice.folder / f"{lesson.name}.png")
+    print("\n".join([f"Saved: {path}", *(["Left out:", *left_out] if left_out else [])]), flush=True)
+    return trained
 
 
 def begin(choice: argparse.Namespace, *lessons: str) -> None:
@@ -125,13 +176,6 @@ def train(lesson: SupervisedLesson, choice: argparse.Namespace, *, steps: int = 
     if watch.stopped:  # while it was saved for the last time
         raise KeyboardInterrupt
     return course
-
-
-def picture(rows: Tensor, zoom: int = 2) -> Image.Image:
-    """Rows [N,3,h,w] in [0,1] in a column, enlarged by `zoom`."""
-    tall = torch.cat(list(rows.float().cpu().clamp(0, 1)), 1).movedim(0, -1)
-    image = Image.fromarray((tall * 255).round().byte().numpy())
-    return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)
 
 
 def run(main: Any, argv: list[str]) -> int:

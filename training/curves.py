@@ -46,6 +46,13 @@ def sheet(kinds: Sequence[Tensor], count: int = SHOWN) -> Image.Image:
     return Image.fromarray((whole * 127.5 + 127.5).round().clamp(0, 255).byte().movedim(0, -1).numpy())
 
 
+def picture(rows: Tensor, zoom: int = 2) -> Image.Image:
+    """Rows [N,3,h,w] in [0,1] in a column, enlarged by `zoom`."""
+    tall = torch.cat(list(rows.float().cpu().clamp(0, 1)), 1).movedim(0, -1)
+    image = Image.fromarray((tall * 255).round().byte().numpy())
+    return image.resize((zoom * image.width, zoom * image.height), Image.Resampling.NEAREST)
+
+
 def stacked(pictures: Sequence[Image.Image]) -> Image.Image:
     """Pictures in a column, scaled to the width of the first."""
     scaled = [p.resize((pictures[0].width, round(p.height * pictures[0].width / p.width))) for p in pictures]

@@ -74,6 +74,14 @@ class Lesson:
         """The model file's metadata."""
         return {}
 
+    def variants(self) -> dict[str, dict[str, Tensor]]:
+        """What further model files hold, by what is added to the file's name."""
+        return {}
+
+    def sheet(self) -> Tensor | None:
+        """What it makes now, as rows of pictures [N,3,h,w] in [0,1], looked at after each save; None: nothing."""
+        return None
+
     def state(self) -> dict[str, Any]:
         """Everything a later run needs to continue."""
         return {name: _state_of(part) for name, part in self.kept.items()}

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from .. import files
-from .curves import curves, sheet
+from .curves import curves, picture, sheet
 from .loop import Course, Goal, Lesson, Moment, Watch, learn, locked
 
 
@@ -33,21 +33,33 @@ class Options(NamedTuple):
 
 
 def train_one(lesson: Lesson, model_path: Path, state_dir: Path, goal: Goal, options: Options) -> Trained:
-    """Trains a lesson to its goal, or resumes it; each save writes the model file. What was trained, with the plot of
-    its losses and the last pictures that it showed.
+    """Trains a lesson to its goal, or resumes it; each save writes the model file, and beside it one for each of the
+    lesson's variants (see variant_path). What was trained, with the plot of its losses and its sheet; for lessons
+    without one, the last pictures that it showed.
 
     ValueError: another process trains there, or as in learn.
     """
     shown: list[Tensor] = []
+    made: list[Tensor] = []
 
     def watch(moment: Moment) -> None:
         shown[:] = moment.shown or shown
         options.watch(moment)
 
-    def saved(_: Course) -> None:
+    def saved(course: Course) -> None:
         files.replace_weights(model_path, lesson.weights(), lesson.notes())
+        for name, weights in lesson.variants().items():
+            files.replace_weights(variant_path(model_path, name), weights, lesson.notes())
+        rows = lesson.sheet() if course.steps > 1 else None  # nothing is learned by the first one yet
+        made[:] = [] if rows is None else [rows]
 
     with lesson, locked(state_dir, model_path):
         course = learn(lesson, state_dir, goal, saved=saved, **options._replace(watch=watch)._asdict())
     plot = curves(lesson, course.rows)
-    return Trained(lesson.weights(), [plot], sheet(shown) if shown else plot, {lesson.name: course})
+    preview = picture(made[0]) if made else sheet(shown) if shown else plot
+    return Trained(lesson.weights(), [plot], preview, {lesson.name: course})
+
+
+def variant_path(model_path: Path, name: str) -> Path:
+    """`my prior.safetensors` and `ema 0.99` -> `my prior (ema 0.99).safetensors`."""
+    return model_path.with_name(f"{model_path.stem} ({name}){model_path.suffix}")

@@ -211,18 +211,31 @@ def squashed(picture: Image.Image, side: int) -> np.ndarray:
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
 
 
-class Store:
-    """Pictures resized for squares of `side`, kept as bytes while `keep` bytes suffice. Threads may share it."""
+def middle(picture: Image.Image) -> Image.Image:
+    """The largest square in the middle, as guided diffusion cuts its photos."""
+    side = min(picture.size)
+    left, top = (picture.width - side) // 2, (picture.height - side) // 2
+    return picture.crop((left, top, left + side, top + side))
 
-    def __init__(self, pictures: Pictures, side: int, keep: int = KEEP) -> None:
-        self.pictures, self.side, self.room = pictures, side, keep
+
+class Store:
+    """Pictures resized for squares of `side`, kept as bytes while `keep` bytes suffice. Threads may share it.
+
+    square: photos are cut to their middle square first, which keeps their aspect; sketches never are."""
+
+    def __init__(self, pictures: Pictures, side: int, keep: int = KEEP, square: bool = False) -> None:
+        self.pictures, self.side, self.room, self.square = pictures, side, keep, square
         self.held: dict[tuple, np.ndarray] = {}
         self.lock = Lock()
 
     def photo(self, i: int, side: int | None = None) -> np.ndarray:
         """side: what it is resized to; None: MARGIN times the square's."""
         side = side or int(MARGIN * self.side)
-        return self._once(("photo", i, side), side, partial(self.pictures.photo, i))
+        return self._once(("photo", i, side), side, partial(self._photo, i))
+
+    def _photo(self, i: int) -> Image.Image:
+        photo = self.pictures.photo(i)
+        return middle(photo) if self.square else photo
 
     def sketch(self, which: int, i: int) -> np.ndarray:
         return self._once(("sketch", which, i), int(MARGIN * self.side), partial(self.pictures.sketch, which, i))

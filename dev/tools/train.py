@@ -1,4 +1,5 @@
-"""`python3 dev/run.py train prior --folder DIR`: the starter networks' training, outside the host."""
+"""`python3 dev/run.py train NAME --folder DIR`: trainings outside the host, of the starter's networks (prior, experts,
+vae, decoder, text, starter-retriever, classifier) and on your own pictures (the others)."""
 
 from __future__ import annotations
 
@@ -19,6 +20,10 @@ TRAININGS = {
     "starter-retriever": "starter.training.retriever",
     "retriever": "training.retrieval.command",
     "classifier": "starter.training.classifier",
+    "pixel-prior": "training.prior",
+    "noisy-classifier": "training.noisy_classifier",
+    "features": "training.features",
+    "photosketch": "training.photosketch",
 }
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 

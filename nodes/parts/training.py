@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # imported lazily: most sessions train nothing
 GO_ON, ANEW = "go on where it stopped", "start anew"
 PRECISIONS = ("float32", "bfloat16")
 SIZES = ("128", "256", "512", "1024")
+SIDES = ("64", "128", "256", "512")  # as in training.diffusion: guided diffusion's table
+SCHEDULE_SAMPLERS = ("uniform", "loss-second-moment")  # as in training.diffusion
 LONGEST = 255 - len(".safetensors.4194304.part")  # bytes of a name, so that its temporary file can be named, too
 DRAFT_SHARE = 0.4  # of a time budget, for the autoencoder
 TOLD = 20  # how many skipped pictures the text on the node lists
@@ -232,8 +234,8 @@ def folder_input(name: str, tip: str) -> io.Combo.Input:
     )
 
 
-def features_input(tip: str) -> io.Input:
-    return FeaturesSocket.Input("features", tooltip=f"From Load Sketch Features. {tip}")
+def features_input(tip: str, optional: bool = False) -> io.Input:
+    return FeaturesSocket.Input("features", optional=optional, tooltip=f"From Load Sketch Features. {tip}")
 
 
 def size_input(tip: str) -> io.Combo.Input:
@@ -287,6 +289,61 @@ def common_inputs(deleted: str) -> list[io.Input]:
             f"{deleted}. Set it back before the next run, which would delete them again.",
         ),
     ]
+
+
+def schedule_sampler_input() -> io.Combo.Input:
+    return io.Combo.Input(
+        "schedule_sampler",
+        options=list(SCHEDULE_SAMPLERS),
+        optional=True,
+        advanced=True,
+        tooltip="Which noise levels a step learns at. uniform: all alike. loss-second-moment: more often those with a "
+        "large loss, once each has been seen ten times; for learn_sigma.",
+    )
+
+
+def ema_input(default: str, tip: str) -> io.String.Input:
+    return io.String.Input(
+        "ema_rate",
+        default=default,
+        optional=True,
+        advanced=True,
+        tooltip="How much of the averaged weights stays at each step, 0 to below 1; the average is what is saved. Up "
+        "to four with commas between them: the first is <name>, each other one a file of its own, such as <name> (ema "
+        f"0.99). {tip}",
+    )
+
+
+def labelled_photos_input(tip: str) -> io.Combo.Input:
+    return folder_input("photos", f"A folder with a sub-folder of photos for each class{tip}.")
+
+
+def steps_input(default: int, published: str) -> io.Int.Input:
+    return io.Int.Input(
+        "steps",
+        default=default,
+        min=0,
+        max=10_000_000,
+        tooltip=f"Total number of steps, 0 to 10000000. Published: {published}. 0: limited by minutes only.",
+    )
+
+
+def batch_input(default: int, published: str) -> io.Int.Input:
+    return io.Int.Input(
+        "batch", default=default, min=1, max=1024, tooltip=f"Photos per step, 1 to 1024. Published: {published}."
+    )
+
+
+def learning_rate_input(default: float, published: str) -> io.Float.Input:
+    return io.Float.Input(
+        "learning_rate",
+        default=default,
+        min=0.000001,
+        max=0.1,
+        step=0.0001,
+        round=0.000001,
+        tooltip=f"The highest learning rate, 0.000001 to 0.1. Published: {published}.",
+    )
 
 
 def picture_outputs(tip: str) -> list[io.Output]:

@@ -7,7 +7,6 @@ exponential moving average of the weights; bf16 autocast.
 from __future__ import annotations
 
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,9 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from ...networks.adm import ADM
-from ...samplers.levels import published_sigmas
 from ...training.command import begin, options, train
-from ...training.diffusion import min_snr_loss, zero_last_layers
-from ...training.supervised import SupervisedLesson, Task
+from ...training.prior import MIN_SNR, PriorTask
+from ...training.supervised import SupervisedLesson
 from .dataset import rendered_images
 
 WARMUP = 6000  # images over which the learning rate rises
@@ -49,14 +46,11 @@ def batch(images: np.ndarray, count: int, step: int) -> Tensor:
     return (picked.permute(0, 3, 1, 2).float() / 127.5 - 1).contiguous()
 
 
-class PriorTask(Task):
-    """The network, its loss and its export. size: side of its pictures."""
+class StarterTask(PriorTask):
+    """A PriorTask that counts the images it has seen. size: side of its pictures."""
 
     def __init__(self, size: int) -> None:
-        super().__init__()
-        self.network = ADM(**SHAPE)
-        zero_last_layers(self.network)
-        self.size, self.sigmas = size, published_sigmas()
+        super().__init__(SHAPE, size, weighting=MIN_SNR, rows=3)
         self.register_buffer("images_seen", torch.zeros((), dtype=torch.int64))
 
     def start_from(self, path: Path) -> int:
@@ -68,45 +62,15 @@ class PriorTask(Task):
 
     def loss(self, batch: Tensor, rng: torch.Generator) -> Tensor:
         self.get_buffer("images_seen").add_(len(batch))
-        return min_snr_loss(self.network, batch, self.sigmas, rng)
-
-    def weights(self) -> dict[str, Tensor]:
-        return self.network.state_dict()
+        return super().loss(batch, rng)
 
     def notes(self) -> dict[str, Any]:
-        """All that a loader cannot read from the keys."""
-        stated = {"num_heads": SHAPE["num_heads"], "num_head_channels": 0, "use_new_attention_order": False}
-        seen = str(int(self.get_buffer("images_seen")))
-        return {"images_seen": seen, **stated, "norm_groups": SHAPE["norm_groups"], "image_size": self.size}
-
-    def sheet(self, batch: Tensor) -> Tensor:
-        """Samples [3, 3, h, 8w], eight per row."""
-        found = sample(self.network, 1 / (1 + self.sigmas**2), 24, self.size, 25, batch.device)
-        return found.unflatten(0, (3, 8)).movedim(1, 3).flatten(3) / 2 + 0.5
-
-
-def sample(network, alphas_cumprod, count: int, size: int, steps: int, device, seed=0) -> torch.Tensor:
-    """Ancestral samples [count, 3, size, size] for the sample sheet.
-
-    Clipped deterministic steps (DDIM) leave noise in them: at the highest levels a small error of epsilon is a large
-    one of the picture, and what clipping cuts off stays in the sample for good.
-    """
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, 3, size, size, generator=generator).to(device)
-    times = torch.linspace(len(alphas_cumprod) - 1, 0, steps).round().long().tolist()
-    for now, after in pairwise([*times, -1]):
-        a, b = alphas_cumprod[now], alphas_cumprod[after] if after >= 0 else torch.tensor(1.0)
-        epsilon = network(x, torch.full((count,), float(now), device=device)).float()
-        clean = ((x - (1 - a).sqrt() * epsilon) / a.sqrt()).clamp(-1, 1)
-        beta = 1 - a / b
-        mean = (b.sqrt() * beta * clean + (1 - beta).sqrt() * (1 - b) * x) / (1 - a)
-        x = mean + (beta * (1 - b) / (1 - a)).sqrt() * torch.randn(x.shape, generator=generator).to(device)
-    return x
+        return {**super().notes(), "num_head_channels": 0, "images_seen": str(int(self.get_buffer("images_seen")))}
 
 
 def lesson(choice: Any, images: np.ndarray) -> tuple[SupervisedLesson, int]:
     """The training of the command's choices, and how many steps it takes in all."""
-    task = PriorTask(choice.size)
+    task = StarterTask(choice.size)
     first = task.start_from(choice.start) if choice.start else 0
     # On 2 CPU cores plain layout, eager, was fastest (27 images/s; channels_last 17: its group norm is slow backwards;
     # channels_last compiled 26 after 90 s of compiling); on a GPU it is the other way round.

@@ -9,12 +9,13 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from ...networks import build
 from ...networks.frozen import Frozen
 from ...networks.sketchgan.tom import Generator, StyleDiscriminator, taps, with_features
 from ...pictures.features import Features
 from ..batches import Prefetch, to_device
 from ..loop import Lesson, Losses, Panel
-from ..photos import Store
+from ..photos import Store, tensor
 from . import losses
 from .autoencoder import adam, autocast
 from .batches import Unpaired
@@ -82,10 +83,24 @@ def tom_step(
     return {"discriminator": wrong.detach(), **{k: v.detach() for k, v in parts.items()}}, losses.full(drawn.detach())
 
 
-class ExtractorLesson(Lesson):
-    """TOM: photos are drawn in the manner of sketches that belong to other pictures."""
+class DrawingLesson(Lesson):
+    """A lesson whose network draws photos."""
 
     name = "extractor"
+
+    def drawn(self) -> list[Tensor]:
+        """Up to five photos and how the network draws them, each [B,1 or 3,S,S] in [-1,1]."""
+        raise NotImplementedError
+
+
+def first_photos(store: Store, count: int = 5) -> Tensor:
+    """The first photos [B,3,S,S] in [-1,1], at the side of the store's squares."""
+    return torch.stack([tensor(store.photo(i, store.side)) for i in range(min(count, store.pictures.count))])
+
+
+class ExtractorLesson(DrawingLesson):
+    """TOM: photos are drawn in the manner of sketches that belong to other pictures."""
+
     panels = (
         Panel("Sketch extractor: distances (first = 1)", ("content", "texture"), True),
         Panel("Sketch extractor: judged", ("adversarial", "discriminator")),
@@ -139,3 +154,7 @@ class ExtractorLesson(Lesson):
 
     def notes(self) -> dict[str, Any]:
         return {"image_size": self.identity["size"]}
+
+    def drawn(self) -> list[Tensor]:
+        drawer, photos = build(self.weights(), device=self.device), first_photos(self.photos)
+        return [photos, (drawer((photos.to(self.device) + 1) / 2) * 2 - 1).cpu()]

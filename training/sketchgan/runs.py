@@ -24,7 +24,7 @@ from ..curves import curves, sheet
 from ..loop import Course, Goal, Lesson, Moment, check_identity, learn, locked, read_state
 from ..one import Options, Trained
 from ..photos import Pictures, Store, tensor
-from .extractor import ExtractorLesson
+from .extractor import DrawingLesson
 from .lessons import SETTLING, AutoencoderLesson, GeneratorLesson, Settings
 
 DRAFTS = "autoencoder.finished"  # a .safetensors file beside the states, under a name that no loader lists
@@ -160,7 +160,7 @@ def paint(network: SketchGAN, sketch: Tensor, photo: Tensor, device: torch.devic
 
 
 def train_extractor(
-    lesson: ExtractorLesson,
+    lesson: DrawingLesson,
     model_path: Path,
     state_dir: Path,
     goal: Goal,
@@ -168,9 +168,9 @@ def train_extractor(
     keep: int = 1,
     options: Options = Options(),  # noqa: B008 - immutable
 ) -> tuple[list[Path], Trained]:
-    """Trains TOM to its goal. keep: how many stages of the run become files, each a drawing style of its own: spread
-    evenly over the last two thirds; the last one is `model_path`. Stages the run has already passed are left out, see
-    `lacking`. Returns their files, and what was trained.
+    """Trains an extractor (TOM, PhotoSketch) to its goal. keep: how many stages of the run become files, each a drawing
+    style of its own: spread evenly over the last two thirds; the last one is `model_path`. Stages the run has already
+    passed are left out, see `lacking`. Returns their files, and what was trained.
 
     ValueError: a file of a stage's name that this training did not write, another process that trains there, or as in
     learn."""
@@ -201,17 +201,8 @@ def train_extractor(
         course = learn(lesson, state_dir, goal, saved=saved, **options._replace(watch=watch)._asdict())
     there = [path for path in paths[:-1] if path.name in known]
     weights = lesson.weights()
-    trained = Trained(weights, [curves(lesson, course.rows)], _drawn(lesson, weights), {lesson.name: course})
+    trained = Trained(weights, [curves(lesson, course.rows)], sheet(lesson.drawn()), {lesson.name: course})
     return [*there, model_path], trained
-
-
-def _drawn(lesson: ExtractorLesson, weights: dict[str, Tensor]) -> Image.Image:
-    """Photos and how the trained extractor draws them."""
-    drawer = build(weights, device=lesson.device)
-    shown = range(min(5, lesson.photos.pictures.count))
-    photos = torch.stack([tensor(lesson.photos.photo(i, lesson.photos.side)) for i in shown])
-    drawn = drawer((photos.to(lesson.device) + 1) / 2) * 2 - 1
-    return sheet([photos, drawn.cpu()])
 
 
 def stage_files(model_path: Path, keep: int) -> list[Path]:

@@ -33,10 +33,13 @@ def folder(room):
 
 
 def network(room, pool="adaptive", seed=0, **more):
+    """Weights that follow from the seed alone: torch's own first biases would come from whatever ran before."""
     made = room("networks.noisy_classifier").NoisyClassifier(pool=pool, side=8, **{**SHAPE, **more})
     for name, value in made.state_dict().items():
         if value.ndim > 1:
             value.normal_(generator=torch_seed(seed + len(name))).mul_(value[0].numel() ** -0.5)
+        elif name.endswith("bias"):
+            value.zero_()
     return made
 
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+
+from helpers.kinds import write_kinds
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,7 @@ def places(tmp_path, monkeypatch, doors):
     models = tmp_path / "models"
     models.mkdir()
     monkeypatch.setitem(folder_paths.folder_names_and_paths, doors.CLASSIFIERS, ([str(models)], {".safetensors"}))
-    for name, grey in (("light", 220), ("dark", 30)):
-        home = tmp_path / "input" / "kinds" / name
-        home.mkdir(parents=True)
-        for i in range(3):
-            noise = np.random.default_rng(i).integers(-20, 20, (40, 48, 3))
-            Image.fromarray((grey + noise).clip(0, 255).astype(np.uint8)).save(home / f"{i}.png")
+    write_kinds(tmp_path / "input" / "kinds")
     return models
 
 
@@ -54,7 +49,7 @@ def test_trains_and_loads(doors, places):
 
 
 def test_faults(doors, places, tmp_path):
-    with pytest.raises(ValueError, match="has 0 sub-folders, but a classifier tells two classes or more apart"):
+    with pytest.raises(ValueError, match="has 0 sub-folders, but classes are learned from two or more"):
         trained(doors, photos="kinds/dark")
     (tmp_path / "input" / "kinds" / "empty").mkdir()
     with pytest.raises(ValueError, match="holds no pictures"):
