@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js"
 import { Board } from "./canvas/board.js"
-import { say } from "./canvas/parts.js"
+import { readWords, say } from "./canvas/parts.js"
 
 const LEAST = 420 // height of the widget, in pixels of the graph
 
@@ -19,16 +19,17 @@ function after(node, name, more) {
 app.registerExtension({
   name: "SketchSynth.Canvas",
 
-  init() {
+  async init() {
     const href = new URL("./canvas/canvas.css", import.meta.url).href
     document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href }))
+    await readWords()
   },
 
   getCustomWidgets() {
     return {
       SKETCH_CANVAS(node, name) {
         const board = new Board(node)
-        const widget = node.addDOMWidget(name, "SKETCH_CANVAS", board.root, {
+        const widget = node.addDOMWidget(name, "SKETCH_CANVAS", board.ui.root, {
           getValue: () => board.value,
           setValue: (value) => board.set(value),
           getMinHeight: () => LEAST,

@@ -6,24 +6,16 @@ import { app } from "../../../scripts/app.js"
 import { History } from "./history.js"
 import { Hand } from "./hand.js"
 import { Painting } from "./painting.js"
-import { PaletteBar } from "./palette_bar.js"
-import { button, make, say, slider } from "./parts.js"
+import { drawn, say } from "./parts.js"
 import { resultOf } from "./results.js"
 import { Saver, fetchPicture, fileOf, newName, upload } from "./saver.js"
+import { TOOLS, surface } from "./surface.js"
 
 /** @typedef {import("./saver.js").State} State */
 /** @typedef {import("./painting.js").Tool} Tool */
 
 const LARGEST = 2048
 const PHOTO = 1024 // longer side of a canvas that takes the size of a photo
-/** @type {[Tool, string, string][]} */
-const TOOLS = [
-  ["brush", "Brush", "B"],
-  ["eraser", "Eraser", "E"],
-  ["line", "Line", "L"],
-  ["fill", "Fill", "G"],
-  ["pick", "Pick a colour", "I"],
-]
 
 export class Board {
   /** @param {any} node */
@@ -39,73 +31,18 @@ export class Board {
     this.value = ""
     this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
     this.gone = new AbortController()
-    this.build()
+    this.ui = surface(this)
+    this.hand = new Hand(this)
+    this.ui.sheet.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event))
+    this.ui.dialog.addEventListener("close", () => this.place(false))
+    this.ui.size.set(this.brush.size)
+    this.ui.opacity.set(100)
+    this.choose("brush")
+    this.useColour(this.brush.colour)
     this.show(this.history.now)
     const { signal } = this.gone
     window.addEventListener("beforeunload", (event) => this.saver.busy && event.preventDefault(), { signal })
     api.addEventListener("executed", () => this.showResult(), { signal })
-  }
-
-  build() {
-    const tools = TOOLS.map(([tool, name, key]) => button(tool, name, key, () => this.choose(tool)))
-    this.undoButton = button("undo", "Undo", "Ctrl+Z", () => this.step(-1))
-    this.redoButton = button("redo", "Redo", "Ctrl+Shift+Z", () => this.step(1))
-    this.size = slider("Size", 200, (value) => (this.brush.size = value))
-    this.opacity = slider("Opacity", 100, (value) => (this.brush.opacity = value / 100))
-    this.menu = this.groundMenu()
-    const acts = [
-      this.undoButton,
-      this.redoButton,
-      button("clear", "Clear", "", () => this.clear()),
-      make("i"),
-      button("take", "Take the result as ground", "", () => this.takeResult()),
-      button("ground", "Ground and size", "", () => (this.menu.hidden = !this.menu.hidden)),
-      (this.largeButton = button("large", "Large view", "F", () => this.toggleLarge())),
-    ]
-    this.status = make("div", { class: "status", role: "status" })
-    this.stage = make("div", { class: "stage" }, this.painting.ground.canvas, this.painting.strokes.canvas)
-    this.ring = make("div", { class: "ring", hidden: true })
-    // Holds the keyboard while one paints: the editor leaves keys alone that are typed into an input.
-    this.keys = make("input", { class: "keys", readOnly: true, "aria-label": say("Paint here") })
-    this.view = make("div", { class: "view" }, this.stage, this.ring, this.keys, this.menu, this.status)
-    this.result = make("img", { class: "result", alt: say("result after a run"), draggable: false })
-    this.palette = new PaletteBar((colour) => this.useColour(colour), () => this.writePalette())
-    this.board = make(
-      "div",
-      { class: "sketch-canvas", onkeydown: (/** @type {KeyboardEvent} */ event) => this.key(event) },
-      make("div", { class: "bar" }, ...tools, make("i"), ...acts),
-      make("div", { class: "bar sliders" }, this.size.element, this.opacity.element),
-      make("div", { class: "pictures" }, this.view, this.result),
-      this.palette.element
-    )
-    this.root = make("div", { class: "sketch-canvas-place" }, this.board)
-    this.dialog = make("dialog", { class: "sketch-canvas-large", onclose: () => this.placeBoard(false) })
-    this.tools = tools
-    this.hand = new Hand(this)
-    this.size.set(this.brush.size)
-    this.opacity.set(100)
-    this.choose("brush")
-    this.useColour(this.brush.colour)
-  }
-
-  groundMenu() {
-    const file = make("input", { type: "file", accept: "image/*", hidden: true, onchange: () => this.photo(file) })
-    this.paper = make("input", { type: "color", "data-act": "paper" })
-    this.paper.addEventListener("change", () => this.commit({ paper: this.paper.value }, true))
-    const sizes = ["Width", "Height"].map((name) =>
-      make("input", { type: "number", min: 64, max: LARGEST, step: 8, "aria-label": say(name), "data-act": name.toLowerCase() })
-    )
-    this.sizes = sizes
-    const text = (/** @type {string} */ name, /** @type {() => void} */ onclick, act = "") =>
-      make("button", { type: "button", onclick, "data-act": act }, say(name))
-    return make(
-      "div",
-      { class: "menu", hidden: true },
-      make("label", {}, make("span", {}, say("Paper")), this.paper),
-      make("div", {}, text("Photo ...", () => file.click(), "photo"), text("No photo", () => this.commit({ photo: "" }, true), "no-photo")),
-      make("div", {}, sizes[0], "×", sizes[1], text("Resize", () => this.resize(), "resize")),
-      file
-    )
   }
 
   // --- what is shown ---------------------------------------------------------------------------------------------
@@ -124,7 +61,7 @@ export class Board {
 
   /** Reads all widgets of the node, which have come from a file or from the editor's undo. */
   restore() {
-    this.palette.read(this.widget("palette")?.value ?? "")
+    this.ui.palette.read(this.widget("palette")?.value ?? "")
     const [width, height] = ["width", "height"].map((name) => Number(this.widget(name)?.value ?? 512))
     const [photo, paper] = ["photo", "paper"].map((name) => this.widget(name)?.value ?? "")
     const now = this.history.now
@@ -156,18 +93,18 @@ export class Board {
 
   refresh() {
     const { now, canUndo, canRedo } = this.history
-    this.undoButton.disabled = !canUndo
-    this.redoButton.disabled = !canRedo
-    this.paper.value = now.paper
-    ;[this.sizes[0].value, this.sizes[1].value] = [now.width, now.height]
+    this.ui.undo.disabled = !canUndo
+    this.ui.redo.disabled = !canRedo
+    this.ui.paper.value = now.paper
+    ;[this.ui.sides[0].value, this.ui.sides[1].value] = [now.width, now.height]
   }
 
   /** @param {string} text @param {boolean} [bad] */
   tell(text, bad = false) {
-    this.status.textContent = text
-    this.status.classList.toggle("bad", bad)
+    this.ui.status.textContent = text
+    this.ui.status.classList.toggle("bad", bad)
     clearTimeout(this.fading)
-    if (!bad) this.fading = setTimeout(() => (this.status.textContent = ""), 2500)
+    if (!bad) this.fading = setTimeout(() => (this.ui.status.textContent = ""), 2500)
   }
 
   /** @param {Error | null} error */
@@ -215,20 +152,18 @@ export class Board {
 
   writePalette() {
     const widget = this.widget("palette")
-    if (widget) widget.value = this.palette.text
+    if (widget) widget.value = this.ui.palette.text
     changed()
   }
 
-  resize() {
-    const [width, height] = this.sizes.map((/** @type {HTMLInputElement} */ one) => sized(Number(one.value)))
-    const { painting } = this
-    const old = painting.strokes.canvas
-    createImageBitmap(old).then((strokes) => {
-      painting.resize(width, height)
-      painting.show(strokes)
-      const drawn = this.history.now.name ? { strokes: painting.png(), name: newName() } : {}
-      this.commit({ width, height, ...drawn }, true)
-    })
+  /** Another size; the strokes cover it and are cut at the sides. @param {string} wide @param {string} high */
+  async resize(wide, high) {
+    const [width, height] = [wide, high].map((side) => sized(Number(side)))
+    const strokes = await createImageBitmap(this.painting.strokes.canvas)
+    this.painting.resize(width, height)
+    this.painting.show(strokes)
+    const drawn = this.history.now.name ? { strokes: this.painting.png(), name: newName() } : {}
+    this.commit({ width, height, ...drawn }, true)
   }
 
   /** @param {HTMLInputElement} input */
@@ -277,27 +212,27 @@ export class Board {
   /** @param {Tool} tool */
   choose(tool) {
     this.brush.tool = tool
-    for (const one of this.tools) one.classList.toggle("on", one.dataset.act === tool)
-    this.view.dataset.tool = tool
+    for (const one of this.ui.tools) one.classList.toggle("on", one.dataset.act === tool)
+    this.ui.view.dataset.tool = tool
   }
 
   /** @param {string} colour #rrggbb */
   useColour(colour) {
     this.brush.colour = colour
-    this.palette.choose(colour)
+    this.ui.palette.choose(colour)
     if (["eraser", "pick"].includes(this.brush.tool)) this.choose("brush")
   }
 
   /** @param {number} by */
   grow(by) {
     this.brush.size = Math.min(200, Math.max(1, Math.round(this.brush.size * by + Math.sign(by - 1))))
-    this.size.set(this.brush.size)
+    this.ui.size.set(this.brush.size)
     this.hand.ringAgain()
   }
 
   /** Shortcuts of the canvas; none of them reaches the editor. @param {KeyboardEvent} event */
   key(event) {
-    if (event.target !== this.keys) return
+    if (event.target !== this.ui.keys) return
     const letter = event.key.toLowerCase()
     const tool = TOOLS.find(([, , key]) => key.toLowerCase() === letter)
     const control = event.ctrlKey || event.metaKey
@@ -309,7 +244,7 @@ export class Board {
     else if (letter === "f") act = () => this.toggleLarge()
     else if (letter === "0") act = () => this.hand.fit()
     else if (letter === "[" || letter === "]") act = () => this.grow(letter === "]" ? 1.15 : 1 / 1.15)
-    else if (/^[1-9]$/.test(letter)) act = () => this.palette.pick(Number(letter) - 1)
+    else if (/^[1-9]$/.test(letter)) act = () => this.ui.palette.pick(Number(letter) - 1)
     if (!act) return
     event.preventDefault()
     event.stopPropagation()
@@ -319,34 +254,36 @@ export class Board {
   // --- the large view --------------------------------------------------------------------------------------------
 
   toggleLarge() {
-    if (this.dialog.open) return this.dialog.close()
-    document.body.append(this.dialog)
-    this.placeBoard(true)
-    this.dialog.showModal()
-    this.keys.focus()
+    if (this.ui.dialog.open) return this.ui.dialog.close()
+    document.body.append(this.ui.dialog)
+    this.place(true)
+    this.ui.dialog.showModal()
+    this.ui.keys.focus()
   }
 
   /** @param {boolean} large */
-  placeBoard(large) {
-    ;(large ? this.dialog : this.root).append(this.board)
-    this.board.classList.toggle("large", large)
-    this.largeButton.replaceChildren(button(large ? "small" : "large", "", "", () => {}).firstChild)
+  place(large) {
+    const { sheet, dialog, root } = this.ui
+    const holder = large ? dialog : root
+    holder.append(sheet)
+    sheet.classList.toggle("large", large)
+    this.ui.large.replaceChildren(drawn(large ? "small" : "large"))
     this.hand.fit()
     if (large) this.showResult()
-    else this.dialog.remove()
+    else this.ui.dialog.remove()
   }
 
   showResult() {
-    const picture = this.dialog.open || this.board.classList.contains("large") ? resultOf(this.node) : null
+    const picture = this.hand.large ? resultOf(this.node) : null
     if (!picture) return
     const { filename, subfolder = "", type = "output" } = picture
-    this.result.src = api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+    this.ui.result.src = api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
   }
 
   /** The node is gone. */
   remove() {
     this.gone.abort()
-    this.dialog.remove()
+    this.ui.dialog.remove()
   }
 }
 

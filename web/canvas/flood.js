@@ -7,7 +7,7 @@
  * @param {number} x whole numbers, inside
  * @param {number} y
  * @param {number} [tolerance] largest difference of a channel, 0 to 255
- * @returns {Uint8Array} 1 inside, width x height; one pixel wider than the colour, so that it reaches below soft edges
+ * @returns {Uint8Array} width x height: 1 inside, 2 on the rim around it, two pixels wide, where soft edges are
  */
 export function flood(pixels, width, height, x, y, tolerance = 32) {
   const inside = new Uint8Array(width * height)
@@ -37,18 +37,18 @@ export function flood(pixels, width, height, x, y, tolerance = 32) {
       below = down
     }
   }
-  return wider(inside, width)
+  return rimmed(rimmed(inside, width), width)
 }
 
-/** @param {Uint8Array} inside @param {number} width */
-function wider(inside, width) {
+/** The same with a rim of one pixel around it. @param {Uint8Array} inside @param {number} width */
+function rimmed(inside, width) {
   const grown = inside.slice()
   for (let at = 0; at < inside.length; at++) {
     if (!inside[at]) continue
-    if (at % width) grown[at - 1] = 1
-    if ((at + 1) % width) grown[at + 1] = 1
-    if (at >= width) grown[at - width] = 1
-    if (at + width < inside.length) grown[at + width] = 1
+    if (at % width && !inside[at - 1]) grown[at - 1] = 2
+    if ((at + 1) % width && !inside[at + 1]) grown[at + 1] = 2
+    if (at >= width && !inside[at - width]) grown[at - width] = 2
+    if (at + width < inside.length && !inside[at + width]) grown[at + width] = 2
   }
   return grown
 }

@@ -10,7 +10,7 @@ export class Hand {
   /** @param {import("./board.js").Board} board */
   constructor(board) {
     this.board = board
-    this.view = board.view
+    this.view = board.ui.view
     /** @type {number | null} */
     this.pointer = null // the pointer that paints
     /** @type {Map<number, PointerEvent>} */
@@ -18,7 +18,9 @@ export class Hand {
     this.pen = false // once a pen was there, fingers only zoom
     /** @type {PointerEvent | null} */
     this.last = null
-    this.fit()
+    this.zoom = 1 // of the large view
+    this.left = 0
+    this.top = 0
     const { signal } = board.gone
     const on = (/** @type {string} */ name, /** @type {(event: any) => void} */ act) =>
       this.view.addEventListener(name, act, { signal })
@@ -27,7 +29,7 @@ export class Hand {
     on("pointermove", (event) => this.move(event))
     on("pointerup", (event) => this.up(event))
     on("pointercancel", (event) => this.up(event))
-    on("pointerleave", () => (board.ring.hidden = true))
+    on("pointerleave", () => (board.ui.ring.hidden = true))
     on("wheel", (event) => this.wheel(event))
     on("contextmenu", (event) => event.preventDefault())
   }
@@ -37,7 +39,7 @@ export class Hand {
   }
 
   get large() {
-    return this.board.board.classList.contains("large")
+    return this.board.ui.sheet.classList.contains("large")
   }
 
   /** @param {PointerEvent} event @returns {Point} */
@@ -55,8 +57,8 @@ export class Hand {
     if (event.button === 1) return this.pan(event)
     if (app.canvas?.read_only) return // the editor's own hand: space is held
     if (event.pointerType === "pen") this.pen = true
-    this.board.keys.focus({ preventScroll: true })
-    this.board.menu.hidden = true
+    this.board.ui.keys.focus({ preventScroll: true })
+    this.board.ui.menu.hidden = true
     if (event.pointerType === "touch" && this.large) {
       this.fingers.set(event.pointerId, event)
       if (this.fingers.size === 2) return this.give(true)
@@ -119,8 +121,8 @@ export class Hand {
   }
 
   place() {
-    this.board.stage.style.transform = this.zoom === 1 ? "" : `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
-    this.board.stage.classList.toggle("near", this.zoom > 3)
+    this.board.ui.stage.style.transform = this.zoom === 1 ? "" : `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
+    this.board.ui.stage.classList.toggle("near", this.zoom > 3)
   }
 
   /** @param {WheelEvent} event */
@@ -192,9 +194,9 @@ export class Hand {
     const shown = box.width / this.view.offsetWidth // the editor's own zoom
     const scale = Math.min(canvas.width / board.painting.width, canvas.height / board.painting.height) / shown
     const side = Math.max(4, board.brush.size * scale)
-    board.ring.hidden = ["fill", "pick"].includes(board.brush.tool) || last.pointerType === "touch"
-    board.ring.style.width = board.ring.style.height = `${side}px`
+    board.ui.ring.hidden = ["fill", "pick"].includes(board.brush.tool) || last.pointerType === "touch"
+    board.ui.ring.style.width = board.ui.ring.style.height = `${side}px`
     const [x, y] = [(last.clientX - box.left) / shown - side / 2, (last.clientY - box.top) / shown - side / 2]
-    board.ring.style.transform = `translate(${x}px, ${y}px)`
+    board.ui.ring.style.transform = `translate(${x}px, ${y}px)`
   }
 }

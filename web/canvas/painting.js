@@ -84,18 +84,23 @@ export class Painting {
     return data
   }
 
-  /** Fills the area of one colour around a point. @param {Point} point @param {Brush} brush */
+  /** Fills the area of one colour around a point: over what is there, on its rim below it, so that soft edges of
+   * strokes stay and no gap shows. @param {Point} point @param {Brush} brush */
   fill({ x, y }, { colour, opacity }) {
-    const inside = flood(this.seen(), this.width, this.height, Math.floor(x), Math.floor(y))
-    const { context, canvas } = this.present
-    const image = context.createImageData(this.width, this.height)
+    const area = flood(this.seen(), this.width, this.height, Math.floor(x), Math.floor(y))
     const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))
-    for (let at = 0; at < inside.length; at++) if (inside[at]) image.data.set([red, green, blue, 255], 4 * at)
-    context.putImageData(image, 0, 0)
-    this.strokes.context.globalAlpha = opacity
-    this.strokes.context.drawImage(canvas, 0, 0)
-    this.strokes.context.globalAlpha = 1
-    context.clearRect(0, 0, this.width, this.height)
+    const { context } = this.strokes
+    context.globalAlpha = opacity
+    for (const part of [1, 2]) {
+      const image = this.present.context.createImageData(this.width, this.height)
+      for (let at = 0; at < area.length; at++) if (area[at] === part) image.data.set([red, green, blue, 255], 4 * at)
+      this.present.context.putImageData(image, 0, 0)
+      context.globalCompositeOperation = part === 1 ? "source-over" : "destination-over"
+      context.drawImage(this.present.canvas, 0, 0)
+    }
+    context.globalAlpha = 1
+    context.globalCompositeOperation = "source-over"
+    this.present.context.clearRect(0, 0, this.width, this.height)
   }
 
   /** Starts a stroke. @param {Brush} brush @param {Point} point */

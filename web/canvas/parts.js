@@ -1,4 +1,4 @@
-// Small pieces of the canvas's surface: elements, icons, and its words in the editor's language.
+// Small pieces of the canvas's surface: elements, icons, and texts in the editor's language.
 
 import { app } from "../../../scripts/app.js"
 
@@ -18,40 +18,18 @@ const ICONS = {
   add: "M12 5v14M5 12h14",
 }
 
-const WORDS = {
-  zh: {
-    Brush: "画笔", Eraser: "橡皮", Line: "直线", Fill: "填充", "Pick a colour": "取色",
-    Undo: "撤销", Redo: "重做", Clear: "清空笔触", "Take the result as ground": "以结果为底图",
-    "Ground and size": "底图与尺寸", "Large view": "大视图", "Back to the node": "返回节点",
-    Size: "大小", Opacity: "不透明度", Paper: "纸色", "Photo ...": "照片……", "No photo": "不用照片",
-    Resize: "改变尺寸", Width: "宽", Height: "高", "Add a colour": "添加颜色", "Remove this colour": "删除此颜色",
-    Colour: "颜色", "words of this colour": "此颜色的词语", "result after a run": "运行后的结果",
-    "Paint here": "在此绘画", "Saved": "已保存",
-    "Not saved yet, the server does not answer: trying again": "尚未保存，服务器没有响应：正在重试",
-    "There is no result yet: run the graph first.": "还没有结果：请先运行。",
-    "This file is not in the input folder: ": "输入文件夹中没有此文件：",
-    "This picture cannot be read: ": "无法读取此图片：",
-    "The connected ground shows after a run.": "连接的底图在运行后显示。",
-  },
-  ja: {
-    Brush: "ブラシ", Eraser: "消しゴム", Line: "直線", Fill: "塗りつぶし", "Pick a colour": "色を拾う",
-    Undo: "元に戻す", Redo: "やり直す", Clear: "ストロークを消す", "Take the result as ground": "結果を下地にする",
-    "Ground and size": "下地とサイズ", "Large view": "大きく表示", "Back to the node": "ノードに戻る",
-    Size: "太さ", Opacity: "不透明度", Paper: "紙の色", "Photo ...": "写真…", "No photo": "写真なし",
-    Resize: "サイズ変更", Width: "幅", Height: "高さ", "Add a colour": "色を追加", "Remove this colour": "この色を削除",
-    Colour: "色", "words of this colour": "この色の言葉", "result after a run": "実行後の結果",
-    "Paint here": "ここに描く", "Saved": "保存しました",
-    "Not saved yet, the server does not answer: trying again": "未保存です。サーバーが応答しません。再試行中",
-    "There is no result yet: run the graph first.": "まだ結果がありません。先に実行してください。",
-    "This file is not in the input folder: ": "入力フォルダーにこのファイルがありません：",
-    "This picture cannot be read: ": "この画像を読み込めません：",
-    "The connected ground shows after a run.": "接続した下地は実行後に表示されます。",
-  },
+/** @type {Record<string, string>} */
+let words = {}
+
+/** Reads the words of the editor's language; called before there is a canvas. */
+export async function readWords() {
+  const answer = await fetch(new URL("./words.json", import.meta.url))
+  if (answer.ok) words = (await answer.json())[app.extensionManager?.setting?.get("Comfy.Locale")] ?? {}
 }
 
 /** A text of the canvas in the editor's language. @param {string} english @returns {string} */
 export function say(english) {
-  return WORDS[app.extensionManager?.setting?.get("Comfy.Locale")]?.[english] ?? english
+  return words[english] ?? english
 }
 
 /**
