@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.canvas import BLUE, WHITE, Brush, graph, near, picture, plain
+from helpers.canvas import BLUE, WHITE, Brush, near, picture, plain
 from helpers.editor import RENDERERS, VUE_NODES, press_run, setting
 
 
