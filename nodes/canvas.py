@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..guidance.regions.regions import Regions, painted
 from ..pictures import canvas, palettes
-from ..pictures.fit import as_rgb, fit_image
+from ..pictures.fit import as_rgb
 from .parts import search
 from .parts.checks import check_numbers
 from .parts.folders import CANVAS_FOLDER, input_file, state_of
 from .parts.inputs import rgb
+from .parts.samples import find_sample
 from .parts.sockets import RegionsSocket
 
 PALETTE = """#9cc4ea: sky
@@ -69,7 +70,8 @@ class SketchCanvas(io.ComfyNode):
                     socketless=True,
                     extra_dict=hidden,
                     tooltip="The ground below the strokes: a picture of ComfyUI's input folder, uploaded or taken from "
-                    "a result on the canvas. It covers the canvas and is cut at the sides. Empty: bare paper.",
+                    "a result on the canvas. It covers the canvas and is cut at the sides. Empty: the connected "
+                    "ground, or bare paper.",
                 ),
                 io.String.Input(
                     "paper",
@@ -86,7 +88,7 @@ class SketchCanvas(io.ComfyNode):
                     step=8,
                     socketless=True,
                     extra_dict=hidden,
-                    tooltip="Width of the canvas in pixels, 64 to 2048.",
+                    tooltip="Width of the canvas in pixels, 64 to 2048. A connected ground has its own.",
                 ),
                 io.Int.Input(
                     "height",
@@ -96,7 +98,7 @@ class SketchCanvas(io.ComfyNode):
                     step=8,
                     socketless=True,
                     extra_dict=hidden,
-                    tooltip="Height of the canvas in pixels, 64 to 2048.",
+                    tooltip="Height of the canvas in pixels, 64 to 2048. A connected ground has its own.",
                 ),
                 io.String.Input(
                     "palette",
@@ -110,8 +112,8 @@ class SketchCanvas(io.ComfyNode):
                 io.Image.Input(
                     "ground",
                     optional=True,
-                    tooltip="Instead of photo: any picture as the ground, one or a batch. It covers the canvas and is "
-                    "cut at the sides. The canvas shows the first one once it has run.",
+                    tooltip="Any picture as the ground, one or a batch; the painting takes its size. The canvas shows "
+                    "the first one once it has run. A photo chosen on the canvas takes its place.",
                 ),
             ],
             outputs=[
@@ -164,6 +166,7 @@ class SketchCanvas(io.ComfyNode):
         check_numbers(width=width, height=height)
         entries = palettes.read_legend(palette)
         below, shown = _ground(photo, rgb(paper, "paper"), ground, height, width)
+        height, width = below.shape[1:3]
         path = _file(painting)
         strokes = torch.zeros(height, width, 4) if path is None else canvas.read_layer(path, height, width)
         found = canvas.stroke_masks(strokes, entries)
@@ -179,17 +182,20 @@ class SketchCanvas(io.ComfyNode):
 def _ground(
     photo: str, paper: palettes.Colour, ground: Tensor | None, height: int, width: int
 ) -> tuple[Tensor, dict[str, Any] | None]:
-    """What lies below the strokes [B, height, width, 3], and a picture of a connected ground for the editor."""
-    if ground is not None:
-        below = fit_image(as_rgb(ground, "ground"), height, width)
-        pictures = ui.PreviewImage(canvas.small(as_rgb(ground, "ground")[:1], _SHOWN)).as_dict()
-        return below, {"ground": pictures["images"]}
+    """What lies below the strokes [B, H, W, 3], and for the editor a picture and the size of a connected ground."""
+    if ground is not None and not photo:
+        below = as_rgb(ground, "ground")
+        pictures = ui.PreviewImage(canvas.small(below[:1], _SHOWN)).as_dict()
+        return below, {"ground": pictures["images"], "size": [below.shape[2], below.shape[1]]}
     below, path = canvas.bare(paper, height, width), _file(photo)
     return (below if path is None else canvas.lay_over(canvas.read_layer(path, height, width), below)), None
 
 
 def _file(name: str | None) -> Path | None:
-    return input_file(name, "painting") if name and name.strip() else None
+    """The path behind the text of a widget: a file of the host's folders, or a sample. ValueError: it is not there."""
+    if not name or not name.strip():
+        return None
+    return find_sample(name) or input_file(name, "painting")
 
 
 NODES = [SketchCanvas]

@@ -45,7 +45,7 @@ app.registerExtension({
         after(node, "onConnectionsChange", (side, slot, connected) => {
           if (node.inputs?.[slot]?.name !== "ground") return
           if (connected) board.tell(say("The connected ground shows after a run."))
-          else board.connect(null)
+          else board.disconnect()
         })
         return { widget }
       },

@@ -35,8 +35,6 @@ export class Board {
     this.hand = new Hand(this)
     this.ui.sheet.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event))
     this.ui.dialog.addEventListener("close", () => this.place(false))
-    this.ui.size.set(this.brush.size)
-    this.ui.opacity.set(100)
     this.choose("brush")
     this.useColour(this.brush.colour)
     this.show(this.history.now)
@@ -59,8 +57,17 @@ export class Board {
     this.later = setTimeout(() => this.restore()) // the node's other widgets get their values after this one
   }
 
+  /** Keeps the brush with the node. */
+  remember() {
+    Object.assign(this.node.properties, { brush_size: this.brush.size, brush_opacity: this.brush.opacity })
+  }
+
   /** Reads all widgets of the node, which have come from a file or from the editor's undo. */
   restore() {
+    const { brush_size: size = this.brush.size, brush_opacity: opacity = 1 } = this.node.properties
+    Object.assign(this.brush, { size, opacity })
+    this.ui.size.set(size)
+    this.ui.opacity.set(100 * opacity)
     this.ui.palette.read(this.widget("palette")?.value ?? "")
     const [width, height] = ["width", "height"].map((name) => Number(this.widget(name)?.value ?? 512))
     const [photo, paper] = ["photo", "paper"].map((name) => this.widget(name)?.value ?? "")
@@ -85,7 +92,7 @@ export class Board {
     ])
     if (turn !== this.turn) return
     const { painting } = this
-    ;[painting.picture, painting.paper] = [this.connected ?? below, state.paper]
+    ;[painting.picture, painting.paper] = [below ?? this.connected, state.paper]
     painting.resize(state.width, state.height)
     painting.show(strokes)
     this.hand.fit()
@@ -156,9 +163,8 @@ export class Board {
     changed()
   }
 
-  /** Another size; the strokes cover it and are cut at the sides. @param {string} wide @param {string} high */
-  async resize(wide, high) {
-    const [width, height] = [wide, high].map((side) => sized(Number(side)))
+  /** Another size; the strokes cover it and are cut at the sides. @param {number} width @param {number} height */
+  async resize(width, height) {
     const strokes = await createImageBitmap(this.painting.strokes.canvas)
     this.painting.resize(width, height)
     this.painting.show(strokes)
@@ -194,16 +200,21 @@ export class Board {
     }
   }
 
-  /** The node has run. @param {any} output */
+  /** The node has run: shows a connected ground, whose size the painting takes. @param {any} output */
   async executed(output) {
     const [picture] = output?.ground ?? []
-    if (picture) this.connect(await createImageBitmap(await fetchPicture(picture)))
+    if (!picture) return
+    this.connected = await createImageBitmap(await fetchPicture(picture))
+    const share = Math.min(1, LARGEST / Math.max(...output.size))
+    const [width, height] = output.size.map((/** @type {number} */ side) => Math.round(side * share))
+    if (width === this.painting.width && height === this.painting.height) this.show(this.history.now)
+    else await this.resize(width, height)
   }
 
-  /** The picture of the ground input; null: nothing is connected. @param {ImageBitmap | null} picture */
-  connect(picture) {
-    if (!picture && !this.connected) return
-    this.connected = picture
+  /** Nothing is connected any more. */
+  disconnect() {
+    if (!this.connected) return
+    this.connected = null
     this.show(this.history.now)
   }
 
@@ -227,6 +238,7 @@ export class Board {
   grow(by) {
     this.brush.size = Math.min(200, Math.max(1, Math.round(this.brush.size * by + Math.sign(by - 1))))
     this.ui.size.set(this.brush.size)
+    this.remember()
     this.hand.ringAgain()
   }
 
@@ -293,7 +305,7 @@ function empty(width, height) {
 }
 
 /** A side that the node takes. @param {number} pixels */
-function sized(pixels) {
+export function sized(pixels) {
   return Math.min(LARGEST, Math.max(64, 8 * Math.round((pixels || 512) / 8)))
 }
 

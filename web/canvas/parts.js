@@ -61,11 +61,13 @@ export function button(icon, title, key, onclick) {
   return make("button", { type: "button", title: text, "aria-label": text, "data-act": icon, onclick }, drawn(icon))
 }
 
-/** A slider with its name. @param {string} name @param {number} most @param {(value: number) => void} change */
-export function slider(name, most, change) {
+/** A slider with its name. @param {string} name @param {number} most
+ * @param {(value: number) => void} change while it moves @param {() => void} done once it has been let go */
+export function slider(name, most, change, done) {
   const shown = make("output")
   const range = make("input", { type: "range", min: 1, max: most, "aria-label": say(name), "data-act": name.toLowerCase() })
   range.addEventListener("input", () => (change(Number(range.value)), (shown.textContent = range.value)))
+  range.addEventListener("change", done)
   const element = make("label", {}, make("span", {}, say(name)), range, shown)
   return { element, set: (/** @type {number} */ value) => (range.value = shown.textContent = String(Math.round(value))) }
 }

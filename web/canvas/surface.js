@@ -1,5 +1,6 @@
 // The elements of a canvas: bars of tools, the picture, the menu of the ground, the large view.
 
+import { sized } from "./board.js"
 import { PaletteBar } from "./palette_bar.js"
 import { button, make, say, slider } from "./parts.js"
 
@@ -24,8 +25,8 @@ export function surface(board) {
   const take = button("take", "Take the result as ground", "", () => board.takeResult())
   const below = button("ground", "Ground and size", "", () => (menu.hidden = !menu.hidden))
   const large = button("large", "Large view", "F", () => board.toggleLarge())
-  const size = slider("Size", 200, (value) => (board.brush.size = value))
-  const opacity = slider("Opacity", 100, (value) => (board.brush.opacity = value / 100))
+  const size = slider("Size", 200, (value) => (board.brush.size = value), () => board.remember())
+  const opacity = slider("Opacity", 100, (value) => (board.brush.opacity = value / 100), () => board.remember())
   const { menu, paper, sides } = groundMenu(board)
   const status = make("div", { class: "status", role: "status" })
   const stage = make("div", { class: "stage" }, ground.canvas, strokes.canvas)
@@ -65,7 +66,7 @@ function groundMenu(board) {
     { class: "menu", hidden: true },
     make("label", {}, make("span", {}, say("Paper")), paper),
     make("div", {}, act("Photo ...", () => file.click()), act("No photo", () => board.commit({ photo: "" }, true))),
-    make("div", {}, width, "×", height, act("Resize", () => board.resize(width.value, height.value))),
+    make("div", {}, width, "×", height, act("Resize", () => board.resize(sized(Number(width.value)), sized(Number(height.value))))),
     file
   )
   return { menu, paper, sides: [width, height] }

@@ -75,16 +75,30 @@ def test_a_colour_with_words_is_a_region_as_strong_as_its_strokes(node, inputs):
     assert sky[32:].max() == 0, "bare paper is no region"
 
 
-def test_a_photo_covers_the_canvas_and_a_connected_ground_replaces_it(node, inputs):
+def test_a_photo_covers_the_canvas(node, inputs):
     wide = np.zeros((32, 96, 3), np.uint8)
     wide[:, 32:64] = 255
     Image.fromarray(wide).save(inputs / "sketch_canvas" / "ground.png")
     image = run(node, photo="sketch_canvas/ground.png").args[0]
+    assert image.shape == (1, 64, 64, 3)
     assert image[0, :, 4:60].min() > 0.95, "cut at the sides, to its white middle"
-    out = run(node, photo="sketch_canvas/ground.png", ground=torch.full((2, 32, 32, 3), 0.25))
-    assert out.args[0].shape == (2, 64, 64, 3)
-    assert torch.allclose(out.args[0], torch.tensor(0.25), atol=1e-4)
+
+
+def test_a_connected_ground_gives_the_size_until_a_photo_is_chosen(node, inputs):
+    name = layer(inputs, ((0, 0, 64, 32), LAKE, 255))
+    ground = torch.full((2, 48, 96, 3), 0.25)
+    out = run(node, painting=name, ground=ground)
+    assert out.args[0].shape == (2, 48, 96, 3)
+    assert out.args[1].shape == (1, 48, 96)
+    assert (out.args[0][:, 40] == 0.25).all()
+    assert out.args[1][0, 8].min() > 0.99
+    assert out.ui["size"] == [96, 48]
     assert out.ui["ground"][0]["filename"]
+    sample = "green hills (sample).png [temp]"
+    out = run(node, photo=sample, ground=ground)
+    assert out.args[0].shape == (1, 64, 64, 3)
+    assert out.args[0].std() > 0.05
+    assert out.ui is None
 
 
 @pytest.mark.parametrize("side", [32, 128])
