@@ -30,8 +30,9 @@ def sample(file: str) -> str:
     return f"{file.removesuffix('.png')} (sample).png [temp]"
 
 
-def canvas(named: str, brush: float = 32, **widgets: Any) -> Graph:
-    """brush: its size in pixels of the painting."""
+def canvas(named: str, brush: int = 16, side: int = 256, **widgets: Any) -> Graph:
+    """brush: its size in pixels of the painting. side: 256 for the starter, whose pictures have 64 or 128."""
+    widgets |= {"width": side, "height": side}
     return {**node("SketchCanvas", CANVAS, named, **widgets), "properties": {"brush_size": brush}}
 
 
@@ -46,9 +47,7 @@ def live(graph: Graph) -> Graph:
 def live_gan() -> Graph:
     nodes = {
         "note": note("Draw, and it is painted", "Draw lines on the canvas, dark on light.", LIVE, width=440),
-        "canvas": canvas(
-            "draw here", 4, photo=sample("line drawing - lake and peaks.png"), width=256, height=256, palette=INK
-        ),
+        "canvas": canvas("draw here", 4, photo=sample("line drawing - lake and peaks.png"), palette=INK),
         "gan": loader(),
         "photo": sketch_at(PHOTOS[0], "style: its colours"),
         "style": node("SketchGANStyle", (300, 0), "read the style"),
@@ -79,7 +78,7 @@ def from_canvas(t0: float, variations: int) -> Graph:
     """Canvas, encoder and the starter's walk, to pictures four times enlarged."""
     nodes = {
         "canvas": canvas("paint here", photo=sample("green hills.png")),
-        "small": smaller(0.125),
+        "small": smaller(0.25),
         "encode": node("VAEEncode"),
     }
     links = [
@@ -137,7 +136,7 @@ def choose_and_go_on() -> Graph:
 
 def with_words(base: Base, prompt: str, without: str) -> Graph:
     """GradOP+ follows the painting; its words act where their colours are."""
-    small = base.side < 512
+    small, side = base.side < 512, max(256, base.side)
     nodes: dict[str, Any] = {
         "note": note(
             "Paint with words",
@@ -145,7 +144,7 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
             KNOWN if small else "Click a colour and type other words; add your own with +.",
             width=440,
         ),
-        "canvas": canvas("paint here", painting=sample("two shores.png"), palette=LAND),
+        "canvas": canvas(*("paint here", side // 16, side), painting=sample("two shores.png"), palette=LAND),
         base.key: base.spec,
         "tie": node("CrossAttnRegionMap", (340, 0), "the prompt, tied to the colours", prompt=prompt),
         "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
@@ -159,7 +158,7 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
     ]
     size, last = ("canvas", "image"), ("GradOP+ picture", "IMAGE")
     if small:
-        nodes["small"], nodes["larger"] = smaller(base.side / 512), larger(512 / base.side)
+        nodes["small"], nodes["larger"] = smaller(base.side / side), larger(512 / base.side)
         links += [("canvas", "image", "small", "image"), (*last, "larger", "image")]
         size, last = ("small", "IMAGE"), ("larger", "IMAGE")
     links += [(*size, "solve", "painting"), (*last, "result", "images")]
