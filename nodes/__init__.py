@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from . import (
+    canvas,
     diffsketching,
     drawing,
     explain_match,
@@ -34,6 +35,7 @@ from . import (
 
 NODES = [
     *drawing.NODES,
+    *canvas.NODES,
     *priors.NODES,
     *starter.NODES,
     *extractors.NODES,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,12 @@ from ..pictures.fit import as_rgb
 from ..pictures.lines import LINES_ALONE
 from ..pictures.painters import simulate_strokes
 from .parts import search, wiring
+from .parts.folders import CANVAS_FOLDER, input_file
+from .parts.inputs import rgb
 from .parts.samples import find_sample, show_samples
 
 MASK_EDITOR = "clipspace-"  # how the names of the mask editor's files begin; older editors put them into "clipspace/"
+OTHERS = ("clipspace", CANVAS_FOLDER)  # folders of files that belong to a widget
 LARGE = 2048  # longer side, in pixels, from which a drawing is larger than any model paints
 _PREVIEW = 512
 
@@ -138,7 +140,7 @@ class SketchLoader(io.ComfyNode):
         drawing = read_drawing(
             path,
             kind=kind,
-            paper=_rgb(paper),
+            paper=rgb(paper, "paper"),
             invert=invert,
             size=size,
             frame=frame,
@@ -205,11 +207,12 @@ class SketchPhotoToStrokes(io.ComfyNode):
 
 def _input_files() -> list[str]:
     """Drawings of the input folder, then those of its sub-folders, with / on every system. Links to other folders are
-    not followed, since what lies outside is not read. The mask editor's files are left out: it chooses them itself."""
+    not followed, since what lies outside is not read. The files of the mask editor and of Sketch Canvas are left out:
+    both choose them themselves."""
     root = Path(folder_paths.get_input_directory())
     found = []
     for folder, inner, names in os.walk(root):
-        inner[:] = sorted(name for name in inner if name != "clipspace" and not name.startswith("."))
+        inner[:] = sorted(name for name in inner if name not in OTHERS and not name.startswith("."))
         for name in sorted(names):
             path = Path(folder, name)
             if path.suffix.lower() in EXTENSIONS and not name.startswith(MASK_EDITOR) and path.is_file():
@@ -241,32 +244,10 @@ def _find(file: str) -> Path:
     sample = find_sample(file)
     if sample is not None:
         return sample
-    try:
-        path = Path(folder_paths.get_annotated_filepath(file))
-        _, folder = folder_paths.annotated_filepath(file)
-        inside = os.path.realpath(folder or folder_paths.get_input_directory())
-        if os.path.commonpath([inside, os.path.realpath(path)]) != inside:  # ComfyUI 0.24 does not look
-            raise ValueError(file)
-    except ValueError as error:
-        raise ValueError(
-            f"{files.quote(file)} lies outside ComfyUI's input folder, where drawings are read from. Copy it there "
-            "and choose it."
-        ) from error
-    if not path.is_file():
-        raise ValueError(
-            f"{files.quote(file)} is not in ComfyUI's input folder. Copy it there, or choose another drawing."
-        )
+    path = input_file(file, "drawing")
     if path.suffix.lower() not in EXTENSIONS:
         raise ValueError(not_read(path))
     return path
-
-
-def _rgb(colour: str) -> tuple[float, float, float]:
-    """#rrggbb as 0..1. The editor's colour widget may add an opacity (#rrggbbaa), which paper has no use for."""
-    if not isinstance(colour, str) or not re.fullmatch(r"#[0-9a-fA-F]{6}([0-9a-fA-F]{2})?", colour):
-        raise ValueError(f"The paper's colour must be written #rrggbb, such as #ffffff, got {files.quote(colour)}.")
-    red, green, blue = bytes.fromhex(colour[1:7])
-    return red / 255, green / 255, blue / 255
 
 
 NODES = [SketchLoader, SketchPhotoToStrokes]

@@ -1,5 +1,6 @@
 """All template graphs by name, in the order of the template browser."""
 
+from templates.canvas import CANVASES
 from templates.diffsketching import DIFFSKETCHING
 from templates.gan import SKETCH_GAN
 from templates.gradop import GRADOP
@@ -8,4 +9,4 @@ from templates.paint2pix import PAINT2PIX
 from templates.retrieval import RETRIEVAL
 from templates.sdedit import SDEDIT
 
-TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN, **RETRIEVAL, **DIFFSKETCHING, **PAINT2PIX}
+TEMPLATES = {**SDEDIT, **INVERSION, **GRADOP, **SKETCH_GAN, **RETRIEVAL, **DIFFSKETCHING, **PAINT2PIX, **CANVASES}

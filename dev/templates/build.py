@@ -52,7 +52,7 @@ async ({nodes, links, begin}) => {
       widget.callback?.(value)
     }
     if (spec.models) node.properties.models = spec.models
-    if (!node.isVirtualNode) Object.assign(node.properties, spec.origin)
+    if (!node.isVirtualNode) Object.assign(node.properties, spec.origin, spec.properties ?? {})
     made[key] = node
   }
   for (const [from, out, to, name] of links) {

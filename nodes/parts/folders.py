@@ -17,6 +17,7 @@ ITSELF = "."  # the input folder itself
 BUILT_IN = "samples (built in)"
 PHOTOS = host.PACK / "starter" / "photos"
 BUILT_IN_PHOTOS = "sample photos (built in)"
+CANVAS_FOLDER = "sketch_canvas"  # of the input folder: what web/canvas/saver.js saves
 OUTPUT = " [output]"  # at the end of a name, as in the host's annotated file names
 PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the samples for each purpose
 
@@ -28,6 +29,29 @@ def input_folder(name: str) -> Path:
     if name == BUILT_IN_PHOTOS:
         return PHOTOS
     return _inside(folder_paths.get_input_directory(), "input", name)
+
+
+def input_file(name: str, what: str) -> Path:
+    """The path behind a widget's text: in the input folder, in temp for "name [temp]" (a picture pasted from Preview
+    Image), in output for "name [output]". what: a noun for it, for messages. ValueError: there is no such file, or it
+    lies outside."""
+    files.check_name(name, what)
+    try:
+        path = Path(folder_paths.get_annotated_filepath(name))
+        _, folder = folder_paths.annotated_filepath(name)
+        inside = os.path.realpath(folder or folder_paths.get_input_directory())
+        if os.path.commonpath([inside, os.path.realpath(path)]) != inside:  # ComfyUI 0.24 does not look
+            raise ValueError(name)
+    except ValueError as error:
+        raise ValueError(
+            f"{files.quote(name)} lies outside ComfyUI's input folder, where {what}s are read from. Copy it there "
+            "and choose it."
+        ) from error
+    if not path.is_file():
+        raise ValueError(
+            f"{files.quote(name)} is not in ComfyUI's input folder. Copy it there, or choose another {what}."
+        )
+    return path
 
 
 def photo_folder(name: str) -> Path:

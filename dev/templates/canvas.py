@@ -1,0 +1,195 @@
+"""The graphs of the Sketch Canvas: paint and see at once, paint with words, choose and go on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from templates.gan import ONE_PASS, PHOTOS, decode, loader, sketch_at
+from templates.gradop import KNOWN, Base, from_noise, sd15, starter, walk
+from templates.parts import FIXED, Graph, app, group, join, larger, node, note, show, starter_walk
+from templates.sdedit import PAINTER, T0, smaller
+
+LIVE = "Run (On Change), in the menu beside Run: then every stroke becomes a picture."
+INK = "#1b1b1b:\n#ffffff:"
+LAND = """#7da4dd: a clear sky
+#e5f0fd: clouds
+#63677f: hills
+#6c8a88: a lake
+#858c5d: a meadow
+#1e4734: conifers
+#a5482f: a cabin"""
+PROMPT = "a clear sky, clouds, hills, a lake, a meadow, by day"
+PHOTO_PROMPT = "photo of a lake and a meadow below wooded hills, clear sky, a few clouds, morning light"
+WITHOUT = "painting, drawing, blurry, flat colours"
+CANVAS = (450, 680)
+RESULT = (420, 470)
+
+
+def sample(file: str) -> str:
+    """A sample as a file of the canvas, as nodes/parts/samples.py names it."""
+    return f"{file.removesuffix('.png')} (sample).png [temp]"
+
+
+def canvas(named: str, brush: int = 16, side: int = 256, **widgets: Any) -> Graph:
+    """brush: its size in pixels of the painting. side: 256 for the starter, whose pictures have 64 or 128."""
+    widgets |= {"width": side, "height": side}
+    return {**node("SketchCanvas", CANVAS, named, **widgets), "properties": {"brush_size": brush}}
+
+
+def live(graph: Graph) -> Graph:
+    """The same noise in every run: only the strokes change the picture."""
+    for spec in graph["nodes"].values():
+        if {"seed", "noise_seed"} & set(spec["widgets"]):
+            spec["widgets"] |= FIXED
+    return graph
+
+
+def live_gan() -> Graph:
+    nodes = {
+        "note": note("Draw, and it is painted", "Draw lines on the canvas, dark on light.", LIVE, width=440),
+        "canvas": canvas("draw here", 4, photo=sample("line drawing - lake and peaks.png"), palette=INK),
+        "gan": loader(),
+        "photo": sketch_at(PHOTOS[0], "style: its colours"),
+        "style": node("SketchGANStyle", (300, 0), "read the style"),
+        "decode": decode(),
+        "larger": larger(),
+        "result": show("your drawing, painted", RESULT),
+    }
+    links = [
+        ("gan", "gan", "style", "gan"),
+        ("photo", "image", "style", "image"),
+        ("gan", "gan", "decode", "gan"),
+        ("canvas", "image", "decode", "sketch"),
+        ("style", "style", "decode", "style"),
+        ("decode", "refined", "larger", "image"),
+        ("larger", "IMAGE", "result", "images"),
+    ]
+    groups = [
+        [group("draw", "lines", ["note", "canvas"])],
+        [group("model", f"{ONE_PASS}, and a style", (["gan", "style"], "photo"))],
+        [group("walk", "one pass", ["decode", "larger"])],
+        [group("result", "after every stroke", ["result"])],
+    ]
+    shown = app([("canvas", "painting"), ("photo", "image"), ("decode", "seed")], "result")
+    return live(join({"nodes": nodes, "links": links}, groups=groups, app=shown))
+
+
+def from_canvas(t0: float, variations: int) -> Graph:
+    """Canvas, encoder and the starter's walk, to pictures four times enlarged."""
+    nodes = {
+        "canvas": canvas("paint here", photo=sample("green hills.png")),
+        "small": smaller(0.25),
+        "encode": node("VAEEncode"),
+    }
+    links = [
+        ("canvas", "image", "small", "image"),
+        ("small", "IMAGE", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+    ]
+    return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), t0, variations), groups=[])
+
+
+def live_sdedit() -> Graph:
+    nodes = {
+        "note": note("Paint, and it is a photo", "Broad brush, flat colours, no details.", LIVE, T0, width=440),
+        "result": show("your strokes, as a photo", RESULT),
+    }
+    links = [("larger", "IMAGE", "result", "images")]
+    groups = [
+        [group("draw", "over the picture", ["note", "canvas"])],
+        [group("model", PAINTER, ["prior", "label", "ddpm"])],
+        [group("walk", "t0 is the knob", (["small", "encode", "repeat", "t0"], ["sampler", "decode", "larger"]))],
+        [group("result", "after every stroke", ["result"])],
+    ]
+    shown = app([("canvas", "painting"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    graph = join({"nodes": nodes, "links": links}, from_canvas(0.45, 1), groups=groups, app=shown)
+    graph["nodes"]["t0"]["widgets"]["steps"] = 16  # of which 7 are walked: fast enough to paint along
+    return live(graph)
+
+
+def choose_and_go_on() -> Graph:
+    nodes = {
+        "note": note(
+            "Paint, choose, go on",
+            "Run: four versions, the closest to your painting first.",
+            "The arrow on the canvas makes the first one your new ground. Paint on it, Run again.",
+            T0,
+            width=440,
+        ),
+        "rank": node("SketchFaithfulnessReport", (300, 300), "who is closest to the painting"),
+        "result": show("four versions, best first", (460, 500)),
+    }
+    links = [
+        ("larger", "IMAGE", "rank", "results"),
+        ("canvas", "image", "rank", "guide"),
+        ("rank", "ranked", "result", "images"),
+    ]
+    groups = [
+        [group("draw", "then take a result and go on", ["note", "canvas"])],
+        [group("model", PAINTER, ["prior", "label", "ddpm"])],
+        [group("walk", "t0 is the knob", (["small", "encode", "repeat", "t0"], ["sampler", "decode", "larger"]))],
+        [group("result", "best first", ["rank", "result"])],
+    ]
+    shown = app([("canvas", "painting"), ("repeat", "amount"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    return join({"nodes": nodes, "links": links}, from_canvas(0.45, 4), groups=groups, app=shown)
+
+
+def with_words(base: Base, prompt: str, without: str) -> Graph:
+    """GradOP+ follows the painting; its words act where their colours are."""
+    small, side = base.side < 512, max(256, base.side)
+    nodes: dict[str, Any] = {
+        "note": note(
+            "Paint with words",
+            "Each colour of the palette has words. Choose one and paint: its words act there.",
+            KNOWN if small else "Click a colour and type other words; add your own with +.",
+            width=440,
+        ),
+        "canvas": canvas(*("paint here", side // 16, side), painting=sample("two shores.png"), palette=LAND),
+        base.key: base.spec,
+        "tie": node("CrossAttnRegionMap", (340, 0), "the prompt, tied to the colours", prompt=prompt),
+        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
+        "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
+        "result": show("painted by your words", RESULT),
+    }
+    links = [
+        *((*base.model, "tie", "model"), (*base.clip, "tie", "clip"), ("canvas", "regions", "tie", "regions")),
+        (*base.clip, "without", "clip"),
+        (*base.vae, "solve", "vae"),
+    ]
+    size, last = ("canvas", "image"), ("GradOP+ picture", "IMAGE")
+    if small:
+        nodes["small"], nodes["larger"] = smaller(base.side / side), larger(512 / base.side)
+        links += [("canvas", "image", "small", "image"), (*last, "larger", "image")]
+        size, last = ("small", "IMAGE"), ("larger", "IMAGE")
+    links += [(*size, "solve", "painting"), (*last, "result", "images")]
+    graph = from_noise(base, size)
+    model, positive = ("tie", "model"), ("tie", "conditioning")
+    sampled = walk(
+        *(base, "GradOP+", ("solve", "sampler"), ("schedule", "SIGMAS"), ("empty", "LATENT")),
+        **{"shared": False, "model": model, "positive": positive},
+    )
+    groups = [
+        [group("draw", "each colour has words", ["note", "canvas"])],
+        [group("model", base.group, [base.key, "tie", "without"])],
+        [
+            group(
+                *("walk", "rounds is the knob"),
+                (
+                    [*(["small"] if small else []), "solve", "of painting", "empty", "schedule"],
+                    ["GradOP+", "GradOP+ picture", *(["larger"] if small else [])],
+                ),
+            )
+        ],
+        [group("result", "words where you painted them", ["result"])],
+    ]
+    shown = app([("canvas", "painting"), ("tie", "prompt"), ("solve", "rounds"), ("GradOP+", "noise_seed")], "result")
+    return join({"nodes": nodes, "links": links}, graph, sampled, groups=groups, app=shown)
+
+
+CANVASES = {
+    "35 Paint live - sketch GAN": live_gan,
+    "36 Paint live - SDEdit": live_sdedit,
+    "37 Paint with words - GradOP, regional prompt": lambda: with_words(starter(), PROMPT, ""),
+    "37 Paint with words - GradOP, regional prompt (SD1.5)": lambda: with_words(sd15(), PHOTO_PROMPT, WITHOUT),
+    "38 Paint, choose, go on - img2img, ranked": choose_and_go_on,
+}

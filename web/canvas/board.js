@@ -1,0 +1,318 @@
+// The canvas as a person sees it: tools, palette, picture, shortcuts, the large view. What is painted and saved:
+// painting.js and saver.js.
+
+import { api } from "../../../scripts/api.js"
+import { app } from "../../../scripts/app.js"
+import { History } from "./history.js"
+import { Hand } from "./hand.js"
+import { Painting } from "./painting.js"
+import { drawn, say } from "./parts.js"
+import { resultOf } from "./results.js"
+import { Saver, fetchPicture, fileOf, newName, upload } from "./saver.js"
+import { TOOLS, surface } from "./surface.js"
+
+/** @typedef {import("./saver.js").State} State */
+/** @typedef {import("./painting.js").Tool} Tool */
+
+const LARGEST = 2048
+const PHOTO = 1024 // longer side of a canvas that takes the size of a photo
+
+export class Board {
+  /** @param {any} node */
+  constructor(node) {
+    this.node = node
+    this.painting = new Painting()
+    /** @type {History<State>} */
+    this.history = new History(empty(512, 512))
+    this.saver = new Saver((state) => this.write(state), (error) => this.tellSaving(error))
+    this.brush = { tool: /** @type {Tool} */ ("brush"), colour: "#3b6ea5", size: 32, opacity: 1 }
+    /** @type {ImageBitmap | null} */
+    this.connected = null // the picture of the ground input, once it has run
+    this.value = ""
+    this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
+    this.gone = new AbortController()
+    this.ui = surface(this)
+    this.hand = new Hand(this)
+    this.ui.sheet.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event))
+    this.ui.dialog.addEventListener("close", () => this.place(false))
+    this.choose("brush")
+    this.useColour(this.brush.colour)
+    this.show(this.history.now)
+    const { signal } = this.gone
+    window.addEventListener("beforeunload", (event) => this.saver.busy && event.preventDefault(), { signal })
+    api.addEventListener("executed", () => this.showResult(), { signal })
+  }
+
+  // --- what is shown ---------------------------------------------------------------------------------------------
+
+  /** @param {string} name */
+  widget(name) {
+    return this.node.widgets?.find((/** @type {any} */ one) => one.name === name)
+  }
+
+  /** The graph has set the widget: shows what it names. @param {string} value */
+  set(value) {
+    this.value = value ?? ""
+    clearTimeout(this.later)
+    this.later = setTimeout(() => this.restore()) // the node's other widgets get their values after this one
+  }
+
+  /** Keeps the brush with the node. */
+  remember() {
+    Object.assign(this.node.properties, { brush_size: this.brush.size, brush_opacity: this.brush.opacity })
+  }
+
+  /** Reads all widgets of the node, which have come from a file or from the editor's undo. */
+  restore() {
+    const { brush_size: size = this.brush.size, brush_opacity: opacity = 1 } = this.node.properties
+    Object.assign(this.brush, { size, opacity })
+    this.ui.size.set(size)
+    this.ui.opacity.set(100 * opacity)
+    this.ui.palette.read(this.widget("palette")?.value ?? "")
+    const [width, height] = ["width", "height"].map((name) => Number(this.widget(name)?.value ?? 512))
+    const [photo, paper] = ["photo", "paper"].map((name) => this.widget(name)?.value ?? "")
+    const now = this.history.now
+    const state = { ...empty(width, height), name: this.value, photo, paper: paper.slice(0, 7) || "#ffffff" }
+    if (now.saved && ["name", "photo", "paper", "width", "height"].every((key) => now[key] === state[key])) return
+    if (this.value) state.strokes = fetchPicture(fileOf(this.value))
+    state.strokes?.catch(() => {}) // show tells
+    this.history = new History(state)
+    this.show(state)
+  }
+
+  /** @param {State} state */
+  async show(state) {
+    const turn = ++this.turn
+    this.refresh()
+    const missing = (/** @type {string} */ name) => (this.tell(say("This file is not in the input folder: ") + name, true), null)
+    const photo = state.photo && fetchPicture(fileOf(state.photo)).then(createImageBitmap)
+    const [below, strokes] = await Promise.all([
+      photo ? photo.catch(() => missing(state.photo)) : null,
+      state.strokes ? state.strokes.then(createImageBitmap).catch(() => missing(state.name)) : null,
+    ])
+    if (turn !== this.turn) return
+    const { painting } = this
+    ;[painting.picture, painting.paper] = [below ?? this.connected, state.paper]
+    painting.resize(state.width, state.height)
+    painting.show(strokes)
+    this.hand.fit()
+  }
+
+  refresh() {
+    const { now, canUndo, canRedo } = this.history
+    this.ui.undo.disabled = !canUndo
+    this.ui.redo.disabled = !canRedo
+    this.ui.paper.value = now.paper
+    ;[this.ui.sides[0].value, this.ui.sides[1].value] = [now.width, now.height]
+  }
+
+  /** @param {string} text @param {boolean} [bad] */
+  tell(text, bad = false) {
+    this.ui.status.textContent = text
+    this.ui.status.classList.toggle("bad", bad)
+    clearTimeout(this.fading)
+    if (!bad) this.fading = setTimeout(() => (this.ui.status.textContent = ""), 2500)
+  }
+
+  /** @param {Error | null} error */
+  tellSaving(error) {
+    if (error) this.tell(`${say("Not saved yet, the server does not answer: trying again")} (${error.message})`, true)
+    else this.tell(say("Saved"))
+  }
+
+  // --- what changes ----------------------------------------------------------------------------------------------
+
+  /** A new state of the canvas, saved and told to the editor. @param {Partial<State>} changes @param {boolean} [show] */
+  commit(changes, show = false) {
+    const state = { ...this.history.now, ...changes, saved: false }
+    this.history.push(state)
+    this.saver.save(state)
+    if (show) this.show(state)
+    else this.refresh()
+  }
+
+  /** After a stroke. */
+  painted() {
+    this.commit({ strokes: this.painting.png(), name: newName() })
+  }
+
+  clear() {
+    if (this.history.now.name) this.commit({ strokes: null, name: "" }, true)
+  }
+
+  /** @param {-1 | 1} by */
+  step(by) {
+    if (this.hand.busy || !this.history.step(by)) return
+    this.show(this.history.now)
+    this.saver.save(this.history.now)
+  }
+
+  /** The state is on the server: the graph takes it, and the editor sees a change. @param {State} state */
+  write(state) {
+    this.value = state.name
+    for (const name of ["photo", "paper", "width", "height"]) {
+      const widget = this.widget(name)
+      if (widget && widget.value !== state[name]) widget.value = state[name]
+    }
+    changed()
+  }
+
+  writePalette() {
+    const widget = this.widget("palette")
+    if (widget) widget.value = this.ui.palette.text
+    changed()
+  }
+
+  /** Another size; the strokes cover it and are cut at the sides. @param {number} width @param {number} height */
+  async resize(width, height) {
+    const strokes = await createImageBitmap(this.painting.strokes.canvas)
+    this.painting.resize(width, height)
+    this.painting.show(strokes)
+    const drawn = this.history.now.name ? { strokes: this.painting.png(), name: newName() } : {}
+    this.commit({ width, height, ...drawn }, true)
+  }
+
+  /** @param {HTMLInputElement} input */
+  async photo(input) {
+    const [file] = input.files ?? []
+    input.value = ""
+    if (file) await this.newGround(file, true)
+  }
+
+  /** The last result becomes the ground, and the strokes, which it contains, are cleared. */
+  async takeResult() {
+    const result = resultOf(this.node)
+    if (result) await this.newGround(await fetchPicture(result), false)
+    else this.tell(say("There is no result yet: run the graph first."), true)
+  }
+
+  /** @param {Blob} blob @param {boolean} keep whether the strokes stay */
+  async newGround(blob, keep) {
+    try {
+      const { width, height } = await createImageBitmap(blob)
+      const photo = newName().replace("/", "/ground-")
+      await upload(blob, photo)
+      const share = Math.min(1, PHOTO / Math.max(width, height))
+      const size = keep && !this.history.now.name && { width: sized(width * share), height: sized(height * share) }
+      this.commit({ photo, ...(size || {}), ...(keep ? {} : { strokes: null, name: "" }) }, true)
+    } catch (error) {
+      this.tell(say("This picture cannot be read: ") + error, true)
+    }
+  }
+
+  /** The node has run: shows a connected ground, whose size the painting takes. @param {any} output */
+  async executed(output) {
+    const [picture] = output?.ground ?? []
+    if (!picture) return
+    this.connected = await createImageBitmap(await fetchPicture(picture))
+    const share = Math.min(1, LARGEST / Math.max(...output.size))
+    const [width, height] = output.size.map((/** @type {number} */ side) => Math.round(side * share))
+    if (width === this.painting.width && height === this.painting.height) this.show(this.history.now)
+    else await this.resize(width, height)
+  }
+
+  /** Nothing is connected any more. */
+  disconnect() {
+    if (!this.connected) return
+    this.connected = null
+    this.show(this.history.now)
+  }
+
+  // --- tools -----------------------------------------------------------------------------------------------------
+
+  /** @param {Tool} tool */
+  choose(tool) {
+    this.brush.tool = tool
+    for (const one of this.ui.tools) one.classList.toggle("on", one.dataset.act === tool)
+    this.ui.view.dataset.tool = tool
+  }
+
+  /** @param {string} colour #rrggbb */
+  useColour(colour) {
+    this.brush.colour = colour
+    this.ui.palette.choose(colour)
+    if (["eraser", "pick"].includes(this.brush.tool)) this.choose("brush")
+  }
+
+  /** @param {number} by */
+  grow(by) {
+    this.brush.size = Math.min(200, Math.max(1, Math.round(this.brush.size * by + Math.sign(by - 1))))
+    this.ui.size.set(this.brush.size)
+    this.remember()
+    this.hand.ringAgain()
+  }
+
+  /** Shortcuts of the canvas; none of them reaches the editor. @param {KeyboardEvent} event */
+  key(event) {
+    if (event.target !== this.ui.keys) return
+    const letter = event.key.toLowerCase()
+    const tool = TOOLS.find(([, , key]) => key.toLowerCase() === letter)
+    const control = event.ctrlKey || event.metaKey
+    let act = null
+    if (control && letter === "z") act = () => this.step(event.shiftKey ? 1 : -1)
+    else if (control && letter === "y") act = () => this.step(1)
+    else if (control || event.altKey) return
+    else if (tool) act = () => this.choose(tool[0])
+    else if (letter === "f") act = () => this.toggleLarge()
+    else if (letter === "0") act = () => this.hand.fit()
+    else if (letter === "[" || letter === "]") act = () => this.grow(letter === "]" ? 1.15 : 1 / 1.15)
+    else if (/^[1-9]$/.test(letter)) act = () => this.ui.palette.pick(Number(letter) - 1)
+    if (!act) return
+    event.preventDefault()
+    event.stopPropagation()
+    act()
+  }
+
+  // --- the large view --------------------------------------------------------------------------------------------
+
+  toggleLarge() {
+    if (this.ui.dialog.open) return this.ui.dialog.close()
+    document.body.append(this.ui.dialog)
+    this.place(true)
+    this.ui.dialog.showModal()
+    this.ui.keys.focus()
+  }
+
+  /** @param {boolean} large */
+  place(large) {
+    const { sheet, dialog, root } = this.ui
+    const holder = large ? dialog : root
+    holder.append(sheet)
+    sheet.classList.toggle("large", large)
+    this.ui.large.replaceChildren(drawn(large ? "small" : "large"))
+    this.hand.fit()
+    if (large) this.showResult()
+    else this.ui.dialog.remove()
+  }
+
+  showResult() {
+    const picture = this.hand.large ? resultOf(this.node) : null
+    if (!picture) return
+    const { filename, subfolder = "", type = "output" } = picture
+    this.ui.result.src = api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+  }
+
+  /** The node is gone. */
+  remove() {
+    this.gone.abort()
+    this.ui.dialog.remove()
+  }
+}
+
+/** @param {number} width @param {number} height @returns {State} */
+function empty(width, height) {
+  return { strokes: null, name: "", photo: "", paper: "#ffffff", width, height, saved: true }
+}
+
+/** A side that the node takes. @param {number} pixels */
+export function sized(pixels) {
+  return Math.min(LARGEST, Math.max(64, 8 * Math.round((pixels || 512) / 8)))
+}
+
+/** Lets the editor look at the graph: its undo takes the change, and Run (On Change) queues. */
+function changed() {
+  app.canvas?.setDirty(true, true)
+  const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
+  if (tracker?.captureCanvasState) tracker.captureCanvasState()
+  else tracker?.checkState?.() // editors before 2026
+}

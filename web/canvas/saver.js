@@ -1,0 +1,113 @@
+// Paintings as files of the input folder: uploaded until it succeeds, under a new name for each, so that a graph
+// always means the painting it was saved with.
+
+import { api } from "../../../scripts/api.js"
+
+/**
+ * A state of the canvas, as undo knows it. strokes: PNG with transparency, null if nothing is painted; name and photo:
+ * files of the input folder, "" if there is none.
+ * @typedef {{ strokes: Promise<Blob> | null, name: string, photo: string, paper: string, width: number,
+ *   height: number, saved: boolean }} State
+ */
+
+const FOLDER = "sketch_canvas"
+const PATIENCE = 30_000 // milliseconds for one upload
+const LONGEST = 8_000 // between two attempts
+
+export function newName() {
+  const now = new Date().toISOString().replace(/\D/g, "").slice(0, 14)
+  return `${FOLDER}/${now}-${Math.random().toString(36).slice(2, 8)}.png`
+}
+
+/** Uploads a picture as a file of the input folder. @param {Blob} blob @param {string} name folder/file */
+export async function upload(blob, name) {
+  const [subfolder, file] = name.split("/")
+  const body = new FormData()
+  body.append("image", blob, file)
+  body.append("subfolder", subfolder)
+  body.append("type", "input")
+  body.append("overwrite", "true")
+  const answer = await api.fetchApi("/upload/image", { method: "POST", body, signal: AbortSignal.timeout(PATIENCE) })
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`)
+}
+
+/** Reads a file that the server has. @param {{ filename: string, subfolder?: string, type?: string }} file */
+export async function fetchPicture({ filename, subfolder = "", type = "input" }) {
+  const answer = await api.fetchApi(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`)
+  return await answer.blob()
+}
+
+/** A name in a widget ("folder/file.png [temp]") as what /view asks for. @param {string} name */
+export function fileOf(name) {
+  const [, path, type = "input"] = /** @type {RegExpExecArray} */ (/^(.*?)(?: \[(input|output|temp)\])?$/.exec(name))
+  const cut = path.lastIndexOf("/")
+  return { filename: path.slice(cut + 1), subfolder: cut < 0 ? "" : path.slice(0, cut), type }
+}
+
+/** Uploads the newest state. While an upload fails it tries again; a newer state takes the place of an older one. */
+export class Saver {
+  /**
+   * @param {(state: State) => void} done called when the newest state is on the server
+   * @param {(error: Error | null) => void} tell called with each failure, and with null when all is well again
+   */
+  constructor(done, tell) {
+    this.done = done
+    this.tell = tell
+    /** @type {State | null} */
+    this.wanted = null
+    this.running = false
+    /** @type {Error | null} */
+    this.failed = null
+    /** @type {Promise<void>} the attempt under way */
+    this.attempt = Promise.resolve()
+    this.wake = () => {}
+  }
+
+  get busy() {
+    return !!this.wanted && !this.wanted.saved
+  }
+
+  /** @param {State} state */
+  save(state) {
+    this.wanted = state
+    if (!this.running) this.run()
+    else this.wake()
+  }
+
+  async run() {
+    this.running = true
+    for (let pause = 500; this.wanted; pause = Math.min(2 * pause, LONGEST)) {
+      const state = this.wanted
+      this.attempt = this.once(state)
+      await this.attempt
+      if (state !== this.wanted) pause = 250
+      else if (state.saved) break
+      else await new Promise((wake) => (this.wake = () => wake(null), setTimeout(wake, pause)))
+    }
+    this.running = false
+  }
+
+  /** @param {State} state */
+  async once(state) {
+    try {
+      if (!state.saved && state.strokes) await upload(await state.strokes, state.name)
+      state.saved = true
+      if (this.failed) this.tell((this.failed = null))
+    } catch (error) {
+      this.failed = /** @type {Error} */ (error)
+      this.tell(this.failed)
+    }
+    if (state.saved && state === this.wanted) this.done(state)
+  }
+
+  /** Until the newest state is on the server. Throws the failure if an attempt fails. */
+  async settled() {
+    while (this.busy) {
+      this.wake()
+      await null // a pause ends before the next line, so that it waits for the new attempt
+      await this.attempt
+      if (this.busy && this.failed) throw this.failed
+    }
+  }
+}
