@@ -26,7 +26,9 @@ from .parts.samples import find_sample, show_samples
 MASK_EDITOR = "clipspace-"  # how the names of the mask editor's files begin; older editors put them into "clipspace/"
 OTHERS = ("clipspace", CANVAS_FOLDER)  # folders of files that belong to a widget
 LARGE = 2048  # longer side, in pixels, from which a drawing is larger than any model paints
-_PREVIEW = 512
+# Longer side of what is shown. At its own size a drawing is shown whole: a Painter takes the size of its canvas from
+# that, before the run from the file, and strokes would move if the two differed.
+_PREVIEW, _WHOLE = 512, 4096
 
 
 class SketchLoader(io.ComfyNode):
@@ -148,7 +150,7 @@ class SketchLoader(io.ComfyNode):
             masked=path.name.startswith(MASK_EDITOR),
         )
         picture, ink = torch.from_numpy(drawing.rgb)[None], torch.from_numpy(drawing.ink)[None]
-        skip = -(-max(drawing.ink.shape) // _PREVIEW)
+        skip = -(-max(drawing.ink.shape) // (_PREVIEW if size else _WHOLE))
         shown = ui.PreviewImage(picture[:, ::skip, ::skip]).as_dict()
         notes = [*drawing.notes, *_warnings(drawing, size, cls.hidden)]
         if notes:

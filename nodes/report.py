@@ -138,9 +138,8 @@ class SketchFaithfulnessReport(io.ComfyNode):
             mask = [as_mask(batch) for batch in mask]
         found = report.report(results, guide, rank_by[0], references, mask, labels)
         numbers = json.dumps(found.rows, indent=1)
-        return io.NodeOutput(
-            found.ranked, to_image(found.plot), found.table, numbers, ui=host.text_on_node(cls, found.table)
-        )
+        told = host.text_on_node(cls, found.verdict)
+        return io.NodeOutput(found.ranked, to_image(found.plot), found.table, numbers, ui=told)
 
 
 NODES = [SketchContactSheet, SketchFaithfulnessReport]

@@ -16,16 +16,18 @@ from .fit import fit_image, pair_batches
 from .painters import simulate_strokes
 
 FAITHFULNESS, REALISM, BOTH = "faithfulness", "realism", "both"
+NAMED = 8  # results that a verdict names
 
 
 class Report(NamedTuple):
     """ranked: the results [N,H,W,3], best first. table: markdown, best first. rows: one per result, in the order given:
-    its label, its numbers and its rank, from 1."""
+    its label, its numbers and its rank, from 1. verdict: who is best, in words."""
 
     ranked: Tensor
     plot: Image.Image
     table: str
     rows: list[dict[str, Any]]
+    verdict: str
 
 
 def report(
@@ -60,7 +62,8 @@ def report(
     order = rank(numbers, rank_by)
     names = name_pictures(results, labels) if labels else [str(i + 1) for i in range(len(pictures))]
     rows = [{"label": name, **_row(numbers, i), "rank": order.index(i) + 1} for i, name in enumerate(names)]
-    return Report(pictures[order], plot(numbers, names), describe(numbers, names, order), rows)
+    told = verdict(numbers, names, order, rank_by)
+    return Report(pictures[order], plot(numbers, names), describe(numbers, names, order), rows, told)
 
 
 def measure(
@@ -106,6 +109,21 @@ def describe(numbers: dict[str, list[float]], names: list[str], order: list[int]
         cells = [f"{v:.3g}" if isinstance(v, float) else str(v) for v in _row(numbers, i).values()]
         lines.append([str(place), names[i].replace("|", "/"), *cells])
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def verdict(numbers: dict[str, list[float]], names: list[str], order: list[int], by: str) -> str:
+    """The best ones in words, at most NAMED, with the number that decided (for BOTH: both numbers)."""
+    means = {"rms": "distance to the guide (rms, 0 = equal)", "realism": "realism score (1 = like a real picture)"}
+    deciding = {REALISM: ["realism"], BOTH: ["rms", "realism"]}.get(by, ["rms"])
+    deciding = [key for key in deciding if key in numbers] or ["rms"]
+
+    def told(i: int) -> str:
+        return f"{names[i]} ({', '.join(f'{numbers[key][i]:.3f}' for key in deciding)})"
+
+    best, *others = [told(i) for i in order[:NAMED]]
+    more = len(order) - NAMED
+    then = f" Then {', '.join(others)}{f' and {more} more' if more > 0 else ''}." if others else ""
+    return f"Best: {best}, by {' and '.join(means[key] for key in deciding)}.{then} All numbers: output table."
 
 
 def plot(numbers: dict[str, list[float]], names: list[str]) -> Image.Image:

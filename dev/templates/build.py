@@ -32,6 +32,14 @@ SPEAKERS = (
 )
 # Nodes that become larger when they run, by the preview of what they sample or by what they say, in pixels.
 GROW = dict.fromkeys(SAMPLERS, 220) | dict.fromkeys(SPEAKERS, 60)
+# What App mode calls inputs of ComfyUI's own nodes, whose titles it does not show. Ours have names that are translated.
+LABELS = {
+    "mask": "paint here",
+    "amount": "how many results",
+    "batch_size": "how many results",
+    "noise_seed": "seed",
+    "expand": "room around the strokes",
+}
 FREE_INPUT = {"BatchImagesNode": 20}  # it has one free input more as soon as it is opened
 MAKE = """
 async ({nodes, links, begin}) => {
@@ -50,6 +58,8 @@ async ({nodes, links, begin}) => {
       if (!widget) throw new Error(`${spec.type} has no widget ${name}: ${node.widgets?.map(w => w.name)}`)
       widget.value = value
       widget.callback?.(value)
+      if (typeof value === 'number' && widget.value !== value)
+        throw new Error(`the editor makes ${widget.value} of ${name} ${value} of ${spec.type}: it is off the steps`)
     }
     if (spec.models) node.properties.models = spec.models
     if (!node.isVirtualNode) Object.assign(node.properties, spec.origin, spec.properties ?? {})
@@ -101,7 +111,7 @@ async () => {
 }
 """
 ARRANGE = """
-async ({nodes, groups, ways, app: shown}) => {
+async ({nodes, groups, ways, labels, app: shown}) => {
   const graph = window.app.graph, made = window.sketchMade
   for (const [key, [x, y, width, height]] of Object.entries(nodes)) {
     made[key].pos = [x, y]
@@ -120,11 +130,14 @@ async ({nodes, groups, ways, app: shown}) => {
   }
   if (shown) {
     const id = key => String(made[key].id)
-    for (const [key, name] of shown.inputs)
-      if (!made[key].widgets.some(w => w.name === name)) throw new Error(`${key} has no widget ${name} for App mode`)
+    for (const [key, name] of shown.inputs) {
+      const widget = made[key].widgets.find(w => w.name === name)
+      if (!widget) throw new Error(`${key} has no widget ${name} for App mode`)
+      if (labels[name]) widget.label = made[key].inputs.find(slot => slot.name === name).label = labels[name]
+    }
     const inputs = shown.inputs.map(([key, name]) => [id(key), name])
     graph.extra.linearData = { inputs, outputs: shown.outputs.map(id) }
-    graph.extra.linearMode = false
+    graph.extra.linearMode = shown.first
   }
   graph.setDirtyCanvas(true, true)
   await new Promise(done => setTimeout(done, 300))
@@ -221,7 +234,7 @@ def arranged(graph: dict[str, Any], measured: dict[str, Any]) -> dict[str, Any]:
     if graph.get("bare"):  # the inside of a blueprint: no groups, and wires as they fall
         return {"nodes": placed.nodes, "groups": [], "ways": [], "app": None}
     shown = {"nodes": placed.nodes, "groups": placed.groups, "ways": [way for way in ways if way[2]]}
-    return {**shown, "app": graph.get("app")}
+    return {**shown, "app": graph.get("app"), "labels": LABELS}
 
 
 def marked(graph: dict[str, Any], info: dict[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from templates.parts import (
     group,
     join,
     larger,
+    model_size,
     node,
     note,
     save,
@@ -170,10 +171,10 @@ def edit_by_sketch() -> Graph:
             width=664,
         ),
         **loaders(),
-        "photo": drawing("photo - evening lake.png", "your photo", size=256),
+        "photo": drawing("photo - evening lake.png", "your photo", size=0),
         "drawing": drawing("lines - two peaks.svg", "what should stand there"),
         "grow": node("GrowMask", named="room around the lines", expand=6),
-        "small": node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=0.25),
+        "small": model_size(64),
         "trace": node("SketchPhotoToSketch", (300, 0), "the photo's own lines"),
         "guide": node("ImageCompositeMasked", named="your lines in them", x=0, y=0, resize_source=True),
         "look": show("what it should look like, in lines"),
@@ -200,7 +201,7 @@ def edit_by_sketch() -> Graph:
         ("diff", "model", "sampler", "model"),
         ("paste", "IMAGE", "save", "images"),
     ]
-    walk = starter_walk(("mask", "LATENT"), 0.8, 2)
+    walk = starter_walk(("mask", "LATENT"), 0.8, 2, 0)
     walk["links"] = [link for link in walk["links"] if link[:4] != ("prior", "model", "sampler", "model")]
     walk["nodes"]["t0"]["widgets"]["steps"] = 20
     groups = [
@@ -212,8 +213,8 @@ def edit_by_sketch() -> Graph:
             group("walk", "your lines among the photo's", (["grow", "small", "trace"], ["guide", "look"])),
             group("walk", "only there: weight and t0 are the knobs", (["encode", "mask", "repeat", "ddpm"], ["diff"])),
         ],
-        [group("walk", "paint", ["t0", "sampler", "decode", "larger"])],
-        [group("result", "the rest is kept to the pixel", ["copies", "outside", "paste", "save"])],
+        [group("walk", "paint", ["t0", "sampler", "decode"])],
+        [group("result", "the rest is kept to the pixel", ["copies", "paste", "save"])],
     ]
     shown = app(
         [

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import FIXED, SD15, Graph, app, drawing, group, join, larger, node, note, save, show
+from templates.parts import (
+    FIXED,
+    NO_CANVAS,
+    SD15,
+    Graph,
+    app,
+    drawing,
+    group,
+    join,
+    larger,
+    model_size,
+    node,
+    note,
+    painter,
+    save,
+    show,
+)
 
 FOUR = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradOP+"
 KNOWN = "Words it knows: lake, meadow, snowfield, hills, forest, cabin, sun, moon; by day, at sunset, at night."
@@ -179,31 +195,31 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
             "Paint here, write, press Run",
             "Broad brush, flat colours; then say what it is.",
             base.words,
-            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+            NO_CANVAS,
         ),
-        "drawing": drawing("green hills.png", "what you paint on", size=512),
-        "paint": node("Painter", (450, 780), "paint here"),
+        "drawing": drawing("green hills.png", "what you paint on", size=0),
+        "paint": painter(),
+        "small": model_size(base.side),
         "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
         "result": show("your painting, painted (right-click to save)", (420, 480)),
     }
+    size, last = ("small", "IMAGE"), ("GradOP+ picture", "IMAGE")
     links = [
         ("drawing", "image", "paint", "image"),
+        ("paint", "IMAGE", "small", "image"),
         (*base.vae, "solve", "vae"),
+        (*size, "solve", "painting"),
     ]
-    size, last = ("paint", "IMAGE"), ("GradOP+ picture", "IMAGE")
     if small:
-        scale = base.side / 512
-        nodes["small"] = node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=scale)
-        nodes["larger"] = larger(1 / scale)
-        links += [("paint", "IMAGE", "small", "image"), (*last, "larger", "image")]
-        size, last = ("small", "IMAGE"), ("larger", "IMAGE")
-    links += [(*size, "solve", "painting"), (*last, "result", "images")]
-    first = [base.key, *(["small"] if small else [])]
+        nodes["larger"] = larger(512 / base.side)
+        links += [(*last, "larger", "image")]
+        last = ("larger", "IMAGE")
+    links += [(*last, "result", "images")]
     last_column = ["GradOP+", "GradOP+ picture", *(["larger"] if small else [])]
     groups = [
         [
             group("draw", "paint over the picture", (["note", "drawing"], "paint")),
-            group("model", base.group, (first, ["prompt", "without"])),
+            group("model", base.group, ([base.key, "small"], ["prompt", "without"])),
         ],
         [group("walk", "rounds is the knob", (["solve", "of painting", "empty", "schedule"], last_column))],
         [group("result", "your painting, painted", ["result"])],
@@ -219,6 +235,7 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
             ("GradOP+", "noise_seed"),
         ],
         "result",
+        first=True,
     )
     return join(
         {"nodes": nodes, "links": links},

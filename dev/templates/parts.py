@@ -7,6 +7,7 @@ from typing import Any
 Graph = dict[str, Any]
 STARTER = "starter landscapes (built in)"
 STARTER_LINES = "starter (built in)"
+NO_CANVAS = "No canvas? App mode has one: top left."  # for notes beside a Painter
 FIXED: dict[str, Any] = {"control_after_generate": "fixed"}  # every run walks from the same noise
 SD15 = {
     "name": "v1-5-pruned-emaonly-fp16.safetensors",
@@ -100,9 +101,26 @@ def group(kind: str, says: str, inside: list | tuple) -> Graph:
     return {"title": f"{word}: {says}" if says else word, "color": colour, "inside": inside}
 
 
-def app(inputs: list[tuple[str, str]], *outputs: str) -> Graph:
-    """What App mode shows: widgets as (node, widget), and the nodes whose pictures are the result."""
-    return {"inputs": inputs, "outputs": list(outputs)}
+def app(inputs: list[tuple[str, str]], *outputs: str, first: bool = False) -> Graph:
+    """What App mode shows: widgets as (node, widget), and the nodes whose pictures are the result.
+
+    first: the template opens in App mode. For graphs with a Painter: the classic renderer has no canvas for it, App
+    mode has one in either renderer.
+    """
+    return {"inputs": inputs, "outputs": list(outputs), "first": first}
+
+
+def painter(named: str = "paint here") -> Graph:
+    """A Painter. Give it a picture at the size of its file (drawing(..., size=0)): the editor shows the file before the
+    first run and the picture afterwards, and does not scale strokes where the two have different sizes."""
+    return node("Painter", (450, 780), named)
+
+
+def model_size(side: int) -> Graph:
+    """To the model's size: the longer side in pixels, in the picture's own aspect. (`area` makes blocks of pixels where
+    it enlarges.)"""
+    method = "area" if side < 512 else "lanczos"
+    return node("ImageScaleToMaxDimension", named="to the model's size", upscale_method=method, largest_size=side)
 
 
 def drawing(file: str, named: str = "", **more: Any) -> Graph:
@@ -123,8 +141,8 @@ def show(named: str, box: tuple[int, int] = PICTURE) -> Graph:
     return node("PreviewImage", box, named)
 
 
-def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
-    """Prior, label, t0 and sampler on the starter, from a LATENT to pictures four times enlarged."""
+def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarged: float = 4.0) -> Graph:
+    """Prior, label, t0 and sampler on the starter, from a LATENT to enlarged pictures; enlarged 0: as they are."""
     nodes = {
         "prior": node("SketchPriorLoader", (290, 0), prior=STARTER),
         "label": node("SketchPriorLabel", named="no class: the starter has none"),
@@ -133,7 +151,7 @@ def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4) -> Gra
         "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=25, seed=1, **FIXED),
         "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
-        "larger": larger(),
+        **({"larger": larger(enlarged)} if enlarged else {}),
     }
     links = [
         (*latent, "repeat", "samples"),
@@ -147,7 +165,7 @@ def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4) -> Gra
         ("repeat", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
-        ("decode", "IMAGE", "larger", "image"),
+        *([("decode", "IMAGE", "larger", "image")] if enlarged else []),
     ]
     return {"nodes": nodes, "links": links}
 

@@ -7,6 +7,7 @@ from typing import Any
 from templates.parts import (
     CHURCH,
     FIXED,
+    NO_CANVAS,
     SD15,
     STARTER,
     Graph,
@@ -15,8 +16,10 @@ from templates.parts import (
     group,
     join,
     larger,
+    model_size,
     node,
     note,
+    painter,
     save,
     show,
     starter_walk,
@@ -28,15 +31,12 @@ LAKE = "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on th
 WITHOUT = "painting, drawing, blurry, flat colours"
 
 
-def smaller(scale: float) -> Graph:
-    """To about the starter's 64 pixels, in the picture's own aspect."""
-    return node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=scale)
+FINER = 128  # pixels of the longer side, where pieces of a photo keep their shapes: the starter paints any size
 
 
-def finer(walk: Graph, enlarged: float) -> Graph:
-    """The walk at 128 pixels, where pieces of a photo keep their shapes: the starter paints any multiple of 8."""
+def finer(walk: Graph) -> Graph:
+    """The walk at FINER, with fewer steps."""
     walk["nodes"]["t0"]["widgets"]["steps"] = 15
-    walk["nodes"]["larger"] = larger(enlarged)
     return walk
 
 
@@ -55,11 +55,11 @@ def paint_here() -> Graph:
             "Paint here, press Run",
             "Paint over the picture: broad brush, flat colours, no details. Press Run.",
             T0,
-            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+            NO_CANVAS,
         ),
-        "drawing": drawing("green hills.png", "what you paint on", size=512),
-        "paint": node("Painter", (450, 780), "paint here"),
-        "small": smaller(0.125),
+        "drawing": drawing("green hills.png", "what you paint on", size=0),
+        "paint": painter(),
+        "small": model_size(64),
         "encode": node("VAEEncode"),
         "result": show("four versions (right-click to save)", (420, 480)),
     }
@@ -77,7 +77,9 @@ def paint_here() -> Graph:
         ["result"],
         *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
     )
-    shown = app([("paint", "mask"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result")
+    shown = app(
+        [("paint", "mask"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result", first=True
+    )
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.4), groups=groups, app=shown)
 
 
@@ -149,18 +151,16 @@ def best_of_four() -> Graph:
 
 
 def kept_outside(photo: tuple[str, str], mask: tuple[str, str], variations: int) -> Graph:
-    """The results, pasted back into the photo: every pixel outside the mask is the photo's own."""
+    """The results, put into the photo at its own size: every pixel outside the mask is the photo's own."""
     nodes = {
         "copies": node("RepeatImageBatch", named="one photo for each result", amount=variations),
-        "outside": node("InvertMask", named="everywhere else"),
-        "paste": node("ImageCompositeMasked", named="the photo, except there", x=0, y=0, resize_source=True),
+        "paste": node("ImageCompositeMasked", named="repainted there only", x=0, y=0, resize_source=True),
     }
     links = [
         (*photo, "copies", "image"),
-        (*mask, "outside", "mask"),
-        ("copies", "IMAGE", "paste", "source"),
-        ("larger", "IMAGE", "paste", "destination"),
-        ("outside", "MASK", "paste", "mask"),
+        ("copies", "IMAGE", "paste", "destination"),
+        ("decode", "IMAGE", "paste", "source"),
+        (*mask, "paste", "mask"),
     ]
     return {"nodes": nodes, "links": links}
 
@@ -174,14 +174,14 @@ def edit_with_mask() -> Graph:
             "The strokes have a clear background: that is the mask.",
             width=638,
         ),
-        "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
+        "photo": drawing("photo - mountain meadow.png", "your photo", size=0),
         "strokes": drawing(
-            "strokes - cabin and trees.png", "strokes on nothing", kind="colour painting", paper="#4a5c2c", size=256
+            "strokes - cabin and trees.png", "strokes on nothing", kind="colour painting", paper="#4a5c2c", size=0
         ),
-        "put": node("ImageCompositeMasked", named="strokes on the photo", x=0, y=0),
+        "put": node("ImageCompositeMasked", named="strokes on the photo", x=0, y=0, resize_source=True),
         "show": show("photo with strokes"),
         "grow": node("GrowMask", named="room around the strokes", expand=12),
-        "small": smaller(0.5),
+        "small": model_size(FINER),
         "encode": node("VAEEncode"),
         "mask": node("SetLatentNoiseMask", named="repaint only there"),
         "save": save("edited photo"),
@@ -204,15 +204,15 @@ def edit_with_mask() -> Graph:
             group("draw", "strokes on your photo", ["note", ("photo", "strokes")]),
             group("model", PAINTER, ("prior", ["put", "small", "encode"], ["grow", "mask", "repeat"])),
         ],
-        [group("walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode", "larger"]))],
-        [group("result", "the rest is kept to the pixel", ["copies", "outside", "paste", "save"])],
+        [group("walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode"]))],
+        [group("result", "the rest is kept to the pixel", ["copies", "paste", "save"])],
     ]
     shown = app(
         [("photo", "image"), ("strokes", "image"), ("grow", "expand"), ("t0", "t0"), ("sampler", "noise_seed")], "save"
     )
     return join(
         {"nodes": nodes, "links": links},
-        finer(starter_walk(("mask", "LATENT"), 0.25, 2), 2.0),
+        finer(starter_walk(("mask", "LATENT"), 0.25, 2, 0)),
         kept_outside(("photo", "image"), ("grow", "MASK"), 2),
         groups=groups,
         app=shown,
@@ -224,13 +224,13 @@ def paint_on_photo() -> Graph:
         "note": note(
             "Paint on your photo",
             "Choose your photo, paint on it, press Run. What you do not paint stays as it is, to the pixel.",
-            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
+            NO_CANVAS,
             width=440,
         ),
-        "photo": drawing("photo - quiet lake.png", "your photo", size=512),
-        "paint": node("Painter", (450, 780), "paint on it"),
-        "grow": node("GrowMask", named="room around your paint", expand=16),
-        "small": smaller(0.25),
+        "photo": drawing("photo - quiet lake.png", "your photo", size=0),
+        "paint": painter("paint on it"),
+        "grow": node("GrowMask", named="room around your paint", expand=8),
+        "small": model_size(FINER),
         "encode": node("VAEEncode"),
         "mask": node("SetLatentNoiseMask", named="repaint only there"),
         "result": show("your photo, repainted (right-click to save)", (420, 480)),
@@ -248,12 +248,12 @@ def paint_on_photo() -> Graph:
     groups = bands(
         (["note", "photo"], "paint"),
         ("prior", ["small", "encode"], ["grow", "mask", "repeat"]),
-        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
-        ["copies", "outside", "paste", "result"],
+        (["t0", "label", "ddpm"], ["sampler", "decode"]),
+        ["copies", "paste", "result"],
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
-    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2), 4.0)
-    shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2, 0))
+    shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result", first=True)
     return join(
         {"nodes": nodes, "links": links},
         walk,
@@ -277,7 +277,7 @@ def cut_and_paste() -> Graph:
         ),
         "put": node("ImageCompositeMasked", named="where the piece goes: x, y", x=112, y=124),
         "show": show("pasted"),
-        "small": smaller(0.5),
+        "small": model_size(FINER),
         "encode": node("VAEEncode"),
         "twice": node("SketchRepeatSampler", named="twice: blends more", repeats=2),
         "save": save("cut and paste"),
@@ -294,7 +294,7 @@ def cut_and_paste() -> Graph:
         ("ddpm", "SAMPLER", "twice", "sampler"),
         ("twice", "sampler", "sampler", "sampler"),
     ]
-    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2), 2.0)
+    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2, 2.0))
     walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
     groups = bands(
         ["note", ("photo", "piece")],
@@ -369,7 +369,7 @@ def photo_to_strokes() -> Graph:
         "photo": drawing("photo - evening lake.png", "your photo", size=256),
         "strokes": node("SketchPhotoToStrokes", (300, 0), "how coarse the strokes are", median_size=23, colours=6),
         "show": show("the strokes"),
-        "small": smaller(0.25),
+        "small": model_size(64),
         "encode": node("VAEEncode"),
         "save": save("photo to strokes and back"),
     }

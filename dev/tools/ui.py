@@ -7,6 +7,7 @@ folders of models; whatever is drawn or made stays there from one start to the n
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import sys
 import webbrowser
@@ -15,6 +16,14 @@ from pathlib import Path
 from runtime.comfy_server import ComfyServer, ServerDied
 from runtime.provision import home
 from tools.demo import models_folder
+
+
+def first_settings(base: Path) -> None:
+    """In a home that is new, the editor lists templates from A to Z: ComfyUI lists those of packs as the disk does."""
+    path = base / "user" / "default" / "comfy.settings.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"Comfy.Templates.SortBy": "alphabetical"}), encoding="utf-8")
 
 
 def main() -> int:
@@ -26,6 +35,7 @@ def main() -> int:
     options = parser.parse_args()
     base, models = home(), models_folder()
     models.mkdir(parents=True, exist_ok=True)
+    first_settings(base)
     python, comfyui = Path(sys.executable), Path(os.environ["COMFYUI_PATH"])
     own = models == base / "models"
     flags = ("--disable-api-nodes", "--preview-method", "auto")

@@ -84,6 +84,14 @@ def test_a_fresh_node_shows_a_sample(loader, inputs):
     assert 0 <= image.min() < image.max() <= 1
 
 
+@pytest.mark.parametrize(("size", "shown"), [(0, (900, 602)), (800, (400, 268))])
+def test_what_the_node_shows(loader, inputs, temp, size, shown):
+    """At its own size it is shown whole, so that a Painter's canvas has one size before and after the run."""
+    Image.new("RGB", (900, 602), "green").save(inputs / "photo.png")
+    (entry,) = loader.execute(image="photo.png", **{**DEFAULTS, "size": size}).ui["images"]
+    assert Image.open(temp / entry["filename"]).size == shown
+
+
 def test_every_sample_is_an_option_and_loads(loader, inputs):
     samples = [option for option in options(loader) if option.endswith(MARK)]
     assert {name + MARK for name in SAMPLES} < set(samples)

@@ -75,6 +75,11 @@ def fit(workflow: dict) -> float:
     return FIT * min(WINDOW[0] / (width + 20), WINDOW[1] / (height + 20))
 
 
+def widget(node: dict, name: str) -> object:
+    """The value of a widget of a node whose values all have an input of their own."""
+    return node["widgets_values"][[entry["name"] for entry in node["inputs"] if entry.get("widget")].index(name)]
+
+
 def sockets(node: dict) -> list[dict]:
     return [entry for entry in node.get("inputs") or [] if not entry.get("widget")]
 
@@ -172,14 +177,25 @@ def test_a_painter_is_not_stretched(template):
 
 
 @every_template
+def test_strokes_stay_where_they_are(template):
+    """The editor does not scale a Painter's strokes if its picture changes size with the first run."""
+    workflow = read(template)
+    nodes = {node["id"]: node for node in workflow["nodes"]}
+    feeds = [(nodes[link[1]], nodes[link[3]]) for link in workflow["links"]]
+    under = [source for source, target in feeds if target["type"] == "Painter" and source["type"] == "SketchLoader"]
+    assert [widget(node, "size") for node in under] == [0] * len(under)
+
+
+@every_template
 def test_app_mode_names_what_is_there(template):
     workflow = read(template)
     shown = workflow["extra"].get("linearData")
     if shown is None:
         assert TWIN.search(template.stem) or "compared" in template.stem or len(workflow["nodes"]) >= 10
         return
-    assert workflow["extra"]["linearMode"] is False, "templates open as graphs"
     nodes = {str(node["id"]): node for node in workflow["nodes"]}
+    paints = any(nodes[key]["type"] == "Painter" for key, _ in shown["inputs"])
+    assert workflow["extra"]["linearMode"] is paints, "graphs, except where the classic renderer has no canvas"
     assert shown["outputs"]
     assert {nodes[key]["type"] for key in shown["outputs"]} <= {"SaveImage", "PreviewImage"}
     for key, name in shown["inputs"]:
