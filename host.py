@@ -345,12 +345,13 @@ def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
 class NoiseFamily(NamedTuple):
     """How a MODEL measures noise.
 
-    discrete and edm: a sample is x0 + sigma * noise. flow: (1 - sigma) * x0 + sigma * noise.
+    discrete and edm: a sample is x0 + sigma * noise. flow: (1 - sigma) * x0 + sigma * noise_scale * noise.
     """
 
     kind: str  # "discrete", "edm" or "flow"
     sigmas: Tensor  # the model's own levels, ascending, float32, on the CPU
     sigma_data: float  # standard deviation of clean samples that the model assumes; 1 for flow
+    noise_scale: float = 1.0  # of flows: 1 but for HiDream-O1, whose noise is 8 times as strong
 
 
 def noise_family(model: Any) -> NoiseFamily:
@@ -366,11 +367,9 @@ def sampling_family(sampling: Any) -> NoiseFamily:
     kind = _noise_kind(sampling)
     if kind is not None:
         sigma_data = 1.0 if kind == "flow" else float(sampling.sigma_data)
-        return NoiseFamily(kind, sampling.sigmas.float().cpu(), sigma_data)
+        scale = float(getattr(sampling, "noise_scale", 1.0)) if kind == "flow" else 1.0
+        return NoiseFamily(kind, sampling.sigmas.float().cpu(), sigma_data, scale)
     names = [base.__name__ for base in type(sampling).__mro__[1:-1] if base is not torch.nn.Module]
-    scale = getattr(sampling, "noise_scale", 1.0)
-    if scale != 1:
-        names.append(f"noise scale {scale:g}")
     raise ValueError(
         f"This MODEL's noise ({', '.join(names)}) is not supported by the sketch nodes. Supported are eps, v, EDM and "
         "flow models such as SD1.5, SDXL, SD3, Flux and the pixel priors."
@@ -386,8 +385,9 @@ def _noise_kind(sampling: Any) -> str | None:
     known = comfy.model_sampling
     if isinstance(sampling, known.CONST):
         flow = isinstance(sampling, (known.ModelSamplingDiscreteFlow, known.ModelSamplingFlux))
-        plain = not _predictions(sampling, known.CONST) and getattr(sampling, "noise_scale", 1.0) == 1.0
-        return "flow" if flow and plain else None
+        return "flow" if flow and not _predictions(sampling, known.CONST) else None
+    if isinstance(sampling, known.COSMOS_RFLOW):  # a flow inside; its samples are x0 + sigma * noise
+        return "edm" if isinstance(sampling, known.ModelSamplingContinuousEDM) else None
     if isinstance(sampling, known.EPS):
         if any(name in vars(other) for other in _predictions(sampling, known.EPS) for name in NOISING):
             return None
@@ -457,14 +457,24 @@ def _asked(call: Callable[..., Tensor], weights: dict[str, Tensor], x: Tensor, a
 
 
 @contextmanager
-def differentiating() -> Iterator[None]:
+def differentiating(base: Any) -> Iterator[None]:
     """Inside, the host's layers use operations that have a gradient (its own switch for training), and may change in
-    place what autograd keeps, as those of flow models do."""
+    place what autograd keeps, as those of flow models do. base: the BaseModel.
+
+    ValueError: a family some of whose operations have none (the host's fused ones, in Anima and others).
+    """
     before = comfy.model_management.in_training
     comfy.model_management.in_training = True
     try:
         with torch.autograd.graph.allow_mutation_on_saved_tensors():
             yield
+    except RuntimeError as error:
+        if "no autograd formula" not in str(error):
+            raise
+        raise ValueError(
+            f"{type(base).__name__} models have layers without a gradient in this ComfyUI, so nothing can be steered "
+            "or trained through them. Set point to 'denoised', or use another model."
+        ) from error
     finally:
         comfy.model_management.in_training = before
 
@@ -626,15 +636,27 @@ def check_cross_attention(model: Any) -> None:
     )
 
 
+NOT_PICTURES = {
+    **dict.fromkeys(("StableAudio1", "StableAudio3", "ACEStep", "ACEStep15"), "sound"),
+    **dict.fromkeys(("Hunyuan3Dv2", "Hunyuan3Dv2_1", "TripoSplat"), "3D shapes"),
+    **dict.fromkeys(("LTXAV", "MiniMaxH3"), "video with sound"),
+    **dict.fromkeys(("SVD_img2vid", "SV3D_u", "SV3D_p"), "video whose frames are a batch"),
+    **dict.fromkeys(("RT_DETR_v4", "DepthAnything3", "SAM3", "SeedVR2"), "no pictures from noise"),
+}
+"""What families of the host's list make that no sketch node can work on, by the names of their classes."""
+
+
 def check_image_model(model: Any) -> None:
-    """ValueError: a MODEL whose noise family is unsupported, or whose latents are not images."""
-    noise_family(model)
+    """ValueError: a MODEL whose noise family is unsupported, or whose latents are not images. Video models are images
+    of one frame; check_latent refuses more."""
+    names = [base.__name__ for base in type(model.model).__mro__]
+    makes = next((NOT_PICTURES[name] for name in names if name in NOT_PICTURES), None)
     dimensions = model.get_model_object("latent_format").latent_dimensions
-    if dimensions != 2:
-        raise ValueError(
-            f"This MODEL's latents have {dimensions} dimensions (video, audio or 3D). The sketch nodes work on image "
-            "models."
-        )
+    if makes is None and dimensions not in (2, 3):
+        makes = f"latents of {dimensions} dimension{'s' * (dimensions != 1)}"
+    if makes is not None:
+        raise ValueError(f"{names[0]} models make {makes}. The sketch nodes work on image models: load one of those.")
+    noise_family(model)
 
 
 def check_vae(model: Any, vae: Any, what: str = "vae") -> None:
@@ -662,7 +684,24 @@ def encode(model: Any, vae: Any, image: Tensor, what: str = "image") -> Tensor:
             f"{what} is {image.shape[2]} x {image.shape[1]} pixels, but this VAE needs {smallest} or more on each "
             "side. Enlarge it."
         )
+    if vae.latent_dim == 3:  # left alone, the host makes a batch of pictures the frames of one video
+        return torch.cat([vae.encode(one[None]) for one in image])
     return vae.encode(image)
+
+
+def decode(model: Any, vae: Any, samples: Tensor) -> Tensor:
+    """The IMAGE [B, H, W, 3] of a LATENT's samples by this MODEL's VAE. ValueError: as check_vae."""
+    check_vae(model, vae)
+    image = vae.decode(samples)
+    return (image[:, 0] if image.ndim == 5 else image)[..., :3]
+
+
+def picture_range(vae: Any) -> tuple[float, float]:
+    """(scale, shift) from what a VAE's network decodes to a picture in [-1, 1]: (1, 0), but (2, -1) for those video
+    autoencoders (TAEHV) that decode to [0, 1]."""
+    low, high = (float(vae.process_output(torch.tensor([value]))) for value in (0.25, 0.75))
+    scale = (high - low) / 0.5
+    return 2 * scale, 2 * (low - 0.25 * scale) - 1
 
 
 _layers = comfy.ldm.modules.diffusionmodules.model
@@ -819,6 +858,12 @@ def check_latent(model: Any, samples: Tensor) -> None:
     if samples.numel() == 0:
         raise ValueError(f"This latent holds no picture, its shape is {list(samples.shape)}. Connect another one.")
     _check_channels(samples, form)
+    if samples.ndim == 5 and samples.shape[2] > 1:
+        raise ValueError(
+            f"This latent holds {samples.shape[2]} frames of a video, and the sketch nodes work on pictures. Make an "
+            f"empty latent of length 1, or encode one picture: {type(model.model).__name__} latents take a batch of "
+            "pictures for a video."
+        )
 
 
 def _check_channels(samples: Tensor, form: comfy.latent_formats.LatentFormat) -> None:
@@ -840,6 +885,12 @@ def _check_words(words: Any) -> None:
 def is_pixels(model: Any) -> bool:
     """Whether a MODEL is a pixel prior: its latents are the pictures, and it has no words."""
     return isinstance(model.get_model_object("latent_format"), PixelSpace)
+
+
+def paints_pixels(model: Any) -> bool:
+    """Whether a MODEL's latents are pictures of 3 channels in [-1, 1]: pixel priors, and families without a VAE."""
+    form = model.get_model_object("latent_format")
+    return isinstance(form, (PixelSpace, comfy.latent_formats.ChromaRadiance))
 
 
 def noise_latent(model: Any, latent: Tensor, noise: Tensor, sigma: float) -> Tensor:

@@ -368,8 +368,7 @@ class SketchAttentionMaps(io.ComfyNode):
 def _picture(model: Any, samples: Tensor, image: Tensor | None, vae: Any) -> Tensor:
     """What heat maps are drawn on, [H, W, 3]: the image, the decoded latent, or mid grey of its size."""
     if image is None and vae is not None:
-        host.check_vae(model, vae)
-        image = vae.decode(samples)
+        image = host.decode(model, vae, samples)
     ratio = model.get_model_object("latent_format").spacial_downscale_ratio
     height, width = (side * ratio for side in samples.shape[-2:])
     if image is None:
