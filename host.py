@@ -540,18 +540,21 @@ def gradient_memory(model: Any) -> Callable[[list[int]], float]:
     return lambda shape: model.model_size() + 3 * model.model.memory_required([2 * shape[0], *shape[1:]])
 
 
-def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable) -> bool:
+def wrap_prompts(
+    model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable, whole: bool = False
+) -> bool:
     """Puts `prompts` around every evaluation of a MODEL's prompts and `network` around every call of its network, once.
 
     prompts(executor, model, conds, x, sigma, model_options) sees each prompt's own dictionary with its uuid;
-    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. False: they
-    were there already.
+    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. whole: `network`
+    goes around the whole model instead, as (executor, x, sigma, concat, context, control, transformer_options, ...),
+    because not every family's network lets itself be wrapped. False: they were there already.
     """
     kinds = comfy.patcher_extension.WrappersMP
     if model.get_wrappers(kinds.CALC_COND_BATCH, key):
         return False
     model.add_wrapper_with_key(kinds.CALC_COND_BATCH, key, prompts)
-    model.add_wrapper_with_key(kinds.DIFFUSION_MODEL, key, network)
+    model.add_wrapper_with_key(kinds.APPLY_MODEL if whole else kinds.DIFFUSION_MODEL, key, network)
     return True
 
 
@@ -624,16 +627,97 @@ def check_run(guider: Any, samples: Tensor) -> None:
             check_prompt(model, prompt.get("cross_attn"), prompt, f"{side} conditioning")
 
 
-def check_cross_attention(model: Any) -> None:
-    """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
+TEXT_FIRST, IMAGE_FIRST, IMAGE_LAST, CROSS = "text, image", "image, text", "text, others, image", "cross-attention"
+
+
+class TokenLayout(NamedTuple):
+    """Where words and pixels stand among the tokens of a transformer's attention.
+
+    order: TEXT_FIRST (the words, the image's tokens, then those of reference pictures), IMAGE_FIRST, IMAGE_LAST, or
+    CROSS, where pixels look at words only. patch: side of an image token in latent pixels. before: tokens of the
+    model's own before the words. multiple: words and image are each filled up to a multiple of this.
+    """
+
+    order: str
+    patch: int
+    before: int = 0
+    multiple: int = 1
+
+
+# order and patch (None: the network says it) by the class of comfy.model_base, first its own, then its bases
+_LAYOUTS: dict[str, tuple[str, int | None]] = {
+    **dict.fromkeys(("SD3", "Flux", "Lumina2", "QwenImage", "Krea2", "AuraFlow"), (TEXT_FIRST, None)),
+    **dict.fromkeys(("Ideogram4", "MageFlow"), (TEXT_FIRST, 1)),
+    "Lens": (IMAGE_FIRST, 1),
+    "JoyImage": (IMAGE_FIRST, None),
+    "Omnigen2": (IMAGE_LAST, None),
+    **dict.fromkeys(("CosmosPredict2", "Anima", "WAN21"), (CROSS, None)),
+}
+_REGISTERS = {"AuraFlow": 8}
+_WITHOUT = {
+    **dict.fromkeys(("ErnieImage", "PixArt", "HunyuanDiT"), "tell their attention nothing that a patch could use"),
+    **dict.fromkeys(("HunyuanVideo", "HunyuanImage21"), "mix all words with each other before pixels see them"),
+    "Kandinsky5": "mix all words with each other before pixels see them",
+    "HiDream": "read the words anew, by several encoders, in every block",
+    "HiDreamO1": "read words and pixels in one sequence, from left to right",
+    "PixelDiTT2I": "cut every prompt to a fixed number of words",
+}
+
+
+def token_layout(model: Any) -> TokenLayout | None:
+    """How a MODEL's attention holds words and pixels; None for a UNet with cross-attention, which has its own way.
+
+    ValueError: a family on which regions with words are impossible; names it and says why.
+    """
     network = model.get_model_object("diffusion_model")
     if isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
-        return
-    family = type(model.model).__name__
-    raise ValueError(
-        f"{family} models mix words and pixels in one attention, or have no text at all; regions with words need the "
-        "cross-attention of a UNet. Load an SD1.5, SD2 or SDXL model, or the text starter."
-    )
+        return None
+    names = [base.__name__ for base in type(model.model).__mro__]
+    known = next((_LAYOUTS[name] for name in names if name in _LAYOUTS), None)
+    if known is None:
+        why = next((_WITHOUT[name] for name in names if name in _WITHOUT), "have no words, or in an unknown place")
+        raise ValueError(
+            f"{names[0]} models {why}, so regions with words cannot work on them. Use another model: SD1.5, SDXL, "
+            "SD3, Flux, Z-Image, Qwen-Image, Krea 2, Anima and others do."
+        )
+    order, patch = known
+    for attribute in ("patch_size", "patch", "patch_spatial"):
+        if patch is None:
+            size = getattr(network, attribute, None)
+            patch = size[-1] if isinstance(size, (tuple, list)) else size
+    before = next((_REGISTERS[name] for name in names if name in _REGISTERS), 0)
+    return TokenLayout(order, patch or 1, before, getattr(network, "pad_tokens_multiple", None) or 1)
+
+
+def words_alone(base: Any, context: Tensor, values: Mapping[str, Any], noise: Tensor) -> Tensor:
+    """The text vectors [1, n, width] as a BaseModel's network reads them, from one entry of a CONDITIONING, without the
+    empty ones that fill it up. noise: of the run's shape and device."""
+    told = {"device": noise.device, "noise": noise, "prompt_type": "positive"}
+    told |= {"width": noise.shape[-1] * 8, "height": noise.shape[-2] * 8}
+    made = base.extra_conds(**{**told, **values, "cross_attn": context.to(noise.device)})
+    words = made["c_crossattn"].cond[:1]
+    mask = made["attention_mask"].cond if "attention_mask" in made else None
+    filled = words[0].abs().amax(-1) > 0
+    if mask is not None and mask.shape[-1] == len(filled):
+        filled &= mask.reshape(-1, len(filled))[0] > 0
+    return words[:, filled] if filled.any() else words[:, :1]
+
+
+def with_more_words(model_conds: Mapping[str, Any], more: Tensor) -> dict[str, Any]:
+    """A prompt's processed conditions with text vectors [1, n, width] after its own."""
+    own, count = model_conds["c_crossattn"], more.shape[1]
+    words = torch.cat([own.cond, more.to(own.cond).expand(len(own.cond), -1, -1)], 1)
+    made = {**model_conds, "c_crossattn": comfy.conds.CONDRegular(words)}
+    if "attention_mask" in made:
+        mask = made["attention_mask"].cond
+        filled = (
+            torch.zeros if mask.is_floating_point() and mask.max() <= 0 else torch.ones
+        )  # added to scores, or 0 and 1
+        new = filled(*mask.shape[:-1], count, dtype=mask.dtype, device=mask.device)
+        made["attention_mask"] = comfy.conds.CONDRegular(torch.cat([mask, new], -1))
+    if "num_tokens" in made:
+        made["num_tokens"] = comfy.conds.CONDConstant(made["num_tokens"].cond + count)
+    return made
 
 
 NOT_PICTURES = {

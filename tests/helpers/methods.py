@@ -95,6 +95,37 @@ def gradop(bench: Bench, vae: Any = None) -> torch.Tensor:
     return bench.sample(sampler=sampler, sigmas=bench.sigmas(0.9), latent=bench.samples * 0)
 
 
+def half(bench: Bench) -> torch.Tensor:
+    """A mask of the left half of the picture, in latent pixels."""
+    height, width = bench.samples.shape[-2:]
+    mask = torch.zeros(1, height, width)
+    mask[:, :, : width // 2] = 1
+    return mask
+
+
+def with_region(bench: Bench, mask: torch.Tensor, weight: float = 1.0, **pull: Any) -> tuple[Any, list]:
+    """(MODEL, CONDITIONING): one region with three words of its own, or on a UNet with the third word of the prompt."""
+    regions, patch = (bench.rooms(f"guidance.regions.{name}") for name in ("regions", "patch"))
+    joint = bench.rooms("guidance.regions.joint")
+    region = regions.Region(mask, "lake", weight)
+    pull = regions.Pull(**{"schedule": regions.CONSTANT, **pull})
+    prompt = tiny.cond(bench.family)
+    if bench.rooms("host").token_layout(bench.model) is None:
+        prompt[0][1][patch.REGIONS] = regions.Placed((regions.Named(region, (2,)),), pull)
+        return patch.patch(bench.model), prompt
+    alone = tiny.cond(bench.family, seed=7)[0]
+    words = joint.Words(region, alone[0][:, :3], {k: v for k, v in alone[1].items() if "mask" not in k})
+    prompt[0][1][joint.JOINT] = joint.Apart((words,), pull)
+    return joint.patch(bench.model), prompt
+
+
+def regions(bench: Bench) -> torch.Tensor:
+    model, prompt = with_region(bench, half(bench), 2.0)
+    made = bench.sample(model, positive=prompt)
+    assert not torch.equal(made, bench.sample()), "the region must do something"
+    return made
+
+
 METHODS: dict[str, Callable[[Bench], torch.Tensor]] = {
     "SDEdit": sdedit,
     "Repeats": repeats,
@@ -103,6 +134,7 @@ METHODS: dict[str, Callable[[Bench], torch.Tensor]] = {
     "Energies": guided,
     "Through the model": through,
     "GradOP": gradop,
+    "Regions": regions,
 }
 
 
