@@ -345,12 +345,13 @@ def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
 class NoiseFamily(NamedTuple):
     """How a MODEL measures noise.
 
-    discrete and edm: a sample is x0 + sigma * noise. flow: (1 - sigma) * x0 + sigma * noise.
+    discrete and edm: a sample is x0 + sigma * noise. flow: (1 - sigma) * x0 + sigma * noise_scale * noise.
     """
 
     kind: str  # "discrete", "edm" or "flow"
     sigmas: Tensor  # the model's own levels, ascending, float32, on the CPU
     sigma_data: float  # standard deviation of clean samples that the model assumes; 1 for flow
+    noise_scale: float = 1.0  # of flows: 1 but for HiDream-O1, whose noise is 8 times as strong
 
 
 def noise_family(model: Any) -> NoiseFamily:
@@ -366,11 +367,9 @@ def sampling_family(sampling: Any) -> NoiseFamily:
     kind = _noise_kind(sampling)
     if kind is not None:
         sigma_data = 1.0 if kind == "flow" else float(sampling.sigma_data)
-        return NoiseFamily(kind, sampling.sigmas.float().cpu(), sigma_data)
+        scale = float(getattr(sampling, "noise_scale", 1.0)) if kind == "flow" else 1.0
+        return NoiseFamily(kind, sampling.sigmas.float().cpu(), sigma_data, scale)
     names = [base.__name__ for base in type(sampling).__mro__[1:-1] if base is not torch.nn.Module]
-    scale = getattr(sampling, "noise_scale", 1.0)
-    if scale != 1:
-        names.append(f"noise scale {scale:g}")
     raise ValueError(
         f"This MODEL's noise ({', '.join(names)}) is not supported by the sketch nodes. Supported are eps, v, EDM and "
         "flow models such as SD1.5, SDXL, SD3, Flux and the pixel priors."
@@ -386,8 +385,9 @@ def _noise_kind(sampling: Any) -> str | None:
     known = comfy.model_sampling
     if isinstance(sampling, known.CONST):
         flow = isinstance(sampling, (known.ModelSamplingDiscreteFlow, known.ModelSamplingFlux))
-        plain = not _predictions(sampling, known.CONST) and getattr(sampling, "noise_scale", 1.0) == 1.0
-        return "flow" if flow and plain else None
+        return "flow" if flow and not _predictions(sampling, known.CONST) else None
+    if isinstance(sampling, known.COSMOS_RFLOW):  # a flow inside; its samples are x0 + sigma * noise
+        return "edm" if isinstance(sampling, known.ModelSamplingContinuousEDM) else None
     if isinstance(sampling, known.EPS):
         if any(name in vars(other) for other in _predictions(sampling, known.EPS) for name in NOISING):
             return None
@@ -457,14 +457,24 @@ def _asked(call: Callable[..., Tensor], weights: dict[str, Tensor], x: Tensor, a
 
 
 @contextmanager
-def differentiating() -> Iterator[None]:
+def differentiating(base: Any) -> Iterator[None]:
     """Inside, the host's layers use operations that have a gradient (its own switch for training), and may change in
-    place what autograd keeps, as those of flow models do."""
+    place what autograd keeps, as those of flow models do. base: the BaseModel.
+
+    ValueError: a family some of whose operations have none (the host's fused ones, in Anima and others).
+    """
     before = comfy.model_management.in_training
     comfy.model_management.in_training = True
     try:
         with torch.autograd.graph.allow_mutation_on_saved_tensors():
             yield
+    except RuntimeError as error:
+        if "no autograd formula" not in str(error):
+            raise
+        raise ValueError(
+            f"{type(base).__name__} models have layers without a gradient in this ComfyUI, so nothing can be steered "
+            "or trained through them. Set point to 'denoised', or use another model."
+        ) from error
     finally:
         comfy.model_management.in_training = before
 
@@ -530,18 +540,21 @@ def gradient_memory(model: Any) -> Callable[[list[int]], float]:
     return lambda shape: model.model_size() + 3 * model.model.memory_required([2 * shape[0], *shape[1:]])
 
 
-def wrap_prompts(model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable) -> bool:
+def wrap_prompts(
+    model: comfy.model_patcher.ModelPatcher, key: str, prompts: Callable, network: Callable, whole: bool = False
+) -> bool:
     """Puts `prompts` around every evaluation of a MODEL's prompts and `network` around every call of its network, once.
 
     prompts(executor, model, conds, x, sigma, model_options) sees each prompt's own dictionary with its uuid;
-    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. False: they
-    were there already.
+    network(executor, x, t, context, y, control, transformer_options, ...) sees the uuids of its rows. whole: `network`
+    goes around the whole model instead, as (executor, x, sigma, concat, context, control, transformer_options, ...),
+    because not every family's network lets itself be wrapped. False: they were there already.
     """
     kinds = comfy.patcher_extension.WrappersMP
     if model.get_wrappers(kinds.CALC_COND_BATCH, key):
         return False
     model.add_wrapper_with_key(kinds.CALC_COND_BATCH, key, prompts)
-    model.add_wrapper_with_key(kinds.DIFFUSION_MODEL, key, network)
+    model.add_wrapper_with_key(kinds.APPLY_MODEL if whole else kinds.DIFFUSION_MODEL, key, network)
     return True
 
 
@@ -614,27 +627,120 @@ def check_run(guider: Any, samples: Tensor) -> None:
             check_prompt(model, prompt.get("cross_attn"), prompt, f"{side} conditioning")
 
 
-def check_cross_attention(model: Any) -> None:
-    """ValueError: a MODEL that is not a UNet with cross-attention to text; names its family."""
+TEXT_FIRST, IMAGE_FIRST, IMAGE_LAST, CROSS = "text, image", "image, text", "text, others, image", "cross-attention"
+
+
+class TokenLayout(NamedTuple):
+    """Where words and pixels stand among the tokens of a transformer's attention.
+
+    order: TEXT_FIRST (the words, the image's tokens, then those of reference pictures), IMAGE_FIRST, IMAGE_LAST, or
+    CROSS, where pixels look at words only. patch: side of an image token in latent pixels. before: tokens of the
+    model's own before the words. multiple: words and image are each filled up to a multiple of this.
+    """
+
+    order: str
+    patch: int
+    before: int = 0
+    multiple: int = 1
+
+
+# order and patch (None: the network says it) by the class of comfy.model_base, first its own, then its bases
+_LAYOUTS: dict[str, tuple[str, int | None]] = {
+    **dict.fromkeys(("SD3", "Flux", "Lumina2", "QwenImage", "Krea2", "AuraFlow"), (TEXT_FIRST, None)),
+    **dict.fromkeys(("Ideogram4", "MageFlow"), (TEXT_FIRST, 1)),
+    "Lens": (IMAGE_FIRST, 1),
+    "JoyImage": (IMAGE_FIRST, None),
+    "Omnigen2": (IMAGE_LAST, None),
+    **dict.fromkeys(("CosmosPredict2", "Anima", "WAN21"), (CROSS, None)),
+}
+_REGISTERS = {"AuraFlow": 8}
+_WITHOUT = {
+    **dict.fromkeys(("ErnieImage", "PixArt", "HunyuanDiT"), "tell their attention nothing that a patch could use"),
+    **dict.fromkeys(("HunyuanVideo", "HunyuanImage21"), "mix all words with each other before pixels see them"),
+    "Kandinsky5": "mix all words with each other before pixels see them",
+    "HiDream": "read the words anew, by several encoders, in every block",
+    "HiDreamO1": "read words and pixels in one sequence, from left to right",
+    "PixelDiTT2I": "cut every prompt to a fixed number of words",
+}
+
+
+def token_layout(model: Any) -> TokenLayout | None:
+    """How a MODEL's attention holds words and pixels; None for a UNet with cross-attention, which has its own way.
+
+    ValueError: a family on which regions with words are impossible; names it and says why.
+    """
     network = model.get_model_object("diffusion_model")
     if isinstance(network, comfy.ldm.modules.diffusionmodules.openaimodel.UNetModel):
-        return
-    family = type(model.model).__name__
-    raise ValueError(
-        f"{family} models mix words and pixels in one attention, or have no text at all; regions with words need the "
-        "cross-attention of a UNet. Load an SD1.5, SD2 or SDXL model, or the text starter."
-    )
+        return None
+    names = [base.__name__ for base in type(model.model).__mro__]
+    known = next((_LAYOUTS[name] for name in names if name in _LAYOUTS), None)
+    if known is None:
+        why = next((_WITHOUT[name] for name in names if name in _WITHOUT), "have no words, or in an unknown place")
+        raise ValueError(
+            f"{names[0]} models {why}, so regions with words cannot work on them. Use another model: SD1.5, SDXL, "
+            "SD3, Flux, Z-Image, Qwen-Image, Krea 2, Anima and others do."
+        )
+    order, patch = known
+    for attribute in ("patch_size", "patch", "patch_spatial"):
+        if patch is None:
+            size = getattr(network, attribute, None)
+            patch = size[-1] if isinstance(size, (tuple, list)) else size
+    before = next((_REGISTERS[name] for name in names if name in _REGISTERS), 0)
+    return TokenLayout(order, patch or 1, before, getattr(network, "pad_tokens_multiple", None) or 1)
+
+
+def words_alone(base: Any, context: Tensor, values: Mapping[str, Any], noise: Tensor) -> Tensor:
+    """The text vectors [1, n, width] as a BaseModel's network reads them, from one entry of a CONDITIONING, without the
+    empty ones that fill it up. noise: of the run's shape and device."""
+    told = {"device": noise.device, "noise": noise, "prompt_type": "positive"}
+    told |= {"width": noise.shape[-1] * 8, "height": noise.shape[-2] * 8}
+    made = base.extra_conds(**{**told, **values, "cross_attn": context.to(noise.device)})
+    words = made["c_crossattn"].cond[:1]
+    mask = made["attention_mask"].cond if "attention_mask" in made else None
+    filled = words[0].abs().amax(-1) > 0
+    if mask is not None and mask.shape[-1] == len(filled):
+        filled &= mask.reshape(-1, len(filled))[0] > 0
+    return words[:, filled] if filled.any() else words[:, :1]
+
+
+def with_more_words(model_conds: Mapping[str, Any], more: Tensor) -> dict[str, Any]:
+    """A prompt's processed conditions with text vectors [1, n, width] after its own."""
+    own, count = model_conds["c_crossattn"], more.shape[1]
+    words = torch.cat([own.cond, more.to(own.cond).expand(len(own.cond), -1, -1)], 1)
+    made = {**model_conds, "c_crossattn": comfy.conds.CONDRegular(words)}
+    if "attention_mask" in made:
+        mask = made["attention_mask"].cond
+        filled = (
+            torch.zeros if mask.is_floating_point() and mask.max() <= 0 else torch.ones
+        )  # added to scores, or 0 and 1
+        new = filled(*mask.shape[:-1], count, dtype=mask.dtype, device=mask.device)
+        made["attention_mask"] = comfy.conds.CONDRegular(torch.cat([mask, new], -1))
+    if "num_tokens" in made:
+        made["num_tokens"] = comfy.conds.CONDConstant(made["num_tokens"].cond + count)
+    return made
+
+
+NOT_PICTURES = {
+    **dict.fromkeys(("StableAudio1", "StableAudio3", "ACEStep", "ACEStep15"), "sound"),
+    **dict.fromkeys(("Hunyuan3Dv2", "Hunyuan3Dv2_1", "TripoSplat"), "3D shapes"),
+    **dict.fromkeys(("LTXAV", "MiniMaxH3"), "video with sound"),
+    **dict.fromkeys(("SVD_img2vid", "SV3D_u", "SV3D_p"), "video whose frames are a batch"),
+    **dict.fromkeys(("RT_DETR_v4", "DepthAnything3", "SAM3", "SeedVR2"), "no pictures from noise"),
+}
+"""What families of the host's list make that no sketch node can work on, by the names of their classes."""
 
 
 def check_image_model(model: Any) -> None:
-    """ValueError: a MODEL whose noise family is unsupported, or whose latents are not images."""
-    noise_family(model)
+    """ValueError: a MODEL whose noise family is unsupported, or whose latents are not images. Video models are images
+    of one frame; check_latent refuses more."""
+    names = [base.__name__ for base in type(model.model).__mro__]
+    makes = next((NOT_PICTURES[name] for name in names if name in NOT_PICTURES), None)
     dimensions = model.get_model_object("latent_format").latent_dimensions
-    if dimensions != 2:
-        raise ValueError(
-            f"This MODEL's latents have {dimensions} dimensions (video, audio or 3D). The sketch nodes work on image "
-            "models."
-        )
+    if makes is None and dimensions not in (2, 3):
+        makes = f"latents of {dimensions} dimension{'s' * (dimensions != 1)}"
+    if makes is not None:
+        raise ValueError(f"{names[0]} models make {makes}. The sketch nodes work on image models: load one of those.")
+    noise_family(model)
 
 
 def check_vae(model: Any, vae: Any, what: str = "vae") -> None:
@@ -662,7 +768,24 @@ def encode(model: Any, vae: Any, image: Tensor, what: str = "image") -> Tensor:
             f"{what} is {image.shape[2]} x {image.shape[1]} pixels, but this VAE needs {smallest} or more on each "
             "side. Enlarge it."
         )
+    if vae.latent_dim == 3:  # left alone, the host makes a batch of pictures the frames of one video
+        return torch.cat([vae.encode(one[None]) for one in image])
     return vae.encode(image)
+
+
+def decode(model: Any, vae: Any, samples: Tensor) -> Tensor:
+    """The IMAGE [B, H, W, 3] of a LATENT's samples by this MODEL's VAE. ValueError: as check_vae."""
+    check_vae(model, vae)
+    image = vae.decode(samples)
+    return (image[:, 0] if image.ndim == 5 else image)[..., :3]
+
+
+def picture_range(vae: Any) -> tuple[float, float]:
+    """(scale, shift) from what a VAE's network decodes to a picture in [-1, 1]: (1, 0), but (2, -1) for those video
+    autoencoders (TAEHV) that decode to [0, 1]."""
+    low, high = (float(vae.process_output(torch.tensor([value]))) for value in (0.25, 0.75))
+    scale = (high - low) / 0.5
+    return 2 * scale, 2 * (low - 0.25 * scale) - 1
 
 
 _layers = comfy.ldm.modules.diffusionmodules.model
@@ -823,6 +946,12 @@ def check_latent(model: Any, samples: Tensor) -> None:
     if samples.numel() == 0:
         raise ValueError(f"This latent holds no picture, its shape is {list(samples.shape)}. Connect another one.")
     _check_channels(samples, form)
+    if samples.ndim == 5 and samples.shape[2] > 1:
+        raise ValueError(
+            f"This latent holds {samples.shape[2]} frames of a video, and the sketch nodes work on pictures. Make an "
+            f"empty latent of length 1, or encode one picture: {type(model.model).__name__} latents take a batch of "
+            "pictures for a video."
+        )
 
 
 def _check_channels(samples: Tensor, form: comfy.latent_formats.LatentFormat) -> None:
@@ -844,6 +973,12 @@ def _check_words(words: Any) -> None:
 def is_pixels(model: Any) -> bool:
     """Whether a MODEL is a pixel prior: its latents are the pictures, and it has no words."""
     return isinstance(model.get_model_object("latent_format"), PixelSpace)
+
+
+def paints_pixels(model: Any) -> bool:
+    """Whether a MODEL's latents are pictures of 3 channels in [-1, 1]: pixel priors, and families without a VAE."""
+    form = model.get_model_object("latent_format")
+    return isinstance(form, (PixelSpace, comfy.latent_formats.ChromaRadiance))
 
 
 def noise_latent(model: Any, latent: Tensor, noise: Tensor, sigma: float) -> Tensor:

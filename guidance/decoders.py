@@ -34,6 +34,7 @@ class Decoder:
     module: Any = None  # the VAE's network: what decoders are compared by
     vae: Frozen | None = field(default=None, compare=False)
     memory: Any = field(default=None, compare=False)  # (latent shape) -> bytes of a decode and its backward; None: ~0
+    shown: tuple[float, float] = (1.0, 0.0)  # (scale, shift) from what the VAE decodes to [-1, 1]
 
     def prepare(self, model: Any, device: torch.device) -> _Prepared:
         return _Prepared(self, model, device)
@@ -53,7 +54,7 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, recom
     ValueError: a VAE is needed but not connected, empty or another model's, or the model's latents have no linear map.
     """
     form = model.get_model_object("latent_format")
-    if isinstance(form, host.PixelSpace):
+    if host.paints_pixels(model):
         return PIXELS
     if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
         if vae is None:
@@ -61,7 +62,9 @@ def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, recom
         host.check_vae(model, vae)
         blocks, parts = host.DECODER_BLOCKS if recompute else (), host.decoder_side(vae)
         network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), parts, None, blocks)
-        return Decoder("vae", vae.first_stage_model, network, host.decoder_memory(vae, recompute))
+        return Decoder(
+            "vae", vae.first_stage_model, network, host.decoder_memory(vae, recompute), host.picture_range(vae)
+        )
     if form.latent_rgb_factors is None:
         raise ValueError(
             f"{type(form).__name__} latents have no linear map to colours. Connect the VAE and set decoder to 'vae'."
@@ -73,7 +76,7 @@ class _Prepared:
     """A decoder for the length of one run."""
 
     def __init__(self, decoder: Decoder, model: Any, device: torch.device) -> None:
-        self.kind = decoder.kind
+        self.kind, self.shown = decoder.kind, decoder.shown
         self.gain = 1.0 if decoder.kind == "pixels" else None
         self.format = model.latent_format
         self.process_out = model.process_latent_out
@@ -93,12 +96,13 @@ class _Prepared:
         return Shown(image, self.gain)
 
     def image(self, leaf: Tensor) -> Tensor:
-        """The prediction as an image in [-1, 1], without the gain."""
+        """The prediction [B, C, h, w] or [B, C, 1, h, w] as an image [B, 3, H, W] in [-1, 1], without the gain."""
         if self.kind == "pixels":
             return leaf
         if self.kind == "linear":
             reshape = getattr(self.format, "latent_rgb_factors_reshape", None)
-            latent = reshape(leaf) if reshape else leaf
+            latent = _first_frame(leaf)
+            latent = reshape(latent) if reshape else latent
             return (torch.einsum("bchw,cd->bdhw", latent, self.factors) + self.bias[:, None, None]).clamp(-1.5, 1.5)
         if self.affine is None:
             # Autograd cannot save a format's own tensors if they were made in inference mode. The map is affine, so
@@ -106,7 +110,9 @@ class _Prepared:
             shift = ordinary(self.process_out(torch.zeros_like(leaf[:1])))
             self.affine = ordinary(self.process_out(torch.ones_like(leaf[:1]))) - shift, shift
         scale, shift = self.affine
-        return self.decode((leaf * scale + shift).to(self.dtype)).float()
+        picture = _first_frame(self.decode((leaf * scale + shift).to(self.dtype)).to(leaf))[:, :3]
+        scale, shift = self.shown
+        return picture if (scale, shift) == (1.0, 0.0) else picture * scale + shift
 
     def _gain(self, leaf: Tensor) -> float:
         """One more decode and backward pass per run, on one image."""
@@ -117,3 +123,8 @@ class _Prepared:
         smooth = F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)
         (back,) = torch.autograd.grad((image * smooth).sum(), probe)
         return max(float(back.square().sum() / smooth.square().sum()), 1e-8)
+
+
+def _first_frame(x: Tensor) -> Tensor:
+    """[B, C, H, W] of a picture that may have a time axis, [B, C, T, H, W]."""
+    return x[:, :, 0] if x.ndim == 5 else x

@@ -128,7 +128,7 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
         shift = step.denoised_shift([energy for energy in active if energy.point == DENOISED])
         through = [energy for energy in active if energy.point == THROUGH]
         if through:
-            with host.differentiating():
+            with host.differentiating(model):
                 shift = shift + step.through_shift(through)
         for energy in active:
             if energy.point == PUBLISHED:

@@ -41,7 +41,7 @@ def check_sigmas(sigmas: Tensor, family: NoiseFamily | None = None) -> None:
 
 
 def signal_and_noise(family: NoiseFamily, sigma: float) -> tuple[float, float]:
-    """What a sample at `sigma` is made of: x = signal * x0 + noise * e with e of unit variance."""
+    """(signal, noise) of a sample at `sigma`: x = signal * x0 + noise * e with e of unit variance."""
     if family.kind == "flow":
-        return 1 - sigma, sigma
+        return 1 - sigma, sigma * family.noise_scale
     return 1.0, sigma

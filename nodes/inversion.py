@@ -347,7 +347,7 @@ class SketchDomainEnergy(io.ComfyNode):
                 f"'{features.name}' is not a domain extractor. Domain Energy needs one that was trained on noisy "
                 "pictures, such as EGSDE's. Load its file with Load Sketch Features."
             )
-        if decoders.choose(model, None, "linear") is not decoders.PIXELS:
+        if not host.is_pixels(model):
             raise ValueError(
                 "Domain Energy works on pixel priors only, because domain extractors see noisy pixels. "
                 "Use a model from Load Pixel Prior."

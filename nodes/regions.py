@@ -10,10 +10,11 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
+from ..guidance.regions import joint
 from ..guidance.regions.legend import read_strokes
 from ..guidance.regions.patch import patch
-from ..guidance.regions.regions import METHODS, SCHEDULES, Pull, painted
-from ..guidance.regions.words import encode, find_phrases
+from ..guidance.regions.regions import METHODS, PAINT, SCHEDULES, Pull, painted
+from ..guidance.regions.words import encode, encode_apart, find_phrases
 from ..pictures import overlays as region_pictures
 from ..pictures import palettes
 from ..pictures.fit import as_rgb, fit_image
@@ -24,6 +25,10 @@ from .parts.sockets import RegionsSocket
 
 PAPER = ("GradOP", "semantic control", "cross attention control")
 MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or Starter Models. SD3, Flux and the like are unsupported."
+REGION_MODEL_TIP = (
+    "SD1.5, SD2, SDXL, Starter Models, SD3, Flux.1 and .2, Chroma, Z-Image, Lumina 2, Qwen-Image, Krea 2, Anima, "
+    "Ideogram 4, OmniGen 2, AuraFlow and others; the node names those that cannot."
+)
 
 
 class SketchPaintRegion(io.ComfyNode):
@@ -177,15 +182,15 @@ class CrossAttnRegionMap(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip=MODEL_TIP + " It is not changed itself; the output is a copy that supports regions.",
+                    tooltip=REGION_MODEL_TIP + " It is not changed itself; the output is a copy that supports regions.",
                 ),
                 io.Clip.Input("clip", tooltip="The model's text encoder."),
                 io.String.Input(
                     "prompt",
                     multiline=True,
                     dynamic_prompts=True,
-                    tooltip="The whole prompt; weights like (lake:1.2) work. Phrases of regions that it does not "
-                    "contain are appended, and the node says so.",
+                    tooltip="The whole prompt; weights like (lake:1.2) work. On UNets phrases of regions that it does "
+                    "not contain are appended, and the node says so; on transformers each phrase is encoded by itself.",
                 ),
                 RegionsSocket.Input("regions", tooltip="From Paint Region or Regions from Strokes."),
                 io.Float.Input(
@@ -231,7 +236,7 @@ class CrossAttnRegionMap(io.ComfyNode):
                     advanced=True,
                     tooltip="GradOP: moves each word's attention map into its region. paint with words: raises the "
                     "words' attention scores inside the region, which fades as the noise falls; of the schedules, "
-                    "only window applies.",
+                    "only window applies, and of the models only UNets.",
                 ),
             ],
             outputs=[
@@ -263,8 +268,18 @@ class CrossAttnRegionMap(io.ComfyNode):
             logging.warning(f"Cross-Attention Region Map: {text}")
             host.say_on_node(node_id, text)
 
-        patched = patch(model, tell)
-        conditioning, text = encode(clip, prompt, regions, Pull(method, strength, schedule, start, end))
+        pull = Pull(method, strength, schedule, start, end)
+        if host.token_layout(model) is None:
+            patched = patch(model, tell)
+            conditioning, text = encode(clip, prompt, regions, pull)
+        elif method == PAINT:
+            raise ValueError(
+                f"Method 'paint with words' is made for the cross-attention of UNets, and {type(model.model).__name__} "
+                "models have none. Set method to 'GradOP'."
+            )
+        else:
+            patched = joint.patch(model, tell)
+            conditioning, text = encode_apart(clip, prompt, regions, pull)
         check_conditioning(model, conditioning, "The CLIP's conditioning")
         logging.info(f"Cross-Attention Region Map: {text}")
         return io.NodeOutput(patched, conditioning, ui=host.text_on_node(cls, text))
@@ -368,8 +383,7 @@ class SketchAttentionMaps(io.ComfyNode):
 def _picture(model: Any, samples: Tensor, image: Tensor | None, vae: Any) -> Tensor:
     """What heat maps are drawn on, [H, W, 3]: the image, the decoded latent, or mid grey of its size."""
     if image is None and vae is not None:
-        host.check_vae(model, vae)
-        image = vae.decode(samples)
+        image = host.decode(model, vae, samples)
     ratio = model.get_model_object("latent_format").spacial_downscale_ratio
     height, width = (side * ratio for side in samples.shape[-2:])
     if image is None:

@@ -146,7 +146,7 @@ def _views(task: Task, guider: Any, latent: Tensor) -> list[_View]:
     patcher = guider.model_patcher
     form = patcher.get_model_object("latent_format")
     scale = form.spacial_downscale_ratio
-    if isinstance(form, host.PixelSpace):
+    if host.paints_pixels(patcher):
         chosen = [(EXACT, task.vae)]
     else:
         wanted = _cheapest(task, form.latent_rgb_factors is not None) if task.decoder == AUTO else task.decoder

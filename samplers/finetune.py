@@ -49,7 +49,7 @@ def trained(
     def sample_finetune(model: Any, x: Tensor, sigmas: Tensor, extra_args: Any = None, *_: Any, **__: Any) -> Tensor:
         check_sigmas(sigmas, host.noise_family(model.inner_model.model_patcher))
         options = (extra_args or {}).get("model_options", {})
-        with gradients(), host.differentiating():
+        with gradients(), host.differentiating(model.inner_model.inner_model):
             result, last = train(Start(model, x, sigmas, options))
         found.append(result)
         return last.detach()

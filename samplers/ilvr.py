@@ -41,11 +41,12 @@ def sample_ilvr(
 ) -> Tensor:
     """DDPM steps from sigmas[0] to sigmas[-1]; after each one begun inside the window x <- x + LP(q - x).
 
-    reference: samples of a clean LATENT [1 or B, C, h, w]; q is the reference with fresh noise at every step. grid: the
-    number of cells that the low-pass LP keeps along the shorter side. start, end: the window, as fractions of the
-    model's own schedule. weight, 0 to 1: share of the reference; the rest is the guide that the walk began with (the
-    mix-up variant). level: whether q has the noise level of x ("matched") or is one step noisier, as in the released
-    codes ("published"). With a mask, the replacement fades with it. x, result [B, C, H, W].
+    reference: samples of a clean LATENT [1 or B, C, h, w], as fit_latent takes them; q is the reference with fresh
+    noise at every step. grid: the number of cells that the low-pass LP keeps along the shorter side. start, end: the
+    window, as fractions of the model's own schedule. weight, 0 to 1: share of the reference; the rest is the guide that
+    the walk began with (the mix-up variant). level: whether q has the noise level of x ("matched") or is one step
+    noisier, as in the released codes ("published"). With a mask, the replacement fades with it. x, result [B, C, H, W],
+    or with a time axis of one frame.
     """
     if reference is None:
         raise ValueError("ILVR needs a reference LATENT, got none.")
@@ -86,19 +87,24 @@ def noised(family: NoiseFamily, clean: Tensor, noise: Tensor | float, sigma: flo
 
 
 def fit_latent(samples: Tensor, x: Tensor) -> Tensor:
-    """A latent guide [1 or B, C, h, w] for x [B, C, H, W]: its middle, cut to the aspect of x and resized."""
-    if samples.ndim != 4 or samples.shape[1] != x.shape[1]:
+    """A latent guide [1 or B, C, h, w] for x [B, C, H, W]: its middle, cut to the aspect of x and resized.
+
+    Both may have a time axis of one frame before their height.
+    """
+    if samples.ndim == 4 and x.ndim == 5:
+        samples = samples.unsqueeze(2)
+    if samples.ndim != x.ndim or samples.shape[1:-2] != x.shape[1:-2]:
         raise ValueError(
             f"The reference LATENT has shape {list(samples.shape)}, but this model paints {list(x.shape)}. Encode the "
             "reference with this model's own VAE."
         )
-    if samples.shape[2:] != x.shape[2:]:
-        (height, width), (tall, wide) = samples.shape[2:], x.shape[2:]
+    if samples.shape[-2:] != x.shape[-2:]:
+        (height, width), (tall, wide) = samples.shape[-2:], x.shape[-2:]
         spare = height - min(height, width * tall / wide), width - min(width, height * wide / tall)
         if height <= 2 * round(spare[0] / 2) or width <= 2 * round(spare[1] / 2):  # the host's cut would leave nothing
             raise ValueError(
                 f"The reference LATENT is {width} x {height}, too narrow to be cut to the shape of {wide} x {tall}. "
                 "Encode a picture of about that shape."
             )
-        samples = common_upscale(samples, x.shape[3], x.shape[2], "area", "center")
+        samples = common_upscale(samples, wide, tall, "area", "center")
     return pair_batches(samples, x.shape[0], "reference", "latent").to(x)

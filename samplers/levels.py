@@ -5,6 +5,7 @@ one schedule: 1000 betas from 1e-4 to 0.02 in a straight line. Here t0 therefore
 schedule, and any other model starts at the same signal-to-noise ratio. Sigmas are in the host's coordinates:
 
     x = signal * x0 + noise * e        discrete, EDM: signal 1, noise sigma        flow: signal 1 - sigma, noise sigma
+                                       (times its noise scale)
 
 Everything here is pure torch on the CPU. `family` is host.NoiseFamily: kind, the model's own ascending sigmas and
 sigma_data.
@@ -41,9 +42,10 @@ def published_sigmas() -> Tensor:
 
 
 def matched(family: NoiseFamily, ratio: Tensor) -> Tensor:
-    """The family's sigma at a published noise-to-signal ratio: sigma_data * ratio, on a flow ratio / (1 + ratio)."""
+    """The family's sigma at a published noise-to-signal ratio: sigma_data * ratio; on a flow ratio / (k + ratio), k
+    being its noise scale, nearly always 1."""
     if family.kind == "flow":
-        return ratio / (1 + ratio)
+        return ratio / (family.noise_scale + ratio)
     return family.sigma_data * ratio
 
 

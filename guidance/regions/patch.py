@@ -86,18 +86,25 @@ def patch(model: Any, tell: Callable[[str], Any] = logging.warning) -> Any:
 
     tell(text) is called at the start of a run in which no prompt comes from Cross-Attention Region Map.
     """
-    host.check_cross_attention(model)
     host.check_image_model(model)
+    if host.token_layout(model) is not None:
+        raise ValueError(
+            f"{type(model.model).__name__} models have no cross-attention maps of a UNet. Regions work on them through "
+            "Cross-Attention Region Map; attention maps do not."
+        )
     patched = model.clone()
     if host.wrap_prompts(patched, REGIONS, _note_prompts, _correct_network):
         keep(patched)
-        host.wrap_sampling(patched, REGIONS, partial(_say_if_unused, tell))
+        host.wrap_sampling(patched, REGIONS, partial(say_if_unused, tell, (REGIONS, TOKENS, RECORD)))
     return patched
 
 
-def _say_if_unused(tell: Callable[[str], Any], execute: Any, guider: Any, *rest: Any) -> Any:
-    """Around SAMPLER.sample: without this, a prompt node of another pack in between drops the regions in silence."""
-    if not any(key in prompt for prompt in host.prompts_of(guider) for key in (REGIONS, TOKENS, RECORD)):
+def say_if_unused(tell: Callable[[str], Any], keys: Sequence[str], execute: Any, guider: Any, *rest: Any) -> Any:
+    """Around SAMPLER.sample: without this, a prompt node of another pack in between drops the regions in silence.
+
+    keys: a prompt that has one of them carries regions.
+    """
+    if not any(key in prompt for prompt in host.prompts_of(guider) for key in keys):
         tell(
             "No prompt in this run carries regions, so they have no effect. Connect the conditioning of "
             "Cross-Attention Region Map to the sampler, without nodes that encode the prompt again."
@@ -116,7 +123,7 @@ def _note_prompts(execute, model: Any, conds: list, x: Tensor, timestep: Tensor,
     rows = {}
     for number, prompt in asking:
         placed, record = prompt.get(REGIONS), prompt.get(RECORD)
-        force = _force(placed.pull, model.model_sampling, float(timestep.max())) if placed is not None else None
+        force = force_at(placed.pull, model.model_sampling, float(timestep.max())) if placed is not None else None
         if force is None or (force == 0 and _neutral(placed)):
             placed = None
         if placed is not None or record is not None:
@@ -139,7 +146,7 @@ def _neutral(placed: Placed | None) -> bool:
     return placed is None or placed.pull.method != EQUATION or all(one.region.weight == 1 for one in placed.regions)
 
 
-def _force(wanted: Pull, sampling: Any, sigma: float) -> float | None:
+def force_at(wanted: Pull, sampling: Any, sigma: float) -> float | None:
     """kappa_t, or paint with words' gain w' log(1 + sigma); None outside of the window."""
     if wanted.schedule == WINDOW and not (
         sampling.percent_to_sigma(wanted.end) < sigma <= sampling.percent_to_sigma(wanted.start)

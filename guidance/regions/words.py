@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from ... import host
+from .joint import JOINT, Apart, Words
 from .patch import REGIONS, TOKENS
 from .regions import Placed, Pull, Reader, Regions, find, place, shown, tokens_of
 
@@ -55,6 +56,34 @@ def encode(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, st
     if named:
         carried[REGIONS] = Placed(named, pull)
     return clip.encode_from_tokens_scheduled(tokens, add_dict=carried), "\n".join(lines) or "no regions"
+
+
+def encode_apart(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[list, str]:
+    """For a transformer: the prompt's CONDITIONING, which carries its regions, each with its phrase encoded by itself;
+    and a text about them for the node. The prompt need not contain the phrases."""
+    reader = reader_of(clip)
+    words, lines = [], []
+    for region in given:
+        context, values = clip.encode_from_tokens_scheduled(reader.tokenize(region.phrase))[0]
+        context = context[:, : _used(reader, region.phrase, context.shape[1])]
+        words.append(Words(region, context, values))
+        empty = "" if region.mask.any() else ", but its mask is empty: no effect"
+        lines.append(f"{region.phrase}: {context.shape[1]} tokens of its own{empty}")
+    words = [one for one in words if one.region.mask.any() and one.region.weight > 0]
+    carried: dict[str, Any] = {JOINT: Apart(tuple(words), pull)} if given else {}
+    text = "\n".join(lines) or "no regions"
+    return clip.encode_from_tokens_scheduled(reader.tokenize(prompt), add_dict=carried), text
+
+
+def _used(reader: Reader, phrase: str, count: int) -> int:
+    """How many of a phrase's `count` text vectors are not padding: up to the end token, where tokens and vectors
+    correspond; else all of them, because some encoders drop a frame of fixed words."""
+    tokens = tokens_of(reader.tokenize(phrase))
+    if len(tokens) != count:
+        return count
+    padding = tokens[-1]
+    last = max((place for place, token in enumerate(tokens) if token != padding), default=count - 1)
+    return min(last + 2, count)
 
 
 def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str]) -> list[tuple[int, ...]]:

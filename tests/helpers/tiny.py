@@ -2,7 +2,7 @@
 
 For "works on any model" tests: the noise schedule, latent format and calling convention are the family's real ones,
 only the network is small (a step at 8x8 takes a few milliseconds) and its weights are random. Import comfy only
-inside functions, so that this module can be imported without the host.
+inside functions, so that this module can be imported without the host. Their configurations: tiny_families.py.
 """
 
 from __future__ import annotations
@@ -11,54 +11,7 @@ from typing import Any
 
 import torch
 
-UNET = {
-    "image_size": 32,
-    "in_channels": 4,
-    "out_channels": 4,
-    "model_channels": 32,
-    "num_res_blocks": [1, 1],
-    "channel_mult": [1, 2],
-    "transformer_depth": [1, 1],
-    "transformer_depth_output": [1, 1, 1, 1],
-    "transformer_depth_middle": 1,
-    "use_spatial_transformer": True,
-    "use_temporal_attention": False,
-    "use_linear_in_transformer": False,
-    "legacy": False,
-    "context_dim": 16,
-    "adm_in_channels": None,
-}
-# SDXL's pooled width plus six size embeddings of 256: encode_adm fixes the 1536, the pooled width is ours.
-SDXL_UNET = {**UNET, "use_linear_in_transformer": True, "num_classes": "sequential", "adm_in_channels": 16 + 1536}
-SD3_DIT = {
-    "in_channels": 16,
-    "patch_size": 2,
-    "depth": 1,
-    "adm_in_channels": 16,
-    "context_size": None,
-    "context_embedder_config": {"target": "torch.nn.Linear", "params": {"in_features": 16, "out_features": 64}},
-    "num_patches": 4096,
-    "pos_embed_max_size": 64,
-    "pos_embed_scaling_factor": None,
-}
-FLUX_DIT = {
-    "image_model": "flux",
-    "in_channels": 16,
-    "out_channels": 16,
-    "vec_in_dim": 16,
-    "context_in_dim": 16,
-    "hidden_size": 48,
-    "mlp_ratio": 2.0,
-    "num_heads": 2,
-    "depth": 1,
-    "depth_single_blocks": 1,
-    "axes_dim": [8, 8, 8],
-    "theta": 10000,
-    "patch_size": 2,
-    "qkv_bias": True,
-    "guidance_embed": True,
-    "txt_ids_dims": [],
-}
+from helpers import tiny_families
 
 FAMILIES = ("sd15", "sd15_v", "sdxl", "sdxl_v", "edm", "edm_v", "sd3", "flux")
 
@@ -71,40 +24,34 @@ def model(
     cast: torch.dtype | None = None,
     network: dict[str, Any] | None = None,
 ) -> Any:
-    """A MODEL (host ModelPatcher) of one of FAMILIES. cast: what its weights are cast to at each use (None: nothing).
-    network: changes of its network's configuration.
+    """A MODEL (host ModelPatcher) of one of tiny_families.FAMILIES. cast: what its weights are cast to at each use
+    (None: nothing). network: changes of its network's configuration.
 
     sd15, sdxl: eps, discrete. sd15_v, sdxl_v: v, discrete. edm: EDM (Playground 2.5). edm_v: v on the EDM schedule
-    (CosXL). sd3: rectified flow with shift 3. flux: the Flux flow. Heads of 8 channels, context width 16.
+    (CosXL). sd3: rectified flow with shift 3. flux: the Flux flow. UNets have heads of 8 channels; context width 16.
     """
     import comfy.model_management
     import comfy.model_patcher
-    import comfy.supported_models as known
+    import comfy.supported_models
 
-    kind, config, marks = {
-        "sd15": (known.SD15, UNET, {}),
-        "sd15_v": (_V, UNET, {}),
-        "sdxl": (known.SDXL, SDXL_UNET, {}),
-        "sdxl_v": (known.SDXL, SDXL_UNET, {"v_pred": torch.zeros(0)}),
-        "edm": (known.SDXL, SDXL_UNET, {"edm_mean": torch.zeros(4), "edm_std": torch.ones(4)}),
-        "edm_v": (known.SDXL, SDXL_UNET, {"edm_vpred.sigma_max": torch.tensor(120.0)}),
-        "sd3": (known.SD3, SD3_DIT, {}),
-        "flux": (known.Flux, FLUX_DIT, {}),
-    }[family]
-    settings = (kind() if kind is _V else kind)({**config, **(network or {})})
+    wanted = tiny_families.FAMILIES[family]
+    kind = _with_v() if wanted.v else getattr(comfy.supported_models, wanted.kind)
+    config = {**kind.unet_config, **wanted.config, **(network or {})}
+    settings = kind(config)
+    settings.unet_config.update(config)  # the host puts the family's own sizes over some of them
     if "num_head_channels" in settings.unet_config:
         settings.unet_config["num_head_channels"] = 8
         settings.unet_config["num_heads"] = -1
     settings.set_inference_dtype(dtype, cast)
     device = comfy.model_management.get_torch_device()
-    made = settings.get_model(marks, device="cpu")
+    made = settings.get_model({name: torch.tensor(value) for name, value in wanted.marks.items()}, device="cpu")
     _randomise(made.diffusion_model, seed)
     return comfy.model_patcher.CoreModelPatcher(
         made, load_device=device, offload_device=comfy.model_management.unet_offload_device()
     )
 
 
-def _V() -> type:
+def _with_v() -> type:
     """SD1.5 with v prediction: the host knows it as SD2 by weight statistics only, so it is said here."""
     import comfy.model_base
     import comfy.supported_models
@@ -131,16 +78,28 @@ def _randomise(network: torch.nn.Module, seed: int) -> None:
                 buffer.copy_(torch.randn(buffer.shape, generator=generator) * 0.02)
 
 
-def vae(channels: int = 4, *, seed: int = 0) -> Any:
-    """A random VAE of TAESD layout: 8x8 pixels a latent pixel, `channels` 4 (sd15, sdxl, edm) or 16 (sd3, flux)."""
+def vae(channels: int = 4, *, seed: int = 0, kind: str = "taesd") -> Any:
+    """A random VAE with 8x8 pixels a latent pixel and `channels` 4 (sd15, sdxl, edm) or 16 (sd3, flux).
+
+    kind: taesd, or with a time axis and 16 channels wan (Wan 2.1's layout, which Qwen-Image, Krea 2 and Anima share) or
+    taehv (its tiny autoencoder, which decodes to [0, 1]).
+    """
+    import comfy.ldm.wan.vae
     import comfy.sd
+    import comfy.taesd.taehv
     import comfy.taesd.taesd
 
-    network = comfy.taesd.taesd.TAESD(latent_channels=channels)
+    if kind == "wan":
+        network = comfy.ldm.wan.vae.WanVAE(dim=8, z_dim=16, temperal_downsample=[False, True, True])
+    elif kind == "taehv":
+        network = comfy.taesd.taehv.TAEHV(latent_channels=16)
+    else:
+        network = comfy.taesd.taesd.TAESD(latent_channels=channels)
     _randomise(network, seed)
-    with torch.no_grad():
-        network.vae_scale.fill_(1.0)
-        network.vae_shift.fill_(0.0)
+    if kind == "taesd":
+        with torch.no_grad():
+            network.vae_scale.fill_(1.0)
+            network.vae_shift.fill_(0.0)
     return comfy.sd.VAE(sd={k: v.clone() for k, v in network.state_dict().items()})
 
 
@@ -166,17 +125,30 @@ def clip(family: str = "sd15", *, seed: int = 0) -> Any:
     return made
 
 
-def cond(*, seed: int = 0, batch: int = 1) -> list[list[Any]]:
-    """CONDITIONING that every family above accepts: context [batch, 6, 16], pooled [batch, 16]."""
+def cond(family: str = "sd15", *, seed: int = 0, batch: int = 1) -> list[list[Any]]:
+    """CONDITIONING of a family: context [batch, 6, 16], pooled [batch, 16], and what else its prompts carry."""
     generator = torch.Generator().manual_seed(seed)
     pooled = torch.randn(batch, 16, generator=generator)
-    return [[torch.randn(batch, 6, 16, generator=generator), {"pooled_output": pooled}]]
+    context = torch.randn(batch, 6, 16, generator=generator)
+    also = {
+        name: torch.ones(shape, dtype=torch.long if name.endswith(("ids", "mask")) else torch.float32)
+        for name, shape in (tiny_families.FAMILIES[family].also if family in tiny_families.FAMILIES else {}).items()
+    }
+    return [[context, {"pooled_output": pooled, **also}]]
 
 
-def latent(family: str = "sd15", *, batch: int = 1, height: int = 8, width: int = 8, seed: int = 0) -> dict[str, Any]:
-    """A LATENT with unit-variance samples [batch, 4 or 16, height, width]."""
-    channels = 16 if family in ("sd3", "flux") else 4
-    return {"samples": torch.randn(batch, channels, height, width, generator=torch.Generator().manual_seed(seed))}
+def latent(
+    family: str = "sd15", *, batch: int = 1, height: int = 8, width: int = 8, seed: int = 0, frames: int = 1
+) -> dict[str, Any]:
+    """A LATENT of a family with unit-variance samples [batch, channels, height, width], or with a time axis of `frames`
+    before the height."""
+    import comfy.supported_models
+
+    known = tiny_families.FAMILIES.get(family, tiny_families.FAMILIES["sd15"])
+    form = getattr(comfy.supported_models, known.kind).latent_format
+    time = [frames] if form.latent_dimensions == 3 else []
+    shape = [batch, form.latent_channels, *time, height, width]
+    return {"samples": torch.randn(shape, generator=torch.Generator().manual_seed(seed))}
 
 
 def sample(patcher: Any, sigmas: torch.Tensor, latent_image: torch.Tensor, **options: Any) -> torch.Tensor:

@@ -444,12 +444,10 @@ def test_the_brush_fits_what_the_decoder_shows(room, models, solve, monkeypatch)
     assert cells("linear") == {((16, 16), 1 / 8, 2)}
 
 
-def test_a_video_model_is_refused(room, solve):
+def test_a_sound_model_is_refused(room, solve):
     model = tiny.model("sd15")
-    model.model.latent_format = type("Video", (type(model.model.latent_format),), {"latent_dimensions": 3})()
-    with pytest.raises(
-        ValueError, match=r"3 dimensions \(video, audio or 3D\)\. The sketch nodes work on image models"
-    ):
+    model.model.latent_format = type("Sound", (type(model.model.latent_format),), {"latent_dimensions": 1})()
+    with pytest.raises(ValueError, match=r"BaseModel models make latents of 1 dimension\. The sketch nodes work on"):
         run(model, solve(), ladder(room, model), empty())
 
 

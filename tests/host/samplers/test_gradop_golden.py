@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from helpers import tiny
+from helpers import tiny, tiny_families
 from helpers.golden_files import load_file
 
 TOLERANCE = 1e-3  # mean of absolute differences, as the golden numbers' README says
@@ -47,7 +47,7 @@ def model(golden, host_nodes):
 
     patcher = tiny.model("sd15", network=WIDTHS)
     recorded = load_file(golden / "gradop" / "unet_a.safetensors")
-    names = comfy.utils.unet_to_diffusers({**tiny.UNET, **WIDTHS})
+    names = comfy.utils.unet_to_diffusers({**tiny_families.UNET, **WIDTHS})
     weights = {names[name]: value for name, value in recorded.items()}
     network = patcher.model
     network.diffusion_model.load_state_dict(weights)

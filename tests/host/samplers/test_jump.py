@@ -16,6 +16,7 @@ class Family(NamedTuple):
     kind: str
     sigmas: torch.Tensor
     sigma_data: float = 1.0
+    noise_scale: float = 1.0
 
     def mixture(self, sigma):
         return (1 - sigma, sigma) if self.kind == "flow" else (1.0, sigma)

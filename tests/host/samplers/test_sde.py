@@ -14,10 +14,11 @@ class Family(NamedTuple):
     kind: str
     sigmas: torch.Tensor = torch.linspace(0.01, 100, 1000)
     sigma_data: float = 1.0
+    noise_scale: float = 1.0
 
 
 EPS, EDM, FLOW = Family("discrete"), Family("edm", sigma_data=0.5), Family("flow")
-FAMILIES = {"eps": EPS, "edm": EDM, "flow": FLOW}
+FAMILIES = {"eps": EPS, "edm": EDM, "flow": FLOW, "loud flow": Family("flow", noise_scale=8.0)}
 STEPS = {"flow": [(0.95, 0.9), (0.6, 0.2), (0.3, 0.299)], "discrete": [(14.6, 9.0), (2.0, 1.9), (0.05, 0.01)]}
 STEPS["edm"] = STEPS["discrete"]
 

@@ -17,6 +17,7 @@ class Family(NamedTuple):
     kind: str
     sigmas: torch.Tensor
     sigma_data: float = 1.0
+    noise_scale: float = 1.0
 
 
 def discrete(start, end, *, squared=True):
@@ -50,6 +51,7 @@ FAMILIES = {
     "cosxl": edm(0.002, 120.0, 1.0),
     "sd3": flow(3.0, 1000),
     "flux": flow(math.exp(1.15), 10000),
+    "hidream-o1": flow(3.0, 1000)._replace(noise_scale=8.0),
 }
 
 

@@ -1,0 +1,76 @@
+"""Regions on transformers: words that only the pixels of their region see. Pure tensors, no host.
+
+A transformer has no cross-attention maps to move. Instead each region's phrase is encoded by itself and its words are
+appended to the prompt's. An additive bias on the attention scores keeps them apart, in every layer:
+
+    pixel p -> word of region r      log(kappa_t w_r B_r(p))
+    word of region r -> pixel p      log(B_r(p))
+    word of region r -> itself       0
+    word of region r <-> all other words, and reference pictures      never
+    all else                         0
+
+with the region's mask B_r in 0..1, its weight w_r, and kappa_t as in GradOP's equation (regions.Pull). So pixels see
+each other and the prompt as always, soft masks stay soft, and as kappa goes to 0 the words fade away. InvokeAI's
+regional prompting on Flux masks alike.
+
+masks: [R, b, I] for R regions, b pictures and I image tokens.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+NEVER = -1e4  # e to this is 0 in every float type, and no sum of such numbers overflows in float16
+
+
+class Span(NamedTuple):
+    """Tokens from `first` up to, not including, `end`."""
+
+    first: int
+    end: int
+
+    def tokens(self) -> slice:
+        return slice(self.first, self.end)
+
+
+def _log(share: Tensor) -> Tensor:
+    return torch.where(share > 0, share.clamp_min(1e-30).log(), NEVER)
+
+
+def joint_bias(length: int, image: Span, regions: Sequence[Span], masks: Tensor, forces: Sequence[float]) -> Tensor:
+    """[b, length, length], added to the scores of queries (rows) and keys (columns) of one sequence.
+
+    image: where the image's tokens stand. regions: where each region's words stand. forces: kappa_t w_r of each.
+    """
+    bias = torch.zeros(masks.shape[1], length, length, device=masks.device)
+    for words in regions:
+        bias[:, :, words.tokens()] = NEVER
+        bias[:, words.tokens()] = NEVER
+    for words, mask, force in zip(regions, masks, forces, strict=True):
+        bias[:, words.tokens(), words.tokens()] = 0
+        bias[:, image.tokens(), words.tokens()] = _log(force * mask)[:, :, None]
+        bias[:, words.tokens(), image.tokens()] = _log(mask)[:, None]
+    return bias
+
+
+def cross_bias(length: int, regions: Sequence[Span], masks: Tensor, forces: Sequence[float]) -> Tensor:
+    """[b, I, length], for pixels that look at `length` words."""
+    bias = torch.zeros(masks.shape[1], masks.shape[2], length, device=masks.device)
+    for words, mask, force in zip(regions, masks, forces, strict=True):
+        bias[:, :, words.tokens()] = _log(force * mask)[:, :, None]
+    return bias
+
+
+def text_bias(length: int, regions: Sequence[Span], masks: Tensor) -> Tensor:
+    """[1, length, length], for words that look at words: each region's at its own only, and no others at those."""
+    bias = torch.zeros(1, length, length, device=masks.device)
+    for words in regions:
+        bias[:, :, words.tokens()] = NEVER
+        bias[:, words.tokens()] = NEVER
+    for words in regions:
+        bias[:, words.tokens(), words.tokens()] = 0
+    return bias
