@@ -68,12 +68,15 @@ def blur(image: torch.Tensor, sigma: float) -> torch.Tensor:
     return gaussian_blur2d(image, (kernel[0], kernel[1]), (sigma, sigma), "reflect")
 
 
-def simulate_strokes(image: torch.Tensor, median: int = 23, colours: int = 6) -> torch.Tensor:
+def simulate_strokes(
+    image: torch.Tensor, median: int = 23, colours: int = 6, reference: int = REFERENCE
+) -> torch.Tensor:
     """Flat strokes [B, H, W, 3] in 0..1 of the pictures `image` [B, H, W, 3] in 0..1; at most `colours` colours each.
 
     The filter runs on a copy with as many pixels as 256x256, whatever the picture's size and aspect, so a stroke covers
     the same fraction of a thumbnail and of a poster, and the cost hardly grows. A 256x256 picture gets exactly Pillow's
-    `MedianFilter(median)` and `quantize(colours)`. median: odd, 1 = no filter. colours: 2 to 256.
+    `MedianFilter(median)` and `quantize(colours)`. median: odd, 1 = no filter. colours: 2 to 256. reference: another
+    side than 256 to count the filter on, for many pictures in less time.
     """
     if median < 1 or median % 2 == 0:
         nearest = max(1, median + 1)
@@ -82,13 +85,13 @@ def simulate_strokes(image: torch.Tensor, median: int = 23, colours: int = 6) ->
         raise ValueError(f"A stroke painting has 2 to 256 colours, got {colours}.")
     painted = torch.empty_like(image[..., :3])
     for picture, painting in zip(image[..., :3], painted, strict=True):
-        painting.copy_(_paint(picture, median, colours))
+        painting.copy_(_paint(picture, median, colours, reference))
     return painted
 
 
-def _paint(picture: torch.Tensor, median: int, colours: int) -> torch.Tensor:
+def _paint(picture: torch.Tensor, median: int, colours: int, reference: int) -> torch.Tensor:
     height, width, _ = picture.shape
-    scale = REFERENCE / math.sqrt(height * width)
+    scale = reference / math.sqrt(height * width)
     small = _resize(picture, max(1, round(height * scale)), max(1, round(width * scale)))
     flat = Image.fromarray(small.clamp(0, 1).mul(255).round().byte().cpu().numpy())
     flat = flat.filter(ImageFilter.MedianFilter(median)).quantize(colours)

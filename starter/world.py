@@ -7,6 +7,7 @@ for and reduced, so the same seed shows the same place at 64, 128 or 512 pixels.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -149,10 +150,15 @@ def render_batch(seeds, size: int = 64) -> list[Scene]:
 
 
 class Painting:
-    """A scene being painted back to front: `image` [n, n, 3], `labels` and `parts` [n, n] (parts part the outlines)."""
+    """A scene being painted back to front: `image` [n, n, 3], `labels` and `parts` [n, n] (parts part the outlines).
 
-    def __init__(self, world: World, rng: np.random.Generator):
-        self.world, self.rng, self.field = world, rng, world.field
+    layer: called with the painting each time a layer is done: sky, disc, clouds, each range, the ground, each thing.
+    """
+
+    def __init__(
+        self, world: World, rng: np.random.Generator, layer: Callable[[Painting], None] = lambda painting: None
+    ):
+        self.world, self.rng, self.field, self.layer = world, rng, world.field, layer
         self.n, self.x, self.y = world.n, world.x, world.y
         self.image = np.empty((self.n, self.n, 3), np.float32)
         self.labels = np.zeros((self.n, self.n), np.uint8)
@@ -190,27 +196,31 @@ class Painting:
         self.winter = self.ground == "snowfield" or (self.ground == "lake" and rng.random() < 0.25)
 
     def paint(self):
-        self.paint_sky()
-        self.paint_disc()
-        self.paint_clouds()
+        for part in (self.paint_sky, self.paint_disc, self.paint_clouds):
+            part()
+            self.layer(self)
         rng, ground = self.rng, self.ground
         far = rng.random()
         if ground == "dunes":
             if far < 0.5:
                 self.paint_mountains(0.75, rng.uniform(0.04, 0.1), snowy=False, word=False)
+                self.layer(self)
         elif far < 0.85:
             layers = 1 + int(rng.random() < 0.6)
             for i in range(layers):
                 self.paint_mountains(0.62 - 0.3 * i, rng.uniform(0.13, 0.32) * (1 - 0.4 * i), snowy=rng.random() < 0.8)
+                self.layer(self)
         if ground != "dunes" and rng.random() < 0.75:
             for i in range(1 + int(rng.random() < 0.5)):
                 self.paint_hills(0.42 - 0.2 * i, rng.uniform(0.03, 0.1) * (1 - 0.3 * i), forest=rng.random() < 0.55)
+                self.layer(self)
         {
             "lake": self.paint_lake,
             "meadow": self.paint_meadow,
             "dunes": self.paint_dunes,
             "snowfield": self.paint_snowfield,
         }[ground]()
+        self.layer(self)
         self.paint_things()
 
     # -- sky ----------------------------------------------------------------------------------------------------------
@@ -396,6 +406,7 @@ class Painting:
         self.parts[rows] = self.parts.max() + 1
         self.words.append("a lake")
         self.floor = self.horizon + 0.06
+        self.layer(self)
         if rng.random() < 0.55:
             top = 1 - rng.uniform(0.05, 0.2) * (0.55 + 0.6 * self.field.line(rng, 2, 4, 0.45))[None]
             texture = self.field.plane(rng, 20, 16, 3, 0.65)
@@ -434,6 +445,7 @@ class Painting:
         patch = rgb(0.52, 0.50, 0.22) if rng.random() < 0.4 else rgb(0.20, 0.34, 0.12)
         self.paint_field(green, patch, 0.45, MEADOW)
         self.words.append("a meadow")
+        self.layer(self)
         if rng.random() < 0.3:
             specks = (self.ground_texture(64, 64, 1) + 0.35 * self.ground_texture(6, 4, 1)) > 0.62
             hue = [rgb(0.9, 0.3, 0.3), rgb(0.95, 0.85, 0.35), rgb(0.85, 0.8, 0.95), rgb(0.65, 0.45, 0.85)][
@@ -523,6 +535,7 @@ class Painting:
         kinds = {kind for *_, kind in self.things}
         for foot, x, height, kind in sorted(self.things):
             (self.paint_tree if kind == "tree" else self.paint_cabin)(foot, x, height)
+            self.layer(self)
         if "tree" in kinds:
             self.words.append("conifers")
         if "cabin" in kinds:
@@ -660,9 +673,14 @@ class Painting:
             ink[:, 1:] |= ink[:, :-1].copy()
         return 1.0 - ink
 
+    def reduced(self) -> np.ndarray:
+        """The picture so far [size, size, 3]; values may lie outside of 0..1."""
+        size, k = self.world.size, SUPERSAMPLE
+        return self.image.reshape(size, k, size, k, 3).mean((1, 3))
+
     def finish(self, seed: int) -> Scene:
         size, k = self.world.size, SUPERSAMPLE
-        small = self.image.reshape(size, k, size, k, 3).mean((1, 3))
+        small = self.reduced()
         small = small + self.rng.normal(0, 0.006, (size, size, 1))
         image = (np.clip(small, 0, 1) * 255 + 0.5).astype(np.uint8)
         paper = self.outline().reshape(size, k, size, k).mean((1, 3))

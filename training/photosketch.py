@@ -25,7 +25,7 @@ from .command import begin, photo_options, train_on_photos
 from .loop import Losses, Panel
 from .photos import Store, tensor
 from .sketchgan.extractor import DrawingLesson, first_photos
-from .sketchgan.lessons import seeded
+from .weights import seeded
 
 SIZES = (64, 128, 256, 512)
 RATE, BETAS = 2e-4, (0.5, 0.999)

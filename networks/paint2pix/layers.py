@@ -131,7 +131,8 @@ class Modulated(nn.Module):
     """A convolution whose weight is scaled by a style, per picture and input channel (section 2.2 of the paper).
 
     layer(x [B,in,H,W], style [B,style_dim]) -> [B,out,H',W']. demodulate: each output's weights are divided by their
-    length. resize: "up" doubles the size, "down" halves it, "" keeps it; the filter is `blur`.
+    length. resize: "up" doubles the size, "down" halves it, "" keeps it; the filter is `blur`. In train mode the maps
+    are scaled instead of the weights: the same numbers but for rounding, by one convolution for the whole batch.
     """
 
     def __init__(
@@ -157,6 +158,8 @@ class Modulated(nn.Module):
             self.blur = Filter(before_down(kernel, length), length=length, **kw)
 
     def forward(self, x: Tensor, style: Tensor) -> Tensor:
+        if self.training:
+            return self._by_maps(x, self.modulation(style))
         batch, channels = x.shape[:2]
         weight = self.scale * self.weight.to(x) * self.modulation(style)[:, None, :, None, None]  # [B,out,in,k,k]
         if self.demodulate:
@@ -171,4 +174,19 @@ class Modulated(nn.Module):
         else:
             x = conv2d(x, weight.flatten(0, 1), padding=weight.shape[-1] // 2, groups=batch)
         x = x.view(batch, -1, *x.shape[2:])
+        return self.blur(x) if self.resize == "up" else x
+
+    def _by_maps(self, x: Tensor, style: Tensor) -> Tensor:
+        """The same with style [B,in] on the maps: faster where weights learn, above all in half precision."""
+        weight = self.scale * self.weight[0]
+        x = x * style[:, :, None, None].to(x)
+        if self.resize == "up":
+            x = conv_transpose2d(x, weight.to(x).transpose(0, 1), stride=2)
+        elif self.resize == "down":
+            x = conv2d(self.blur(x), weight.to(x), stride=2)
+        else:
+            x = conv2d(x, weight.to(x), padding=weight.shape[-1] // 2)
+        if self.demodulate:
+            squares = weight.square().sum((2, 3)) * style.to(weight).square()[:, None]  # [B,out,in]
+            x = x * (squares.sum(2) + 1e-8).rsqrt().to(x)[:, :, None, None]
         return self.blur(x) if self.resize == "up" else x

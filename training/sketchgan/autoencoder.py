@@ -231,13 +231,6 @@ def ae_pair_step(
 # --- what steps share -------------------------------------------------------------------------------------------------
 
 
-def follow(kept: Iterable[Tensor], moving: Iterable[Tensor], decay: float = 0.999) -> None:
-    """kept <- decay kept + (1 - decay) moving, in place; parameters only, as published."""
-    with torch.no_grad():
-        for slow, fast in zip(kept, moving, strict=True):
-            slow.mul_(decay).add_(fast.to(slow), alpha=1 - decay)
-
-
 def _step(
     nets: Sequence[nn.Module],
     optimisers: Sequence[Optimizer],

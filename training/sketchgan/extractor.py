@@ -16,10 +16,10 @@ from ...pictures.features import Features
 from ..batches import Prefetch, to_device
 from ..loop import Lesson, Losses, Panel
 from ..photos import Store, tensor
+from ..weights import seeded, uninterrupted
 from . import losses
 from .autoencoder import adam, autocast
 from .batches import Unpaired
-from .lessons import seeded, uninterrupted
 from .losses import check_batch
 
 Look = Callable[[Tensor], Sequence[Tensor]]

@@ -14,13 +14,13 @@ from torch.optim import Optimizer
 from ...networks.sketchgan.refiner import Discriminator, Refiner
 from ...pipelines.sketchgan import draw_noise
 from ..loop import Losses
+from ..weights import follow
 from . import losses
 from .autoencoder import (
     SUMS,
     Autoencoder,
     PairBatch,
     autocast,
-    follow,
     note,
 )
 from .losses import Percept, derangement

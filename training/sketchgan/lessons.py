@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from types import SimpleNamespace
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.functional import avg_pool2d
-from torch.optim import Optimizer
 
-from ...networks import build, plain
+from ...networks import build
 from ...networks.sketchgan import whole
 from ...networks.sketchgan.autoencoder import ContentEncoder, Decoder, StyleEncoder, StyleGuess
 from ...networks.sketchgan.layers import check
@@ -22,6 +20,7 @@ from ...pictures.features import Features
 from ..batches import Prefetch, generator_of, to_device
 from ..loop import Lesson, Losses, Panel
 from ..photos import Store
+from ..weights import WEIGHTS, follow, seeded, set_rates, settle, uninterrupted
 from .autoencoder import (
     LATER_RATE,
     RATE,
@@ -34,7 +33,6 @@ from .autoencoder import (
     ae_self_step,
     draw_self,
     draw_set,
-    follow,
     next_pictures,
 )
 from .batches import PairBatches, SelfBatches, set_number
@@ -45,7 +43,7 @@ RAMP = 5000  # steps over which the mutual-information term reaches its weight
 AVERAGE = 0.999
 LEAST = 8  # channels of the decoder's largest maps: what n = 64 has as published
 SETTLING = 24  # batches that the norms' statistics are taken from
-WEIGHTS, AE_SET, AE_DRAW, GAN_DRAW = range(10, 14)  # streams of random numbers, beside those of batches
+AE_SET, AE_DRAW, GAN_DRAW = range(11, 14)  # streams of random numbers, beside those of batches
 
 
 @dataclass(frozen=True)
@@ -343,47 +341,12 @@ class GeneratorLesson(Lesson):
 # --- what lessons share -----------------------------------------------------------------------------------------------
 
 
-def seeded(seed: int, *networks: Callable[[], nn.Module]) -> list[Any]:
-    """Networks whose first weights follow from the seed, whatever torch's own generator has drawn."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(generator_of(seed, WEIGHTS).initial_seed())
-        return [network() for network in networks]
-
-
-def uninterrupted(features: Features) -> Features:
-    """The same feature network of torch's own layers: ComfyUI's raise Cancel in the middle of a step, when half of the
-    networks have learned."""
-    patcher = SimpleNamespace(model=plain(features.network.patcher.model))
-    return replace(features, network=replace(features.network, patcher=patcher))
-
-
 def compare(features: Features, size: int, device: torch.device | str) -> Percept:
     """LPIPS on a feature network at the published size: half of 512 px, and 1024 px is reduced to 256 too."""
     distance = perceptual(uninterrupted(features), device)
     return distance if size >= 512 else lambda a, b: distance(avg_pool2d(a, 2), avg_pool2d(b, 2))
 
 
-def set_rates(groups: Iterable[tuple[Optimizer, float]]) -> None:
-    for optimiser, learning_rate in groups:
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate
-
-
 def per_image(losses: Losses, images: int) -> Losses:
     """The perceptual sum over a batch as a mean, which is how it is shown."""
     return {name: value / images if name == SUMS else value for name, value in losses.items()}
-
-
-def settle(networks: Sequence[nn.Module], run: Callable[[int], Any], batches: int) -> None:
-    """Sets batch norms' statistics to the mean over this many batches, run(i), at the weights of frozen networks."""
-    norms = [layer for net in networks for layer in net.modules() if isinstance(layer, nn.modules.batchnorm._BatchNorm)]
-    for net in networks:
-        net.train()
-    for i in range(batches):
-        for norm in norms:
-            norm.momentum = 1 / (i + 1)
-        run(i)
-    for norm in norms:
-        norm.momentum = 0.1
-    for net in networks:
-        net.eval()

@@ -122,7 +122,7 @@ def test_another_decoder(whole, room):
 def test_generators_and_faces(networks, room):
     stylegan, encoders = room("networks.paint2pix.stylegan2"), room("networks.paint2pix.encoders")
     for widths, dim in (((8, 8), 4), ((8, 6, 4, 2), 12)):
-        net = stylegan.Generator(widths=widths, style_dim=dim, mappings=3)
+        net = stylegan.Generator(widths=widths, style_dim=dim, mappings=3).eval()
         built = networks.build(net.state_dict())
         w = built.mapping(torch.randn(2, dim))[:, None].expand(-1, built.styles, -1)
         assert torch.equal(built(w), net(w))

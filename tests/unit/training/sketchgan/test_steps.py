@@ -362,9 +362,10 @@ def test_tom_looks_through_the_packs_feature_network(room, extractor_steps, ae_s
 # --- what all share ---------------------------------------------------------------------------------------------------
 
 
-def test_followers(ae_steps):
+def test_followers(room):
+    follow = room("training.weights").follow
     kept, moving = [torch.ones(2)], [nn.Parameter(torch.zeros(2))]
-    ae_steps.follow(kept, moving)
+    follow(kept, moving)
     assert kept[0].tolist() == pytest.approx([0.999, 0.999])
-    ae_steps.follow(kept, moving, 0.5)
+    follow(kept, moving, 0.5)
     assert kept[0].tolist() == pytest.approx([0.4995, 0.4995])
