@@ -6,8 +6,8 @@ from typing import Any
 
 from templates.gan import ONE_PASS, PHOTOS, decode, loader, sketch_at
 from templates.gradop import KNOWN, Base, from_noise, sd15, starter, walk
-from templates.parts import FIXED, Graph, app, group, join, larger, node, note, show, starter_walk
-from templates.sdedit import PAINTER, T0, smaller
+from templates.parts import FIXED, Graph, app, group, join, larger, model_size, node, note, show, starter_walk
+from templates.sdedit import PAINTER, T0
 
 LIVE = "Run (On Change), in the menu beside Run: then every stroke becomes a picture."
 INK = "#1b1b1b:\n#ffffff:"
@@ -78,7 +78,7 @@ def from_canvas(t0: float, variations: int) -> Graph:
     """Canvas, encoder and the starter's walk, to pictures four times enlarged."""
     nodes = {
         "canvas": canvas("paint here", photo=sample("green hills.png")),
-        "small": smaller(0.25),
+        "small": model_size(64),
         "encode": node("VAEEncode"),
     }
     links = [
@@ -158,7 +158,7 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
     ]
     size, last = ("canvas", "image"), ("GradOP+ picture", "IMAGE")
     if small:
-        nodes["small"], nodes["larger"] = smaller(base.side / side), larger(512 / base.side)
+        nodes["small"], nodes["larger"] = model_size(base.side), larger(512 / base.side)
         links += [("canvas", "image", "small", "image"), (*last, "larger", "image")]
         size, last = ("small", "IMAGE"), ("larger", "IMAGE")
     links += [(*size, "solve", "painting"), (*last, "result", "images")]
