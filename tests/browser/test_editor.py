@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
@@ -10,8 +9,9 @@ import pytest
 
 from helpers import TESTS
 from helpers.editor import load, press_run
+from helpers.outputs import check_pictures, check_without_hints
 from helpers.quick import QUICK
-from runtime.comfy_server import NAME, PACK, ComfyServer
+from runtime.comfy_server import NAME, PACK
 from tools.graph import missing_files, to_prompt
 
 TEMPLATES = sorted((PACK / "workflows").glob("*.json"))
@@ -21,19 +21,6 @@ HARNESS = json.loads((TESTS / "harness_pack/workflows/harness core graph.json").
 def editor_prompt(editor) -> dict:
     """What the editor itself would send on Run."""
     return editor.page.evaluate("async () => (await window.app.graphToPrompt()).output")
-
-
-def assert_picture(server: ComfyServer, outputs: dict, *, flat: bool = False) -> None:
-    """At least one image came out, and none of them is a single flat colour."""
-    import numpy as np
-    from PIL import Image
-
-    images = [image for shown in outputs.values() for image in shown.get("images", [])]
-    assert images, f"no picture came out: {outputs}"
-    for image in images:
-        pixels = np.asarray(Image.open(io.BytesIO(server.picture(image))).convert("RGB"))
-        assert min(pixels.shape[:2]) >= 16
-        assert flat or pixels.std() > 4, f"{image['filename']} is blank"
 
 
 def open_template(editor, pack: str, name: str) -> None:
@@ -106,7 +93,7 @@ def test_harness_opens_and_runs_a_core_graph(editor, server):
     assert complaints(editor) == {"nodes": [], "models": [], "media": []}
     same_prompt(to_prompt(HARNESS, server.object_info()), editor_prompt(editor))
     outputs = press_run(editor, server)
-    assert_picture(server, outputs, flat=True)
+    check_pictures(server, outputs, flat=True)
     assert not editor.errors, editor.errors
 
 
@@ -148,7 +135,8 @@ def test_template(one_editor, server, template: Path):
     else:
         editor.page.evaluate(SET_WIDGETS, QUICK)
         outputs = press_run(editor, server)
-        assert_picture(server, outputs)
+        check_pictures(server, outputs)
+        check_without_hints(outputs)
         editor.page.wait_for_timeout(1000)
         editor.shot(f"ran - {template.stem}")
     assert not editor.errors, editor.errors
@@ -207,6 +195,6 @@ def test_blueprint_is_a_node_of_the_library(editor, server):
     same_prompt(to_prompt(saved, server.object_info()), theirs)
     assert {node["inputs"]["steps"] for node in theirs.values() if node["class_type"] == "ShapeInversion"} == {4}
     outputs = press_run(editor, server)
-    assert_picture(server, outputs)
+    check_pictures(server, outputs)
     editor.shot("ran - blueprint")
     assert not editor.errors, editor.errors
