@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
-from helpers.editor import load, press_run
+from helpers.editor import load, press_run, show_graph
 from helpers.quick import QUICK
 from runtime.comfy_server import NAME, PACK, ComfyServer
 from tools.graph import missing_files, to_prompt
@@ -39,6 +39,7 @@ def assert_picture(server: ComfyServer, outputs: dict, *, flat: bool = False) ->
 def open_template(editor, pack: str, name: str) -> None:
     """Open a template as a person does: Templates, the pack under Extensions, its card."""
     page = editor.page
+    show_graph(editor)  # where Templates are, if the last one was in App mode
     page.locator(".templates-tab-button").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text(pack, exact=True).click()
