@@ -12,7 +12,8 @@ from helpers.editor import in_app_mode, load, press_run, setting, show_graph, te
 from runtime.comfy_server import PACK
 
 TEMPLATES = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in (PACK / "workflows").glob("*.json")}
-APPS = sorted(name for name, graph in TEMPLATES.items() if "linearData" in graph["extra"])
+# Twins, "(SD1.5)", show the same as their starters.
+APPS = sorted(name for name, graph in TEMPLATES.items() if "linearData" in graph["extra"] and "(" not in name)
 PAINT = "01 Paint here - img2img"
 ITEMS = "[data-testid=app-mode-widget-item]"
 
