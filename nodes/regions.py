@@ -160,7 +160,7 @@ class SketchRegionsFromStrokes(io.ComfyNode):
         if not entries:
             colours = [colour for colour, _ in found]
             words = [palettes.hexadecimal(colour) for colour in colours]
-            text = f"Paste these colours into legend and write words after them:\n{proposal}"
+            text = f"Copy into legend, then write words after colons:\n{proposal}"
             made, masks = regions, palettes.masks(image, colours, tolerance)
         else:
             made, masks, text = read_strokes(image, entries, tolerance, soft_edge, regions, proposal)

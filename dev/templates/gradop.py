@@ -260,9 +260,9 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         ),
         "painting": painting(base, "two shores.png"),
         "legend": node(
-            "SketchRegionsFromStrokes", (340, 140), "legend: colour and words", legend=LEGEND, soft_edge=2.0
+            "SketchRegionsFromStrokes", (340, 260), "legend: colour and words", legend=LEGEND, soft_edge=2.0
         ),
-        "show": show("which words go where"),
+        "show": show("which words go where", (300, 210)),
         base.key: base.spec,
         "tie": node(
             "CrossAttnRegionMap", (340, 0), "the prompt, tied to the regions", prompt=prompt, schedule="constant"

@@ -230,7 +230,8 @@ def folders_in_pairs() -> Graph:
     nodes = {
         "note": note(
             "Folders of sketches and exemplars",
-            "It runs once for each pair of your input folders. A sheet: sketch, exemplar, both stages.",
+            "Put two folders into ComfyUI's input folder, press R, choose them here.",
+            "Run makes every pair, and a sheet of its stages.",
         ),
         **loaders(),
         "drawing": node("SketchPairs", (320, 0), "which folders, and how they pair", size=64, frame="square, crop"),
@@ -285,7 +286,9 @@ def folders_in_pairs() -> Graph:
         ],
         [group("result", "a sheet for each pair, files by name", ["stages", "sheet", "show", "prefix", "save"])],
     ]
-    graph = join({"nodes": nodes, "links": links}, *two_stages(sketch="sketch"), groups=groups)
+    widgets = [("drawing", name) for name in ("sketches", "exemplars", "pairing", "limit")]
+    shown = app([*widgets, ("appearance", "colour_weight")], "show", "save")
+    graph = join({"nodes": nodes, "links": links}, *two_stages(sketch="sketch"), groups=groups, app=shown)
     graph["nodes"]["walk stage 2"]["widgets"] |= FIXED
     return graph
 

@@ -98,10 +98,24 @@ def wait_until_shown(editor: Any, renderer: str, names: set[str]) -> None:
     pytest.fail(f"the nodes show {found}")
 
 
+def in_app_mode(editor: Any) -> bool:
+    return editor.page.get_by_test_id("linear-center-panel").is_visible()
+
+
+def show_graph(editor: Any, graph: bool = True) -> None:
+    """From App mode to the graph, or the other way, as its button does."""
+    if in_app_mode(editor) == graph:
+        editor.page.evaluate("() => window.app.extensionManager.command.execute('Comfy.ToggleLinear')")
+        editor.page.get_by_test_id("linear-center-panel").wait_for(state="hidden" if graph else "visible")
+
+
 def press_run(editor: Any, server: ComfyServer, timeout: float = 900) -> dict[str, Any]:
-    """Press the editor's Run button, wait for that run, return its outputs by node id."""
+    """Press the Run button of the graph or of App mode, wait for that run, return its outputs by node id."""
+    button = editor.page.get_by_test_id("queue-button")
+    if in_app_mode(editor):
+        button = editor.page.get_by_test_id("linear-run-button").get_by_role("button", name="Run", exact=True)
     with editor.page.expect_response(lambda r: r.url.endswith("/api/prompt") and r.request.method == "POST") as answer:
-        editor.page.locator("[data-testid=queue-button]").click()
+        button.click()
     body = answer.value.json()
     assert answer.value.ok, f"the server refused the prompt: {json.dumps(body)[:800]}"
     return server.wait(body["prompt_id"], timeout)
