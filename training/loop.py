@@ -74,6 +74,10 @@ class Lesson:
         """The model file's metadata."""
         return {}
 
+    def sheet(self) -> Tensor | None:
+        """The current results, as rows of pictures [N,3,h,w] in [0,1]; None: nothing to see."""
+        return None
+
     def state(self) -> dict[str, Any]:
         """Everything a later run needs to continue."""
         return {name: _state_of(part) for name, part in self.kept.items()}

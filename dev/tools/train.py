@@ -19,7 +19,11 @@ TRAININGS = {
     "starter-retriever": "starter.training.retriever",
     "retriever": "training.retrieval.command",
     "classifier": "starter.training.classifier",
+    "paint2pix": "training.paint2pix.command",
+    "stylegan": "training.paint2pix.command",
+    "starter-painter": "starter.training.painter",
 }
+ENTRIES = {"paint2pix": "painter", "stylegan": "stylegan"}  # what is called where a module has more than a `main`
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 
 
@@ -45,7 +49,7 @@ def main() -> None:
         main = COMMANDS[sys.argv[1]]
     else:
         brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
-        main = partial(room(TRAININGS[sys.argv[1]]).main, **brought)
+        main = partial(getattr(room(TRAININGS[sys.argv[1]]), ENTRIES.get(sys.argv[1], "main")), **brought)
     sys.exit(room("training.command").run(main, sys.argv[2:]))
 
 
