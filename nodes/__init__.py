@@ -26,6 +26,7 @@ from . import (
     train_diffsketching,
     train_extractor,
     train_gan,
+    train_paint2pix,
     train_retriever,
     walks,
 )
@@ -52,6 +53,7 @@ NODES = [
     *train_diffsketching.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
+    *train_paint2pix.NODES,
     *train_retriever.NODES,
     *pairs.NODES,
     *report.NODES,
