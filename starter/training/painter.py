@@ -58,6 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--features", type=float, default=1.0, help="weight of the feature network's distance")
     parser.add_argument("--adversarial", type=float, default=0.05, help="weight of the discriminator; 0: none")
     parser.add_argument("--adversarial-from", type=float, default=0.3, help="fraction of the run at which it joins")
+    parser.add_argument("--adversarial-every", type=int, default=2, help="steps between two of its losses")
     parser.add_argument("--edit-every", type=int, default=4, help="steps between two edit losses")
     parser.add_argument("--float32", action="store_true", help="no bfloat16, which is slower here")
     parser.add_argument("--workers", type=int, default=1, help="processes that paint the scenes at first")
@@ -78,6 +79,7 @@ def main(argv: list[str] | None = None) -> None:
         edit_every=choice.edit_every,
         adversarial=choice.adversarial,
         adversarial_from=choice.adversarial_from,
+        adversarial_every=choice.adversarial_every,
         bfloat16=not choice.float32,
     )
     show = Canvases(shown, SHOWN, 3)(0)

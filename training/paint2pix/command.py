@@ -39,6 +39,7 @@ LABELS = {  # of options that need one
     "length": "weight of the code's distance to the mean style (WNorm)",
     "adversarial": "weight of a discriminator; 0: none",
     "adversarial_from": "fraction of the run at which it joins",
+    "adversarial_every": "steps between two of its losses",
     "r1": "weight of the discriminator's gradient penalty",
     "ema": "fraction of the averaged weights that stays at a step",
     "size": "pixels of a new decoder",

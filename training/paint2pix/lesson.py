@@ -47,8 +47,8 @@ class Settings:
     decoder's and the discriminator's; 0: the decoder stays as it is. pixels, features, identity: weights of the
     prediction loss (ReStyle's are 1, 0.8, 0.1). edit: of following the updated canvas; apart: of staying close to w_t;
     edit_every: steps between two of them. length: of WNorm. adversarial: of a StyleGAN2 discriminator, from the
-    fraction adversarial_from of the run on. r1: weight of its gradient penalty. ema: fraction of the average that stays
-    at a step.
+    fraction adversarial_from of the run on, at every adversarial_every-th step. r1: weight of its gradient penalty.
+    ema: fraction of the average that stays at a step.
     """
 
     batch: int = 4
@@ -64,6 +64,7 @@ class Settings:
     length: float = 0.0
     adversarial: float = 0.0
     adversarial_from: float = 0.0
+    adversarial_every: int = 1
     r1: float = 1.0
     ema: float = 0.999
     seed: int = 0
@@ -79,6 +80,7 @@ class Settings:
             "adversarial_from": (0.0, 1.0),
             "ema": (0.0, 1.0),
             "edit_every": (1, 1000),
+            "adversarial_every": (1, 1000),
             **dict.fromkeys(("pixels", "features", "identity", "edit", "apart", "length", "adversarial"), (0.0, 1e3)),
         }
         for name, (low, high) in ranges.items():
@@ -152,7 +154,8 @@ class PainterLesson(Lesson):
         set_rates([(self.optimiser, own.learning_rate * factor)])
         if self.artist:
             set_rates([(self.artist, own.decoder_rate * factor)])
-        judge = self.judge if progress >= own.adversarial_from else None
+        due = progress >= own.adversarial_from and step % own.adversarial_every == 0
+        judge = self.judge if due else None
         with torch.no_grad(), self.half():  # a context of its own: casts of weights without gradients are cached in it
             start, seen = self._before(batch, rng)
         with self.half():
@@ -161,12 +164,12 @@ class PainterLesson(Lesson):
             if judge is not None:
                 found["adversarial"] = own.adversarial * judge.convinced(picture, rng)
                 if self.artist:
-                    made.append(self._random(len(picture), rng))
+                    made.append(self._random(max(2, len(picture) // 2), rng))
                     found["random"] = own.adversarial * judge.convinced(made[1], rng)
         self._step(torch.stack([value.float() for value in found.values()]).sum())
         found = {name: value.detach() for name, value in found.items()}
         if judge is not None:
-            found |= judge.learn(batch.photo, made, step, rng, self.half, factor)
+            found |= judge.learn(batch.photo, made, step // own.adversarial_every, rng, self.half, factor)
         self._follow(min(own.ema, (1 + step) / (10 + step)))
         return found, [_enlarged(batch.canvas, picture), picture.detach().float(), batch.photo]
 

@@ -157,6 +157,8 @@ def test_the_discriminator_joins_later(lesson):
         assert not torch.equal(own.network.latent_avg, mean), "the mean style follows the mapping network"
         assert [tuple(part.shape) for part in shown] == [(4, 3, 32, 32)] * 3
         assert own.sheet().shape == (4, 3, 32, 96)
+    with lesson(adversarial=0.1, adversarial_every=2) as own:
+        assert ["discriminator" in own.step(step, 0.5)[0] for step in range(3)] == [True, False, True]
 
 
 def test_settings_out_of_range(module):
