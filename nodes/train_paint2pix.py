@@ -78,9 +78,16 @@ def network_inputs(default_size: str, of: str) -> list[io.Input]:
     ]
 
 
-def weight_input(name: str, default: float, what: str) -> io.Float.Input:
+def weight_input(name: str, default: float, what: str, more: str = "") -> io.Float.Input:
     return io.Float.Input(
-        name, default=default, min=0.0, max=1000.0, step=0.01, round=0.0001, advanced=True, tooltip=f"{what} 0 to 1000."
+        name,
+        default=default,
+        min=0.0,
+        max=1000.0,
+        step=0.01,
+        round=0.0001,
+        advanced=True,
+        tooltip=f"Weight of {what}, 0 to 1000. {more}".strip(),
     )
 
 
@@ -99,7 +106,7 @@ class SketchTrainStyleGAN(io.ComfyNode):
                 name_input("my stylegan", PLACE),
                 folder_input("photos", "Photos of one kind, ideally 1000 or more. They are stretched to squares."),
                 *network_inputs("256", "the network"),
-                steps_input(50_000, "Published: 1500000 with a batch of 16."),
+                steps_input(50_000, "Published: 780000 with a batch of 32."),
                 minutes_input("Maximum total training time in minutes, 0 to 100000"),
                 io.Int.Input("batch", default=8, min=2, max=512, tooltip="Photos per step, 2 to 512. Published: 32."),
                 io.Float.Input(
@@ -247,10 +254,10 @@ class SketchTrainPaint2pix(io.ComfyNode):
                     "learning rate; for new weights, or a decoder of other pictures.",
                 ),
                 io.Combo.Input(
-                    "encoder",
+                    "new_encoder",
                     options=list(ENCODERS),
-                    tooltip="A new encoder. small: sees 64 x 64 pixels, 5 million parameters, learns on a CPU. "
-                    "IR-SE50: 256 x 256 pixels, 210 million, wants a GPU.",
+                    tooltip="The encoder, where it is new. small: sees 64 x 64 pixels, 5 million parameters, learns on "
+                    "a CPU. IR-SE50: 256 x 256 pixels, 210 million, wants a GPU.",
                 ),
                 *network_inputs("128", "a new decoder"),
                 steps_input(20_000, "ReStyle's encoders: 100000 or more."),
@@ -304,7 +311,7 @@ class SketchTrainPaint2pix(io.ComfyNode):
         photos: str,
         features: Features,
         start: str,
-        encoder: str,
+        new_encoder: str,
         size: str,
         width: int,
         face_network: str,
@@ -325,7 +332,7 @@ class SketchTrainPaint2pix(io.ComfyNode):
         settings.check()
         goal = goal_of(steps, minutes)
         model_path, state_dir = model_and_state(FOLDER, name)
-        parts = run.Networks(file_of(stylegan or start), ENCODERS[encoder], int(size), width, file_of(face_network))
+        parts = run.Networks(file_of(stylegan or start), ENCODERS[new_encoder], int(size), width, file_of(face_network))
         pictures, said = folders.alone(input_folder(photos)), []
         known = {"features": comparing(features) if settings.features else None, "say": said.append}
         run.enough(pictures, settings.batch)
@@ -339,8 +346,8 @@ class SketchTrainPaint2pix(io.ComfyNode):
 
 def weight_inputs() -> list[io.Input]:
     return [
-        weight_input("pixels", 1.0, "Weight of the squared difference to the photo. ReStyle: 1."),
-        weight_input("features_weight", 0.8, "Weight of the feature network's distance (LPIPS). ReStyle: 0.8."),
+        weight_input("pixels", 1.0, "the squared difference to the photo", "ReStyle: 1."),
+        weight_input("features_weight", 0.8, "the feature network's distance to the photo (LPIPS)", "ReStyle: 0.8."),
         io.Combo.Input(
             "face_network",
             options=[NONE, *host.model_files(FOLDER)],
@@ -348,11 +355,13 @@ def weight_inputs() -> list[io.Input]:
             tooltip="For aligned faces: model_ir_se50.pth in models/sketch_paint2pix keeps the person, and a new "
             "IR-SE50 encoder begins from it.",
         ),
-        weight_input("identity", 0.1, "Weight of the face network's likeness, where one is chosen. ReStyle: 0.1."),
-        weight_input("edit", 1.0, "Weight of following the next strokes in the second stem."),
-        weight_input("apart", 0.1, "Weight of changing the code little from one canvas to the next."),
-        weight_input("length", 0.0, "Weight of staying close to the mean style (WNorm)."),
-        weight_input("adversarial", 0.0, "Weight of a StyleGAN2 discriminator: sharper pictures, more time. Try 0.05."),
+        weight_input("identity", 0.1, "the face network's likeness, where one is chosen", "ReStyle: 0.1."),
+        weight_input("edit", 1.0, "following the next strokes, in the second stem"),
+        weight_input("apart", 0.1, "changing the code little from one canvas to the next"),
+        weight_input("length", 0.0, "staying close to the mean style (WNorm)"),
+        weight_input(
+            "adversarial", 0.0, "a StyleGAN2 discriminator", "It makes pictures sharper and steps slower. Try 0.05."
+        ),
         io.Float.Input(
             "adversarial_from",
             default=0.3,

@@ -53,7 +53,7 @@ def painter(doors, **own):
         "start": "new weights",
         "decoder": "stays as it is",
     }
-    settings |= {"encoder": "small", "size": "32", "width": 8, "steps": 1, "minutes": 0.0, "batch": 2}
+    settings |= {"new_encoder": "small", "size": "32", "width": 8, "steps": 1, "minutes": 0.0, "batch": 2}
     settings |= {"learning_rate": 1e-3, "passes": 1, "pixels": 1.0, "features_weight": 0.0, "face_network": "none"}
     settings |= {"identity": 0.1, "edit": 1.0, "apart": 0.1, "length": 0.0, "adversarial": 0.0, "adversarial_from": 0.3}
     settings |= {"precision": "float32", "seed": 0, "save_minutes": 5.0, "begin": GO_ON}
