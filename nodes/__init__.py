@@ -28,6 +28,7 @@ from . import (
     train_gan,
     train_paint2pix,
     train_retriever,
+    train_stylegan,
     walks,
 )
 
@@ -53,6 +54,7 @@ NODES = [
     *train_diffsketching.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
+    *train_stylegan.NODES,
     *train_paint2pix.NODES,
     *train_retriever.NODES,
     *pairs.NODES,

@@ -18,7 +18,8 @@ from ...training.batches import generator_of
 from ...training.command import begin, starter_options, train
 from ...training.paint2pix import new
 from ...training.paint2pix.canvases import Batch, Canvases
-from ...training.paint2pix.lesson import PainterLesson, Settings, percept_of
+from ...training.paint2pix.lesson import PainterLesson, percept_of
+from ...training.paint2pix.settings import Settings
 from ...training.weights import WEIGHTS, seeded
 from .paintings import SIZE, world_paintings
 

@@ -22,8 +22,8 @@ from .. import photos
 from ..command import Console, begin, options
 from ..loop import Course, Goal, Lesson, learn, locked
 from . import run
-from .lesson import Settings
 from .new import ENCODERS, SMALL
+from .settings import Settings
 from .stylegan import Settings as StyleGANSettings
 
 BUILT_IN = Path(__file__).parents[2] / "starter" / "weights" / "features.safetensors"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -31,61 +31,13 @@ from ..weights import follow, set_rates, settle, uninterrupted
 from . import losses
 from .canvases import Batch
 from .judge import Judge
+from .settings import Settings
 from .stylegan import fresh_noise, random_styles
 
 DRAW = 40  # stream of random numbers
 SETTLING = 6  # batches that the batch norms' statistics of a file are taken from
 MEAN_RATE = 0.005  # share by which the mean style follows where the decoder learns
 FACE = 256  # side of the pictures that a face network is shown
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a canvas encoder learns.
-
-    passes: of the encoder, 1 to 5; each step learns one of them. learning_rate: the encoder's, decoder_rate: the
-    decoder's and the discriminator's; 0: the decoder stays as it is. pixels, features, identity: weights of the
-    prediction loss (ReStyle's are 1, 0.8, 0.1). edit: of following the updated canvas; apart: of staying close to w_t;
-    edit_every: steps between two of them. length: of WNorm. adversarial: of a StyleGAN2 discriminator, from the
-    fraction adversarial_from of the run on, at every adversarial_every-th step. r1: weight of its gradient penalty.
-    ema: fraction of the average that stays at a step.
-    """
-
-    batch: int = 4
-    passes: int = 2
-    learning_rate: float = 1e-4
-    decoder_rate: float = 0.0
-    pixels: float = 1.0
-    features: float = 0.8
-    identity: float = 0.1
-    edit: float = 1.0
-    apart: float = 0.1
-    edit_every: int = 1
-    length: float = 0.0
-    adversarial: float = 0.0
-    adversarial_from: float = 0.0
-    adversarial_every: int = 1
-    r1: float = 1.0
-    ema: float = 0.999
-    seed: int = 0
-    bfloat16: bool = False
-
-    def check(self) -> None:
-        """ValueError: a value out of its range."""
-        ranges = {
-            "batch": (2, 512),
-            "passes": (1, 5),
-            "learning_rate": (1e-8, 1.0),
-            "decoder_rate": (0.0, 1.0),
-            "adversarial_from": (0.0, 1.0),
-            "ema": (0.0, 1.0),
-            "edit_every": (1, 1000),
-            "adversarial_every": (1, 1000),
-            **dict.fromkeys(("pixels", "features", "identity", "edit", "apart", "length", "adversarial"), (0.0, 1e3)),
-        }
-        for name, (low, high) in ranges.items():
-            if not low <= getattr(self, name) <= high:
-                raise ValueError(f"{name} must be from {low:g} to {high:g}, got {getattr(self, name):g}.")
 
 
 class PainterLesson(Lesson):
@@ -243,8 +195,8 @@ class PainterLesson(Lesson):
         self.average.latent_avg.copy_(self.network.latent_avg)
 
     @torch.no_grad()
-    def settled(self, batches: int = SETTLING) -> Painter:
-        """The averaged networks for use, with batch-norm statistics of their own from this many batches."""
+    def settled(self) -> Painter:
+        """The averaged networks for use, with batch-norm statistics of their own."""
         network = copy.deepcopy(self.average)
 
         def run(i: int) -> None:
@@ -255,7 +207,7 @@ class PainterLesson(Lesson):
                 network.encoder(seen, updated=True)
                 code = code + network.encoder(seen)
 
-        settle([network.encoder], run, batches)
+        settle([network.encoder], run, SETTLING)
         return network
 
     def weights(self) -> dict[str, Tensor]:

@@ -16,7 +16,8 @@ from ..photos import Pictures, Store
 from ..weights import WEIGHTS, seeded
 from . import new
 from .canvases import Canvases, PhotoPaintings
-from .lesson import PainterLesson, Settings, percept_of
+from .lesson import PainterLesson, percept_of
+from .settings import Settings
 from .stylegan import Photos, StyleGANLesson
 from .stylegan import Settings as StyleGANSettings
 

@@ -14,14 +14,20 @@ GO_ON = "go on where it stopped"
 
 @pytest.fixture(scope="module")
 def doors(pack, room):
-    return room("nodes.train_paint2pix")
+    class Doors:
+        FOLDER = room("nodes.parts.painting").FOLDER
+        StyleGAN = room("nodes.train_stylegan").SketchTrainStyleGAN
+        Paint2pix = room("nodes.train_paint2pix").SketchTrainPaint2pix
+
+    return Doors
 
 
 @pytest.fixture
-def home(tmp_path, monkeypatch, doors):
+def home(tmp_path, monkeypatch, doors, room):
     """An input folder with six photos, and an empty model folder."""
     import folder_paths
 
+    monkeypatch.setattr(room("training.paint2pix.lesson"), "SETTLING", 1)
     monkeypatch.setattr(folder_paths, "input_directory", str(tmp_path / "input"))
     monkeypatch.setattr(folder_paths, "filename_list_cache", {})
     known = folder_paths.folder_names_and_paths[doors.FOLDER][1]
@@ -41,7 +47,7 @@ def stylegan(doors, **own):
     settings = {"name": "faces", "photos": "places", "size": "32", "width": 8, "steps": 1, "minutes": 0.0, "batch": 2}
     settings |= {"learning_rate": 0.002, "r1": 1.0, "augment": "as much as needed", "mirror": True}
     settings |= {"precision": "float32", "seed": 0, "save_minutes": 5.0, "begin": GO_ON}
-    return doors.SketchTrainStyleGAN.execute(**settings | own).args
+    return doors.StyleGAN.execute(**settings | own).args
 
 
 @torch.inference_mode()
@@ -57,7 +63,7 @@ def painter(doors, **own):
     settings |= {"learning_rate": 1e-3, "passes": 1, "pixels": 1.0, "features_weight": 0.0, "face_network": "none"}
     settings |= {"identity": 0.1, "edit": 1.0, "apart": 0.1, "length": 0.0, "adversarial": 0.0, "adversarial_from": 0.3}
     settings |= {"precision": "float32", "seed": 0, "save_minutes": 5.0, "begin": GO_ON}
-    return doors.SketchTrainPaint2pix.execute(**settings | own).args
+    return doors.Paint2pix.execute(**settings | own).args
 
 
 def test_from_photos_to_a_painter(doors, home, room, monkeypatch):
@@ -139,7 +145,7 @@ def test_settings_of_another_run_are_refused(doors, home):
 
 
 def test_widgets_are_checked_before_the_run(doors, home, tmp_path):
-    for door in (doors.SketchTrainStyleGAN, doors.SketchTrainPaint2pix):
+    for door in (doors.StyleGAN, doors.Paint2pix):
         assert door.validate_inputs("mine", "places") is True
         assert "There is no folder" in door.validate_inputs("mine", "nowhere")
         before = door.fingerprint_inputs("places")

@@ -91,6 +91,7 @@ def test_the_command(training, room, folder, monkeypatch):
         return real(self, number, progress)
 
     monkeypatch.setattr(training.PainterLesson, "step", step)
+    monkeypatch.setattr(room("training.paint2pix.lesson"), "SETTLING", 1)
     training.main([*words, "--minutes", "0.001"])
     assert steps == [0]
     network = room("networks").build(load_file(folder / "painter.safetensors"))
