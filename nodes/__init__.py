@@ -28,8 +28,10 @@ from . import (
     train_extractor,
     train_features,
     train_gan,
+    train_paint2pix,
     train_prior,
     train_retriever,
+    train_stylegan,
     walks,
 )
 
@@ -58,6 +60,8 @@ NODES = [
     *train_features.NODES,
     *train_extractor.NODES,
     *train_gan.NODES,
+    *train_stylegan.NODES,
+    *train_paint2pix.NODES,
     *train_retriever.NODES,
     *pairs.NODES,
     *report.NODES,

@@ -15,7 +15,7 @@ from .parts import painting
 from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.inputs import seed_input
-from .parts.painting import EMPTY, FOLDER, NONE, OWN, decoded, loaded
+from .parts.painting import FOLDER, NONE, OWN, decoded, loaded
 from .parts.sockets import PainterSocket, StateSocket
 
 ENCODER, OPTIMISE = "identity encoder", "optimise (slow)"
@@ -66,10 +66,10 @@ class SketchPaint2pixLoader(io.ComfyNode):
             inputs=[
                 io.Combo.Input(
                     "canvas",
-                    options=files or [EMPTY],
-                    tooltip="The canvas encoder with its decoder, in models/sketch_paint2pix: canvas_encoder.pt as "
-                    "published, or a ReStyle, e4e or pSp checkpoint (.pt, .pth, .ckpt, .safetensors). Sizes are read "
-                    "from the file.",
+                    options=painting.painters(),
+                    tooltip="The canvas encoder with its decoder: the built-in one for the starter's landscapes (where "
+                    "listed), or a file in models/sketch_paint2pix: canvas_encoder.pt as published, your own, or a "
+                    "ReStyle, e4e or pSp checkpoint (.pt, .pth, .ckpt, .safetensors). Sizes are read from the file.",
                 ),
                 io.Combo.Input(
                     "identity",

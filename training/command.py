@@ -17,7 +17,6 @@ from .. import files
 from .curves import curves, picture, sheet
 from .loop import Course, Goal, Lesson, Moment, forget, learn, locked
 from .one import Options, Trained, train_one
-from .supervised import SupervisedLesson
 
 LOOK_EVERY = 60.0  # seconds between two progress lines
 
@@ -152,7 +151,7 @@ class Console:
             sheet(moment.shown).save(self.folder / f"{moment.lesson.name}_sheet.png")
 
 
-def train(lesson: SupervisedLesson, choice: argparse.Namespace, *, steps: int = 0, images_per_step: int = 0) -> Course:
+def train(lesson: Lesson, choice: argparse.Namespace, *, steps: int = 0, images_per_step: int = 0) -> Course:
     """Trains a lesson to the command's minutes, or to `steps`, whichever comes first. After each save the folder has
     <name>.safetensors in fp16 and <name>.png, the task's sheet."""
 

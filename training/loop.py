@@ -181,7 +181,7 @@ class Run:
         self.path = state_dir / f"{lesson.name}.state"
         self.course = resume(lesson, self.path)
         self.sums: Losses = {}  # of the steps since the last row
-        self.counted = 0
+        self.counts: dict[str, int] = {}  # how many of them had this loss
         self.saved_steps = self.course.steps
         self.minutes_before = self.course.minutes
         self.started = self.saved_at = clock()
@@ -201,7 +201,7 @@ class Run:
         losses, shown = self.lesson.step(course.steps, self.progress)
         for name, value in losses.items():
             self.sums[name] = self.sums.get(name, torch.zeros_like(value)) + value
-        self.counted += 1
+            self.counts[name] = self.counts.get(name, 0) + 1
         course.steps += 1
         course.minutes = self.minutes_before + (self.clock() - self.started) / 60
         if course.steps % LOG_EVERY == 0:
@@ -211,13 +211,13 @@ class Run:
 
     def row(self) -> None:
         """Closes a row of the log: mean losses since the last one."""
-        if not self.counted:
+        if not self.counts:
             return
-        means = {name: float(value) / self.counted for name, value in self.sums.items()}
+        means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
         if not all(map(math.isfinite, means.values())):
             raise _diverged(self.course)
         self.course.rows.append({"step": self.course.steps, "minutes": round(self.course.minutes, 3), **means})
-        self.sums, self.counted = {}, 0
+        self.sums, self.counts = {}, {}
 
     def save(self) -> None:
         """Writes the state and the log, if there was a step since the last save."""

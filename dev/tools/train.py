@@ -24,7 +24,11 @@ TRAININGS = {
     "noisy-classifier": "training.noisy_classifier",
     "features": "training.features",
     "photosketch": "training.photosketch",
+    "paint2pix": "training.paint2pix.command",
+    "stylegan": "training.paint2pix.command",
+    "starter-painter": "starter.training.painter",
 }
+ENTRIES = {"paint2pix": "painter", "stylegan": "stylegan"}  # what is called where a module has more than a `main`
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos
 
 
@@ -50,7 +54,7 @@ def main() -> None:
         main = COMMANDS[sys.argv[1]]
     else:
         brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
-        main = partial(room(TRAININGS[sys.argv[1]]).main, **brought)
+        main = partial(getattr(room(TRAININGS[sys.argv[1]]), ENTRIES.get(sys.argv[1], "main")), **brought)
     sys.exit(room("training.command").run(main, sys.argv[2:]))
 
 

@@ -15,9 +15,10 @@ from ...networks.frozen import Frozen, gradients, ordinary
 from ...pictures.fit import scale_image
 from ...pipelines import paint2pix
 from ...pipelines.paint2pix import Paint2pix, State
-from .model_files import read_network
+from .model_files import STARTER, WEIGHTS, built_in, read_network, starter_or_file
 
 FOLDER = "sketch_paint2pix"
+STARTER_PAINTER = WEIGHTS / "painter.safetensors"
 NONE, OWN = "none", "the file's own"
 EMPTY = "put a file into models/sketch_paint2pix"
 
@@ -49,11 +50,16 @@ def load_painter(canvas: str, identity: str = NONE, decoder: str = OWN) -> Paint
     return Paint2pix(canvas, host.network_patcher(network), keeper and host.network_patcher(keeper))
 
 
+def painters() -> list[str]:
+    """The options for an encoder with its decoder: the built-in one first."""
+    return [*built_in(STARTER_PAINTER), *host.model_files(FOLDER)] or [EMPTY]
+
+
 def file_path(name: str) -> str:
     """The path behind an option of the loader. ValueError: there is no such file."""
     if name == EMPTY:
         raise ValueError("There is no file in models/sketch_paint2pix. Put one there and press R, or choose another.")
-    return host.model_file("Paint2pix file", FOLDER, name)
+    return starter_or_file("Paint2pix file", FOLDER, name, STARTER, STARTER_PAINTER)
 
 
 def loaded(patcher: Any) -> tuple[Any, torch.device]:

@@ -168,7 +168,7 @@ def test_wrong_files_are_said(doors, folder):
         (("canvas.pt", "canvas.pt", doors.OWN), "not an identity encoder: it takes 12 channels"),
         (("canvas.pt", "none", "larger.pt"), "64 pixels and 16 numbers per style, but the encoder was trained for 32"),
         (("canvas.pt", "none", "face.pt"), "not a StyleGAN2 generator"),
-        ((doors.EMPTY, "none", doors.OWN), "There is no file in models/sketch_paint2pix"),
+        ((doors.painting.EMPTY, "none", doors.OWN), "There is no file in models/sketch_paint2pix"),
     ):
         with pytest.raises(ValueError, match=message):
             load(*call)

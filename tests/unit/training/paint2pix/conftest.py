@@ -1,0 +1,45 @@
+"""Tiny networks and pictures for Paint2pix's trainings."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+DECODER = {"widths": (12, 8, 8, 8), "style_dim": 16, "mappings": 2}  # 32 pixels, 8 styles
+UNITS = ((8, 8, 2), (8, 12, 2), (12, 16, 2))  # 3 stages
+
+
+def place(seed: int, side: int = 32) -> Image.Image:
+    """Sky over ground with a hut: a picture of a few colours that depend on the seed."""
+    rng = np.random.default_rng(seed)
+    sky, ground, hut = (tuple(map(int, rng.integers(0, 256, 3))) for _ in range(3))
+    picture = Image.new("RGB", (side, side), sky)
+    pen = ImageDraw.Draw(picture)
+    pen.rectangle([0, side // 2 + seed % 4, side, side], ground)
+    pen.rectangle([4 + seed % 8, 12, 12 + seed % 8, 22], hut)
+    return picture
+
+
+@pytest.fixture(scope="session")
+def places(tmp_path_factory):
+    """A folder of eight such photos."""
+    folder = tmp_path_factory.mktemp("places")
+    for seed in range(8):
+        place(seed).save(folder / f"{seed}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny(room):
+    whole = room("networks.paint2pix.whole")
+
+    def painter(seed=0, channels=12, second=True):
+        torch.manual_seed(seed)
+        encoder = {"in_channels": channels, "units": UNITS, "style_dim": 16, "halvings": (2,) * 8}
+        net = whole.Painter(encoder={**encoder, "second_stem": second}, decoder=DECODER)
+        net.latent_avg.normal_(std=0.1)
+        return net
+
+    return painter
