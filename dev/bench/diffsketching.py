@@ -115,8 +115,8 @@ def prior_part(options: argparse.Namespace) -> list[str]:
     found = run_steps(walking, cases, torch.zeros(1, 3, 64, 64), 2.03, label)
     return [
         "A step is one call of the MODEL by a sampler, on the starter prior at 64 px, batch 1, cfg 1; the second "
-        "column says which networks look. Those of the published sizes (PhotoSketch, LPIPS-alex, ResNet-50, a classifier of "
-        "width 128) have random weights. The class always looks at the noisy state. Memory as above.",
+        "column says which networks look. Those of the published sizes (PhotoSketch, LPIPS-alex, ResNet-50, a "
+        "classifier of width 128) have random weights. The class always looks at the noisy state. Memory as above.",
         "",
         *table(found),
     ]
