@@ -159,7 +159,7 @@ def class_score(classifier: Any, numbers: Tensor, noisy: bool = True) -> Prepare
 
     def prepare(context: RunContext) -> Measure:
         look = context.prepare(classifier)
-        wanted = pair_batches(numbers, context.batch, "class_id").to(context.device)
+        wanted = ordinary(pair_batches(numbers, context.batch, "class_id")).to(context.device)
 
         def measure(sample: Tensor, level: Level) -> Tensor:
             labels = torch.full((len(sample),), level.label if noisy else 0.0, device=sample.device)

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evidence import colours, gan, gradop, inversion, regions, retrieval, sdedit
+from evidence import colours, diffsketching, gan, gradop, inversion, regions, retrieval, sdedit
 from evidence.page import Page
 from evidence.sdedit import Lab, Plan
 from runtime import inprocess
@@ -33,6 +33,9 @@ PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
     "regions": lambda lab, plan, page, fresh: regions.regions(page, plan.cases, fresh),
     "colours": lambda lab, plan, page, fresh: colours.colours(page, plan.cases, fresh),
     "gan": lambda lab, plan, page, fresh: gan.pairs(lab, page, plan.strokes, plan.samples, fresh),
+    "diffsketching": lambda lab, plan, page, fresh: diffsketching.sketches_and_classes(
+        lab, page, plan.strokes, plan.samples, fresh
+    ),
     "retrieval": lambda lab, plan, page, fresh: retrieval.retrieval(lab, page, plan.samples, plan.samples, fresh),
 }
 

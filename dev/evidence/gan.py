@@ -53,10 +53,10 @@ class Gan:
         self.sketches = rendered(FIRST, "sketch", count, self.size)
         self.exemplars = rendered(FIRST + EXEMPLARS, "image", count, self.size)
 
-    def paint(self, a: int, b: int, refine: bool, statistics: str) -> Any:
-        """Sketch GAN Style and Sketch GAN Decode."""
+    def paint(self, a: int, b: int, refine: bool, statistics: str, seed: int | None = None) -> Any:
+        """Sketch GAN Style and Sketch GAN Decode. seed: None: of its own pairs."""
         (style,) = self.doors.SketchGANStyle.execute(self.gan, self.exemplars[a:b], self.pictures.EACH).args
-        settings = (refine, FIRST + a, statistics, self.pictures.STRETCHED)
+        settings = (refine, FIRST + a if seed is None else seed, statistics, self.pictures.STRETCHED)
         return self.doors.SketchGANDecode.execute(self.gan, self.sketches[a:b], style, *settings).args[0]
 
     def ways(self) -> dict[str, Callable[[int, int], Any]]:

@@ -10,6 +10,7 @@ from templates.parts import (
     FIXED,
     IMAGENET,
     PHOTOSKETCH,
+    STARTER_LINES,
     Graph,
     app,
     drawing,
@@ -23,8 +24,11 @@ from templates.parts import (
     show,
     starter_walk,
 )
+from templates.retrieval import PHOTOS
 from templates.sdedit import kept_outside
 
+OWN_PRIOR = "39 Train your own - pixel prior from a folder"
+CLASSES = ("lake at sunset", "lake by day", "lake at dawn", "lake at night")
 PAINTER = "the built-in painter, and what finds lines"
 STEPS = "ddim25"
 
@@ -114,6 +118,39 @@ def sketch_and_photo() -> Graph:
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
+def sketch_and_class() -> Graph:
+    graph = sketch_and_photo()
+    nodes = graph["nodes"]
+    nodes["note"] = note(
+        "A sketch and a class",
+        "class_id: a ground and an hour. lake, meadow, dunes or snowfield; by day, at sunset, at dawn, under an "
+        "overcast sky or at night. Several with commas: one for each result.",
+        "class_scale: how strongly the class. sketch_weight: how strictly the lines.",
+        width=664,
+    )
+    nodes["classifier"] = node("SketchClassifierLoader", (300, 0), "knows grounds and hours", classifier=STARTER_LINES)
+    nodes["diff"] = method(class_id=", ".join(CLASSES), reference_weight=0.0)
+    nodes["save"] = save("sketch and class")
+    del nodes["photo"]
+    graph["links"] = [
+        *(link for link in graph["links"] if link[0] != "photo"),
+        ["classifier", "classifier", "diff", "classifier"],
+    ]
+    graph["groups"][0] = [
+        group("draw", "a sketch", ("note", "drawing")),
+        group("model", PAINTER, ("prior", ["lines", "label"], "classifier")),
+    ]
+    graph["groups"][2] = [group("result", "your sketch, at four hours", ["save"])]
+    graph["app"] = app(
+        [
+            *(("drawing", "image"), ("diff", "class_id"), ("diff", "class_scale"), ("diff", "sketch_weight")),
+            ("sampler", "noise_seed"),
+        ],
+        "save",
+    )
+    return graph
+
+
 def twin_imagenet() -> Graph:
     """Sketch, reference and class at 256 pixels, on guided diffusion's unconditional prior and its classifier."""
     graph = sketch_and_photo()
@@ -124,10 +161,7 @@ def twin_imagenet() -> Graph:
         "class_scale: how strongly the class; 10 for this model. Three files to download; it wants a GPU.",
         width=664,
     )
-    nodes["prior"] = node("SketchPriorLoader", (300, 0), "ImageNet, 256 pixels", [IMAGENET], prior=IMAGENET["name"])
-    nodes["lines"] = node(
-        "SketchExtractorLoader", (300, 0), "finds lines", [PHOTOSKETCH], extractor=PHOTOSKETCH["name"]
-    )
+    nodes |= imagenet_loaders()
     nodes["label"]["title"] = "no class here: the classifier has it"
     nodes["classifier"] = node(
         "SketchClassifierLoader", (300, 0), "knows the classes", [CLASSIFIER], classifier=CLASSIFIER["name"]
@@ -294,9 +328,124 @@ def between_two_noises() -> Graph:
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
+def imagenet_loaders() -> dict[str, Graph]:
+    """The published prior, and PhotoSketch."""
+    return {
+        "prior": node("SketchPriorLoader", (300, 0), "ImageNet, 256 pixels", [IMAGENET], prior=IMAGENET["name"]),
+        "lines": node("SketchExtractorLoader", (300, 0), "finds lines", [PHOTOSKETCH], extractor=PHOTOSKETCH["name"]),
+    }
+
+
+def bypassed(links: list[list], *passed: str) -> list[list]:
+    """The links without these nodes of one picture in and one out: who took theirs takes what they got."""
+    for name in passed:
+        source = next(link for link in links if link[2] == name)
+        links = [[*source[:2], *link[2:]] if link[0] == name else link for link in links if link[2] != name]
+    return links
+
+
+def edit_on_imagenet() -> Graph:
+    graph = edit_by_sketch()
+    nodes = graph["nodes"]
+    nodes |= imagenet_loaders()
+    nodes["note"]["widgets"][""] += "\n\n# Two files to download; it wants a GPU."
+    nodes["note"]["box"][1] += 45
+    nodes["drawing"]["widgets"]["size"] = 256
+    nodes["label"]["title"] = "no class: this prior has none"
+    for key, value in (("repeat", 1), ("copies", 1)):
+        nodes[key]["widgets"]["amount"] = value
+    graph["links"] = bypassed(graph["links"], "small", "larger")
+    del nodes["small"], nodes["larger"]
+    graph["groups"][0][1] = group("model", "as in the paper", ("prior", ["lines", "label"]))
+    graph["groups"][1][0] = group("walk", "your lines among the photo's", (["grow", "trace"], ["guide", "look"]))
+    graph["groups"][2] = [group("walk", "paint", ["t0", "sampler", "decode"])]
+    return graph
+
+
+def between_on_imagenet() -> Graph:
+    graph = between_two_noises()
+    nodes = graph["nodes"]
+    nodes |= imagenet_loaders()
+    nodes["note"]["widgets"][""] += "\n\n# Two files to download; it wants a GPU."
+    nodes["note"]["box"][1] += 72
+    nodes["drawing"]["widgets"]["size"] = 256
+    nodes["label"]["title"] = "no class: this prior has none"
+    graph["groups"][0][1] = group("model", "as in the paper", ("prior", ["lines", "label"]))
+    return graph
+
+
+def train_your_own_prior() -> Graph:
+    nodes = {
+        "note": note(
+            "Train a diffusion model on your own photos",
+            "As it is, it takes 30 steps: to see how it works. It paints noise by then.",
+            "Your own: a folder of photos; with class_cond, a sub-folder for each class. A prior worth keeping wants a "
+            "GPU, thousands of photos and 100000 steps.",
+            "Run again goes on after a stop. Then choose it in Load Pixel Prior of any other template.",
+            width=704,
+        ),
+        "train": node(
+            "SketchTrainPrior",
+            (360, 0),
+            "train: photos, name, steps",
+            name="sample photos",
+            photos=PHOTOS,
+            width=16,
+            depth=1,
+            steps=30,
+            batch=8,
+            learning_rate=0.001,
+            weighting="min-SNR",
+            ema_rate="0.9",
+        ),
+        "plot": show("the loss", (340, 300)),
+        "samples": show("what it paints now, of nothing", (420, 200)),
+        "label": node("SketchPriorLabel", named="no class: class_cond is off"),
+        "drawing": drawing("strokes - cabin and trees.png", "strokes to try it on"),
+        "encode": node("VAEEncode"),
+        "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=0.5, steps=20, seed=1, **FIXED),
+        "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
+        "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
+        "decode": node("VAEDecode"),
+        "larger": larger(),
+        "save": save("painted by your own prior", "your strokes, painted by your prior"),
+    }
+    links = [
+        ("train", "plot", "plot", "images"),
+        ("train", "preview", "samples", "images"),
+        ("drawing", "image", "encode", "pixels"),
+        ("train", "vae", "encode", "vae"),
+        ("train", "model", "t0", "model"),
+        ("encode", "LATENT", "t0", "latent"),
+        ("train", "model", "sampler", "model"),
+        ("label", "conditioning", "sampler", "positive"),
+        ("label", "conditioning", "sampler", "negative"),
+        ("ddpm", "SAMPLER", "sampler", "sampler"),
+        ("t0", "sigmas", "sampler", "sigmas"),
+        ("encode", "LATENT", "sampler", "latent_image"),
+        ("sampler", "output", "decode", "samples"),
+        ("train", "vae", "decode", "vae"),
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    groups = [
+        [group("walk", "train on a folder of photos", ["note", ("train", ["plot", "samples"])])],
+        [
+            group("draw", "strokes to try it on", ["drawing"]),
+            group("walk", "paint with it", (["encode", "label", "ddpm"], ["t0", "sampler"], ["decode", "larger"])),
+        ],
+        [group("result", "your strokes, painted by your prior", ["save"])],
+    ]
+    return join({"nodes": nodes, "links": links}, groups=groups)
+
+
 DIFFSKETCHING = {
+    "31 Sketch and class - DiffSketching": sketch_and_class,
     "31 Sketch and photo - DiffSketching": sketch_and_photo,
     "31 Sketch and class - DiffSketching (ImageNet)": twin_imagenet,
     "32 Draw into your photo - inpaint by sketch": edit_by_sketch,
     "33 Between two noises - morph, interpolation": between_two_noises,
+    "32 Draw into your photo - inpaint by sketch (ImageNet)": edit_on_imagenet,
+    "33 Between two noises - morph, interpolation (ImageNet)": between_on_imagenet,
+    OWN_PRIOR: train_your_own_prior,
 }

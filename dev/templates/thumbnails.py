@@ -29,6 +29,8 @@ TIED = "15 Words by colour, compared - regional prompt"
 MATRIX = "20 Every sketch in every style - matrix"
 FOUND = "27 Find photos by drawing - image search"
 SKETCHED = "31 Sketch and photo - DiffSketching"
+DRAWN_INTO = "32 Draw into your photo - inpaint by sketch"
+BLENDED = "33 Between two noises - morph, interpolation"
 YOURS = "on your SD1.5 or SDXL"
 DOGS = "as published, on AFHQ dogs"
 
@@ -87,10 +89,14 @@ TEMPLATES = {
     "28 Why this photo - matches explained": Card(),
     "29 Draw, find, paint - sketch to photo": Card(),
     "30 Train your own image search - sketch retriever": Card(),
+    "31 Sketch and class - DiffSketching": Card("SketchLoader"),
     SKETCHED: Card("SketchLoader"),
     "31 Sketch and class - DiffSketching (ImageNet)": Card("SketchLoader", "on ImageNet, 1000 classes", SKETCHED),
-    "32 Draw into your photo - inpaint by sketch": Card("SketchLoader"),
-    "33 Between two noises - morph, interpolation": Card(),
+    DRAWN_INTO: Card("SketchLoader"),
+    f"{DRAWN_INTO} (ImageNet)": Card("SketchLoader", "on ImageNet", DRAWN_INTO),
+    BLENDED: Card(),
+    f"{BLENDED} (ImageNet)": Card(None, "on ImageNet", BLENDED),
+    "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
     "34 Paint, see, paint on - progressive synthesis (faces, as published)": Card(
         words="for the published face networks", results=""
     ),

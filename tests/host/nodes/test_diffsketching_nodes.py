@@ -200,6 +200,15 @@ def test_guidance_raises_the_class_of_each_image(doors, prior, classifier):
     assert torch.equal(late, walked(prior, latent, SIGMAS[:2])), "outside of its window"
 
 
+@pytest.mark.parametrize("class_id", ["2", "2, 0"])
+def test_nodes_run_in_inference_mode_as_in_the_host(doors, prior, classifier, class_id):
+    latent, low = torch.zeros(2, 3, 32, 32), torch.tensor([0.3, 0.1, 0.0])
+    wanted = walked(guided(doors, prior, classifier, class_id), latent, low)
+    with torch.inference_mode():
+        found = walked(guided(doors, prior, classifier, class_id), latent, low)
+    assert torch.equal(found, wanted)
+
+
 def test_guidance_needs_as_many_classes_as_images(doors, prior, classifier):
     model = guided(doors, prior, classifier, "0, 1, 2")
     with pytest.raises(ValueError, match="class_id has a batch of 3 and the latent one of 2"):
