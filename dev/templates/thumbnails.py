@@ -29,6 +29,7 @@ TIED = "15 Words by colour, compared - regional prompt"
 MATRIX = "20 Every sketch in every style - matrix"
 FOUND = "27 Find photos by drawing - image search"
 SKETCHED = "31 Sketch and photo - DiffSketching"
+WORDED = "37 Paint with words - GradOP, regional prompt"
 YOURS = "on your SD1.5 or SDXL"
 DOGS = "as published, on AFHQ dogs"
 
@@ -94,6 +95,11 @@ TEMPLATES = {
     "34 Paint, see, paint on - progressive synthesis (faces, as published)": Card(
         words="for the published face networks", results=""
     ),
+    "35 Paint live - sketch GAN": Card(results="PreviewImage"),
+    "36 Paint live - SDEdit": Card(results="PreviewImage"),
+    WORDED: Card(results="PreviewImage"),
+    f"{WORDED} (SD1.5)": Card(None, YOURS, WORDED, "PreviewImage"),
+    "38 Paint, choose, go on - img2img, ranked": Card(results="PreviewImage"),
 }
 
 
