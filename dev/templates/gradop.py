@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import FIXED, SD15, Graph, app, drawing, group, join, larger, node, note, save, show
+from templates.parts import FIXED, SD15, Graph, app, canvas, drawing, group, join, larger, node, note, save, show
 
 FOUR = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradOP+"
 KNOWN = "Words it knows: lake, meadow, snowfield, hills, forest, cabin, sun, moon; by day, at sunset, at night."
@@ -179,23 +179,22 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
             "Paint here, write, press Run",
             "Broad brush, flat colours; then say what it is.",
             base.words,
-            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
         ),
         "drawing": drawing("green hills.png", "what you paint on", size=512),
-        "paint": node("Painter", (450, 780), "paint here"),
+        "paint": canvas("paint here", 32, 512),
         "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
         "result": show("your painting, painted (right-click to save)", (420, 480)),
     }
     links = [
-        ("drawing", "image", "paint", "image"),
+        ("drawing", "image", "paint", "ground"),
         (*base.vae, "solve", "vae"),
     ]
-    size, last = ("paint", "IMAGE"), ("GradOP+ picture", "IMAGE")
+    size, last = ("paint", "image"), ("GradOP+ picture", "IMAGE")
     if small:
         scale = base.side / 512
         nodes["small"] = node("ImageScaleBy", named="to the model's size", upscale_method="area", scale_by=scale)
         nodes["larger"] = larger(1 / scale)
-        links += [("paint", "IMAGE", "small", "image"), (*last, "larger", "image")]
+        links += [("paint", "image", "small", "image"), (*last, "larger", "image")]
         size, last = ("small", "IMAGE"), ("larger", "IMAGE")
     links += [(*size, "solve", "painting"), (*last, "result", "images")]
     first = [base.key, *(["small"] if small else [])]
@@ -212,7 +211,7 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
     graph["nodes"]["empty"]["widgets"]["batch_size"] = 4 if small else 2
     shown = app(
         [
-            ("paint", "mask"),
+            ("paint", "painting"),
             ("prompt", "text"),
             ("solve", "rounds"),
             ("empty", "batch_size"),
@@ -376,7 +375,7 @@ def by_mask(base: Base) -> Graph:
     nodes = {
         "note": note(
             "Words by mask",
-            "Paint where each phrase belongs: mask of a drawing, Painter or mask editor. Two regions are chained.",
+            "Paint where each phrase belongs: mask of a drawing, a canvas or the mask editor. Two regions are chained.",
             "weight above 1 insists more.",
             width=638,
         ),

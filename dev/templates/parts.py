@@ -107,8 +107,19 @@ def app(inputs: list[tuple[str, str]], *outputs: str) -> Graph:
 
 def drawing(file: str, named: str = "", **more: Any) -> Graph:
     """A sample, by its file name. The starter paints 64 x 64 pixels, so drawings come in at that size."""
-    option = f"{file.removesuffix('.png')} (sample).png [temp]"  # as nodes/parts/samples.py names it
-    return node("SketchLoader", (290, 480), named, **{"image": option, "size": 64, **more})
+    return node("SketchLoader", (290, 480), named, **{"image": sample(file), "size": 64, **more})
+
+
+def sample(file: str) -> str:
+    """A sample as an option of Load Sketch, or as a file of the canvas: nodes/parts/samples.py names it."""
+    return f"{file.removesuffix('.png')} (sample).png [temp]"
+
+
+def canvas(named: str, brush: int = 16, side: int = 256, **widgets: Any) -> Graph:
+    """A Sketch Canvas. brush: its size in pixels of the painting. side: 256 for the starter, whose pictures have 64 or
+    128."""
+    widgets |= {"width": side, "height": side}
+    return {**node("SketchCanvas", (450, 680), named, **widgets), "properties": {"brush_size": brush}}
 
 
 def larger(scale: float = 4.0) -> Graph:

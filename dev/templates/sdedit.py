@@ -11,6 +11,7 @@ from templates.parts import (
     STARTER,
     Graph,
     app,
+    canvas,
     drawing,
     group,
     join,
@@ -55,17 +56,16 @@ def paint_here() -> Graph:
             "Paint here, press Run",
             "Paint over the picture: broad brush, flat colours, no details. Press Run.",
             T0,
-            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
         ),
-        "drawing": drawing("green hills.png", "what you paint on", size=512),
-        "paint": node("Painter", (450, 780), "paint here"),
-        "small": smaller(0.125),
+        "drawing": drawing("green hills.png", "what you paint on", size=256),
+        "paint": canvas("paint here"),
+        "small": smaller(0.25),
         "encode": node("VAEEncode"),
         "result": show("four versions (right-click to save)", (420, 480)),
     }
     links = [
-        ("drawing", "image", "paint", "image"),
-        ("paint", "IMAGE", "small", "image"),
+        ("drawing", "image", "paint", "ground"),
+        ("paint", "image", "small", "image"),
         ("small", "IMAGE", "encode", "pixels"),
         ("prior", "vae", "encode", "vae"),
         ("larger", "IMAGE", "result", "images"),
@@ -77,7 +77,7 @@ def paint_here() -> Graph:
         ["result"],
         *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
     )
-    shown = app([("paint", "mask"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result")
+    shown = app([("paint", "painting"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result")
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.4), groups=groups, app=shown)
 
 
@@ -224,11 +224,10 @@ def paint_on_photo() -> Graph:
         "note": note(
             "Paint on your photo",
             "Choose your photo, paint on it, press Run. What you do not paint stays as it is, to the pixel.",
-            "No canvas in the Painter? Turn on Nodes 2.0 in the menu.",
             width=440,
         ),
         "photo": drawing("photo - quiet lake.png", "your photo", size=512),
-        "paint": node("Painter", (450, 780), "paint on it"),
+        "paint": canvas("paint on it", 32, 512),
         "grow": node("GrowMask", named="room around your paint", expand=16),
         "small": smaller(0.25),
         "encode": node("VAEEncode"),
@@ -236,9 +235,9 @@ def paint_on_photo() -> Graph:
         "result": show("your photo, repainted (right-click to save)", (420, 480)),
     }
     links = [
-        ("photo", "image", "paint", "image"),
-        ("paint", "IMAGE", "small", "image"),
-        ("paint", "MASK", "grow", "mask"),
+        ("photo", "image", "paint", "ground"),
+        ("paint", "image", "small", "image"),
+        ("paint", "mask", "grow", "mask"),
         ("small", "IMAGE", "encode", "pixels"),
         ("prior", "vae", "encode", "vae"),
         ("encode", "LATENT", "mask", "samples"),
@@ -253,7 +252,7 @@ def paint_on_photo() -> Graph:
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
     walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2), 4.0)
-    shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    shown = app([("photo", "image"), ("paint", "painting"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
     return join(
         {"nodes": nodes, "links": links},
         walk,
