@@ -2,7 +2,7 @@
 
 import { app } from "../../scripts/app.js"
 import { Board } from "./canvas/board.js"
-import { readWords, say } from "./canvas/parts.js"
+import { readWords } from "./canvas/parts.js"
 
 const LEAST = 420 // height of the widget, in pixels of the graph
 
@@ -44,8 +44,8 @@ app.registerExtension({
         after(node, "onRemoved", () => board.remove())
         after(node, "onConnectionsChange", (side, slot, connected) => {
           if (node.inputs?.[slot]?.name !== "ground") return
-          if (connected) board.tell(say("The connected ground shows after a run."))
-          else board.disconnect()
+          board.disconnect()
+          if (connected) board.foresee()
         })
         return { widget }
       },

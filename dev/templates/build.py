@@ -137,7 +137,7 @@ async ({nodes, groups, ways, labels, app: shown}) => {
     }
     const inputs = shown.inputs.map(([key, name]) => [id(key), name])
     graph.extra.linearData = { inputs, outputs: shown.outputs.map(id) }
-    graph.extra.linearMode = shown.first
+    graph.extra.linearMode = false // opens as a graph
   }
   graph.setDirtyCanvas(true, true)
   await new Promise(done => setTimeout(done, 300))

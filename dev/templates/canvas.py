@@ -6,7 +6,21 @@ from typing import Any
 
 from templates.gan import ONE_PASS, PHOTOS, decode, loader, sketch_at
 from templates.gradop import KNOWN, Base, from_noise, sd15, starter, walk
-from templates.parts import FIXED, Graph, app, group, join, larger, model_size, node, note, show, starter_walk
+from templates.parts import (
+    FIXED,
+    Graph,
+    app,
+    canvas,
+    group,
+    join,
+    larger,
+    model_size,
+    node,
+    note,
+    sample,
+    show,
+    starter_walk,
+)
 from templates.sdedit import PAINTER, T0
 
 LIVE = "Run (On Change), in the menu beside Run: then every stroke becomes a picture."
@@ -21,19 +35,7 @@ LAND = """#7da4dd: a clear sky
 PROMPT = "a clear sky, clouds, hills, a lake, a meadow, by day"
 PHOTO_PROMPT = "photo of a lake and a meadow below wooded hills, clear sky, a few clouds, morning light"
 WITHOUT = "painting, drawing, blurry, flat colours"
-CANVAS = (450, 680)
 RESULT = (420, 470)
-
-
-def sample(file: str) -> str:
-    """A sample as a file of the canvas, as nodes/parts/samples.py names it."""
-    return f"{file.removesuffix('.png')} (sample).png [temp]"
-
-
-def canvas(named: str, brush: int = 16, side: int = 256, **widgets: Any) -> Graph:
-    """brush: its size in pixels of the painting. side: 256 for the starter, whose pictures have 64 or 128."""
-    widgets |= {"width": side, "height": side}
-    return {**node("SketchCanvas", CANVAS, named, **widgets), "properties": {"brush_size": brush}}
 
 
 def live(graph: Graph) -> Graph:

@@ -6,10 +6,10 @@ from typing import Any
 
 from templates.parts import (
     FIXED,
-    NO_CANVAS,
     SD15,
     Graph,
     app,
+    canvas,
     drawing,
     group,
     join,
@@ -17,7 +17,6 @@ from templates.parts import (
     model_size,
     node,
     note,
-    painter,
     save,
     show,
 )
@@ -195,18 +194,17 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
             "Paint here, write, press Run",
             "Broad brush, flat colours; then say what it is.",
             base.words,
-            NO_CANVAS,
         ),
         "drawing": drawing("green hills.png", "what you paint on", size=0),
-        "paint": painter(),
+        "paint": canvas("paint here", 32, 512),
         "small": model_size(base.side),
         "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
         "result": show("your painting, painted (right-click to save)", (420, 480)),
     }
     size, last = ("small", "IMAGE"), ("GradOP+ picture", "IMAGE")
     links = [
-        ("drawing", "image", "paint", "image"),
-        ("paint", "IMAGE", "small", "image"),
+        ("drawing", "image", "paint", "ground"),
+        ("paint", "image", "small", "image"),
         (*base.vae, "solve", "vae"),
         (*size, "solve", "painting"),
     ]
@@ -228,14 +226,13 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
     graph["nodes"]["empty"]["widgets"]["batch_size"] = 4 if small else 2
     shown = app(
         [
-            ("paint", "mask"),
+            ("paint", "painting"),
             ("prompt", "text"),
             ("solve", "rounds"),
             ("empty", "batch_size"),
             ("GradOP+", "noise_seed"),
         ],
         "result",
-        first=True,
     )
     return join(
         {"nodes": nodes, "links": links},
@@ -393,7 +390,7 @@ def by_mask(base: Base) -> Graph:
     nodes = {
         "note": note(
             "Words by mask",
-            "Paint where each phrase belongs: mask of a drawing, Painter or mask editor. Two regions are chained.",
+            "Paint where each phrase belongs: mask of a drawing, a canvas or the mask editor. Two regions are chained.",
             "weight above 1 insists more.",
             width=638,
         ),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import CANVAS, FIXED, IDENTITY, Graph, drawing, group, join, node, note, save, show
+from templates.parts import CANVAS, FIXED, IDENTITY, Graph, canvas, drawing, group, join, node, note, save, show
 
 FACE = (340, 380)
 
@@ -31,7 +31,7 @@ def paint_see_paint_on() -> Graph:
         "canvas": drawing("green hills.png", "your first strokes (of a face)", size=256),
         "first": predict("see"),
         "seen": show("the first picture", FACE),
-        "more": node("Painter", (450, 780), "paint on it"),
+        "more": canvas("paint on it", 32, 512),
         "second": predict("strength is the knob", strength=1.0),
         "changed": show("after your new strokes", FACE),
         "person": drawing("photo - evening lake.png", "photo of a person to keep", size=256),
@@ -44,8 +44,8 @@ def paint_see_paint_on() -> Graph:
         *(("painter", "painter", key, "painter") for key in ("first", "second", "identity", "variations")),
         ("canvas", "image", "first", "canvas"),
         ("first", "image", "seen", "images"),
-        ("first", "image", "more", "image"),
-        ("more", "IMAGE", "second", "canvas"),
+        ("first", "image", "more", "ground"),
+        ("more", "image", "second", "canvas"),
         ("first", "state", "second", "state"),
         ("second", "image", "changed", "images"),
         ("second", "state", "identity", "state"),

@@ -7,7 +7,6 @@ from typing import Any
 Graph = dict[str, Any]
 STARTER = "starter landscapes (built in)"
 STARTER_LINES = "starter (built in)"
-NO_CANVAS = "No canvas? App mode has one: top left."  # for notes beside a Painter
 FIXED: dict[str, Any] = {"control_after_generate": "fixed"}  # every run walks from the same noise
 SD15 = {
     "name": "v1-5-pruned-emaonly-fp16.safetensors",
@@ -101,19 +100,9 @@ def group(kind: str, says: str, inside: list | tuple) -> Graph:
     return {"title": f"{word}: {says}" if says else word, "color": colour, "inside": inside}
 
 
-def app(inputs: list[tuple[str, str]], *outputs: str, first: bool = False) -> Graph:
-    """What App mode shows: widgets as (node, widget), and the nodes whose pictures are the result.
-
-    first: the template opens in App mode. For graphs with a Painter: the classic renderer has no canvas for it, App
-    mode has one in either renderer.
-    """
-    return {"inputs": inputs, "outputs": list(outputs), "first": first}
-
-
-def painter(named: str = "paint here") -> Graph:
-    """A Painter. Give it a picture at the size of its file (drawing(..., size=0)): the editor shows the file before the
-    first run and the picture afterwards, and does not scale strokes where the two have different sizes."""
-    return node("Painter", (450, 780), named)
+def app(inputs: list[tuple[str, str]], *outputs: str) -> Graph:
+    """What App mode shows: widgets as (node, widget), and the nodes whose pictures are the result."""
+    return {"inputs": inputs, "outputs": list(outputs)}
 
 
 def model_size(side: int) -> Graph:
@@ -125,8 +114,19 @@ def model_size(side: int) -> Graph:
 
 def drawing(file: str, named: str = "", **more: Any) -> Graph:
     """A sample, by its file name. The starter paints 64 x 64 pixels, so drawings come in at that size."""
-    option = f"{file.removesuffix('.png')} (sample).png [temp]"  # as nodes/parts/samples.py names it
-    return node("SketchLoader", (290, 480), named, **{"image": option, "size": 64, **more})
+    return node("SketchLoader", (290, 480), named, **{"image": sample(file), "size": 64, **more})
+
+
+def sample(file: str) -> str:
+    """A sample as an option of Load Sketch, or as a file of the canvas: nodes/parts/samples.py names it."""
+    return f"{file.removesuffix('.png')} (sample).png [temp]"
+
+
+def canvas(named: str, brush: int = 16, side: int = 256, **widgets: Any) -> Graph:
+    """A Sketch Canvas. brush: its size in pixels of the painting. side: 256 for the starter, whose pictures have 64 or
+    128."""
+    widgets |= {"width": side, "height": side}
+    return {**node("SketchCanvas", (450, 680), named, **widgets), "properties": {"brush_size": brush}}
 
 
 def larger(scale: float = 4.0) -> Graph:

@@ -7,11 +7,11 @@ from typing import Any
 from templates.parts import (
     CHURCH,
     FIXED,
-    NO_CANVAS,
     SD15,
     STARTER,
     Graph,
     app,
+    canvas,
     drawing,
     group,
     join,
@@ -19,7 +19,6 @@ from templates.parts import (
     model_size,
     node,
     note,
-    painter,
     save,
     show,
     starter_walk,
@@ -55,17 +54,16 @@ def paint_here() -> Graph:
             "Paint here, press Run",
             "Paint over the picture: broad brush, flat colours, no details. Press Run.",
             T0,
-            NO_CANVAS,
         ),
         "drawing": drawing("green hills.png", "what you paint on", size=0),
-        "paint": painter(),
+        "paint": canvas("paint here", 32, 512),
         "small": model_size(64),
         "encode": node("VAEEncode"),
         "result": show("four versions (right-click to save)", (420, 480)),
     }
     links = [
-        ("drawing", "image", "paint", "image"),
-        ("paint", "IMAGE", "small", "image"),
+        ("drawing", "image", "paint", "ground"),
+        ("paint", "image", "small", "image"),
         ("small", "IMAGE", "encode", "pixels"),
         ("prior", "vae", "encode", "vae"),
         ("larger", "IMAGE", "result", "images"),
@@ -77,9 +75,7 @@ def paint_here() -> Graph:
         ["result"],
         *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
     )
-    shown = app(
-        [("paint", "mask"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result", first=True
-    )
+    shown = app([("paint", "painting"), ("t0", "t0"), ("repeat", "amount"), ("sampler", "noise_seed")], "result")
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.4), groups=groups, app=shown)
 
 
@@ -224,11 +220,10 @@ def paint_on_photo() -> Graph:
         "note": note(
             "Paint on your photo",
             "Choose your photo, paint on it, press Run. What you do not paint stays as it is, to the pixel.",
-            NO_CANVAS,
             width=440,
         ),
         "photo": drawing("photo - quiet lake.png", "your photo", size=0),
-        "paint": painter("paint on it"),
+        "paint": canvas("paint on it", 32, 512),
         "grow": node("GrowMask", named="room around your paint", expand=8),
         "small": model_size(FINER),
         "encode": node("VAEEncode"),
@@ -236,9 +231,9 @@ def paint_on_photo() -> Graph:
         "result": show("your photo, repainted (right-click to save)", (420, 480)),
     }
     links = [
-        ("photo", "image", "paint", "image"),
-        ("paint", "IMAGE", "small", "image"),
-        ("paint", "MASK", "grow", "mask"),
+        ("photo", "image", "paint", "ground"),
+        ("paint", "image", "small", "image"),
+        ("paint", "mask", "grow", "mask"),
         ("small", "IMAGE", "encode", "pixels"),
         ("prior", "vae", "encode", "vae"),
         ("encode", "LATENT", "mask", "samples"),
@@ -253,7 +248,7 @@ def paint_on_photo() -> Graph:
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
     walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2, 0))
-    shown = app([("photo", "image"), ("paint", "mask"), ("t0", "t0"), ("sampler", "noise_seed")], "result", first=True)
+    shown = app([("photo", "image"), ("paint", "painting"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
     return join(
         {"nodes": nodes, "links": links},
         walk,

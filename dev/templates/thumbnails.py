@@ -6,6 +6,7 @@ waits for a model of the user's shows the starter's result under its name.
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import NamedTuple
@@ -31,6 +32,7 @@ FOUND = "27 Find photos by drawing - image search"
 SKETCHED = "31 Sketch and photo - DiffSketching"
 DRAWN_INTO = "32 Draw into your photo - inpaint by sketch"
 BLENDED = "33 Between two noises - morph, interpolation"
+WORDED = "37 Paint with words - GradOP, regional prompt"
 YOURS = "on your SD1.5 or SDXL"
 DOGS = "as published, on AFHQ dogs"
 
@@ -50,7 +52,7 @@ class Card(NamedTuple):
 
 
 TEMPLATES = {
-    "01 Paint here - img2img": Card("Painter", results="PreviewImage"),
+    "01 Paint here - img2img": Card("SketchCanvas", results="PreviewImage"),
     STROKES: Card("SketchLoader"),
     f"{STROKES} (SD1.5)": Card("SketchLoader", YOURS, STROKES),
     f"{STROKES} (LSUN church)": Card("SketchLoader", "on the LSUN church prior", STROKES),
@@ -64,8 +66,8 @@ TEMPLATES = {
     f"{LINES} (SD1.5)": Card("SketchLoader", YOURS, LINES),
     "10 Line drawing on a KSampler - scribble": Card("SketchLoader"),
     PAIRS: Card(results="PreviewImage"),  # its sheet of stages says more than its results
-    PROMPT: Card("Painter", results="PreviewImage"),
-    f"{PROMPT} (SD1.5)": Card("Painter", YOURS, PROMPT, "PreviewImage"),
+    PROMPT: Card("SketchCanvas", results="PreviewImage"),
+    f"{PROMPT} (SD1.5)": Card("SketchCanvas", YOURS, PROMPT, "PreviewImage"),
     BESIDE: Card(),
     f"{BESIDE} (SD1.5)": Card(None, YOURS, BESIDE),
     COLOUR: Card("PreviewImage"),
@@ -100,10 +102,20 @@ TEMPLATES = {
     "34 Paint, see, paint on - progressive synthesis (faces, as published)": Card(
         words="for the published face networks", results=""
     ),
+    "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
+    "36 Paint live - SDEdit": Card("SketchCanvas", results="PreviewImage"),
+    WORDED: Card("SketchCanvas", results="PreviewImage"),
+    f"{WORDED} (SD1.5)": Card("SketchCanvas", YOURS, WORDED, "PreviewImage"),
+    "38 Paint, choose, go on - img2img, ranked": Card(results="PreviewImage"),
 }
 
 
 def load(template: str, kind: str) -> list[Image.Image]:
+    """The pictures that nodes of this kind have shown; of the canvas the sample that lies on it or below it."""
+    if kind == "SketchCanvas":
+        text = (PACK / "workflows" / f"{template}.json").read_text(encoding="utf-8")
+        [first, *_] = re.findall(r'"([^"]+) \(sample\)\.png \[temp\]"', text)
+        return [Image.open(PACK / "starter" / "samples" / f"{first}.png").convert("RGB")]
     paths = sorted(DEMO.glob(f"{template}-{kind}-*.png"))
     return [Image.open(path).convert("RGB") for path in paths]
 

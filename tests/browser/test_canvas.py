@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from helpers.canvas import BLUE, WHITE, Brush, near, picture, plain
+from helpers.canvas import BLUE, WHITE, Brush, graph, near, picture, plain
 from helpers.editor import RENDERERS, VUE_NODES, press_run, setting
 
 
@@ -139,3 +139,133 @@ def test_the_painting_is_there_after_reload_copy_and_undo(drawn, server):
     second = copy.value("painting")
     page.evaluate("() => window.app.extensionManager.command.execute('Comfy.Undo')")
     assert copy.wait_for_other(second) == first
+
+
+LOGIC = """async () => {
+  const part = name => import(`/extensions/sketchsynth/canvas/${name}.js`)
+  const [{ flood }, { readPalette, writePalette }, { History }] =
+    await Promise.all(['flood', 'palette', 'history'].map(part))
+  const pixels = new Uint8ClampedArray(9 * 4 * 4).fill(255)
+  for (let y = 0; y < 4; y++) pixels.set([0, 0, 0], 4 * (9 * y + 5))
+  const rows = String([...flood(pixels, 9, 4, 0, 0)].join('')).match(/.{9}/g)
+  const text = '#9cc4ea: a sky\\n#1b1b1b:'
+  const history = new History(0, 3)
+  for (const state of [1, 2, 3]) history.push(state)
+  const steps = [history.now, history.step(-1), history.now, history.step(-1), history.step(-1), history.now]
+  history.push(9)
+  const read = readPalette('#9CC4EA: a sky # high\\nnot a colour\\n#123456')
+  return { rows, same: writePalette(readPalette(text)) === text, read, steps, ends: [history.now, history.canRedo] }
+}"""
+
+
+def test_the_logic_without_a_surface(drawn):
+    """Fill, palette and history, as their files say."""
+    told = drawn.page.evaluate(LOGIC)
+    assert told["rows"] == ["111112200"] * 4, "up to the line, and a rim of two pixels under it"
+    assert told["same"]
+    assert told["read"] == [{"colour": "#9cc4ea", "words": "a sky"}, {"colour": "#123456", "words": ""}]
+    assert told["steps"] == [3, True, 2, True, False, 1], "three states are kept"
+    assert told["ends"] == [9, False]
+
+
+def test_no_stroke_is_lost_while_the_server_does_not_answer(drawn):
+    """It says so, keeps trying, and saves what was painted meanwhile; Run waits instead of taking an older painting."""
+    page = drawn.page
+    ids = plain(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    brush.stroke((0.1, 0.1), (0.9, 0.1))
+    before = brush.value("painting")
+    page.route("**/upload/image", lambda route: route.abort())
+    try:
+        brush.stroke((0.1, 0.5), (0.9, 0.5), saved=False)
+        brush.sheet.get_by_text("Not saved yet").wait_for()
+        refused = page.evaluate(
+            """id => window.app.graph.getNodeById(id).widgets[0].serializeValue().then(() => false, () => true)""",
+            ids["canvas"],
+        )
+        assert refused
+        brush.stroke((0.1, 0.9), (0.9, 0.9), saved=False)
+        page.wait_for_timeout(500)
+        assert brush.value("painting") == before
+    finally:
+        page.unroute("**/upload/image")
+    brush.wait_for_other(before)
+    kept = brush.seen()[:, 256, 3]
+    assert [kept[round(512 * row)] for row in (0.1, 0.5, 0.9)] == [255, 255, 255]
+    page.evaluate("async () => window.app.loadGraphData(JSON.parse(JSON.stringify(window.app.graph.serialize())))")
+    page.wait_for_timeout(1500)
+    assert (brush.seen()[:, 256, 3] == kept).all(), "and that is what the server has"
+
+
+def test_in_a_subgraph_at_2048_pixels(drawn, server):
+    page = drawn.page
+    ids = plain(drawn, width=2048, height=2048)
+    page.evaluate(
+        """(id) => {
+            const { graph, canvas } = window.app
+            const { subgraph } = graph.convertToSubgraph(new Set([graph.getNodeById(id)]))
+            canvas.setGraph(subgraph)
+            canvas.ds.scale = 1
+            canvas.ds.offset = [480 - subgraph.nodes[0].pos[0], 90 - subgraph.nodes[0].pos[1]]
+            canvas.setDirty(true, true)
+        }""",
+        ids["canvas"],
+    )
+    page.wait_for_timeout(1500)
+    inside = page.evaluate("window.app.canvas.graph.nodes[0].id")
+    number = page.locator(".sketch-canvas").count() - 1
+    brush = Brush(drawn, inside, number)
+    brush.stroke((0.2, 0.5), (0.8, 0.5))
+    page.evaluate("window.app.canvas.setGraph(window.app.rootGraph ?? window.app.graph)")
+    page.wait_for_timeout(300)
+    made = picture(server, press_run(drawn, server), ids["image"])
+    assert made.shape == (2048, 2048, 3)
+    assert near(made[1024, 1024], BLUE)
+    assert near(made[900, 1024], WHITE)
+
+
+def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
+    """The painting takes the ground's size; one click later the result lies below, and the strokes are gone. The PNG
+    of the run opens as that painting."""
+    page = drawn.page
+    ids = graph(
+        drawn,
+        {
+            "ground": ["EmptyImage", -400, 0, {"width": 96, "height": 64, "color": 0x204060}],
+            "canvas": ["SketchCanvas", 0, 0, {"width": 96, "height": 64}],
+            "invert": ["ImageInvert", 560, 0, {}],
+            "image": ["PreviewImage", 560, 100, {}],
+        },
+        [
+            ["ground", "IMAGE", "canvas", "ground"],
+            ["canvas", "image", "invert", "image"],
+            ["invert", "IMAGE", "image", "images"],
+        ],
+    )
+    brush = Brush(drawn, ids["canvas"])
+    outputs = press_run(drawn, server)
+    assert near(picture(server, outputs, ids["image"])[32, 48], (0xDF, 0xBF, 0x9F))
+    page.wait_for_timeout(500)
+    brush.stroke((0.2, 0.5), (0.8, 0.5))
+    painted = brush.value("painting")
+    outputs = press_run(drawn, server)
+    [shown] = outputs[str(ids["image"])]["images"]
+    page.wait_for_timeout(500)
+    brush.click("take")
+    brush.wait_for_other(painted)
+    assert brush.value("painting") == ""
+    assert brush.value("photo").startswith("sketch_canvas/ground-")
+    made = picture(server, press_run(drawn, server), ids["image"])
+    assert made.shape == (64, 96, 3)
+    assert near(made[32, 48], BLUE), "inverted twice"
+    assert near(made[5, 48], (0x20, 0x40, 0x60))
+
+    page.evaluate(
+        """async bytes => {
+            await window.app.handleFile(new File([new Uint8Array(bytes)], 'shared.png', { type: 'image/png' }))
+        }""",
+        list(server.picture(shown)),
+    )
+    page.wait_for_timeout(1500)
+    assert brush.value("painting") == painted
+    assert near(brush.seen()[32, 48], BLUE)

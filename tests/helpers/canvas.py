@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from typing import Any
 
@@ -30,7 +31,7 @@ GRAPH = """async (named) => {
   canvas.setDirty(true, true)
   return Object.fromEntries(Object.entries(made).map(([key, node]) => [key, node.id]))
 }"""
-VALUE = """([id, name]) => window.app.graph.getNodeById(id).widgets.find(one => one.name === name).value"""
+VALUE = """([id, name]) => window.app.canvas.graph.getNodeById(id).widgets.find(one => one.name === name).value"""
 BLUE, WHITE = (0x3B, 0x6E, 0xA5), (255, 255, 255)
 
 
@@ -103,8 +104,6 @@ class Brush:
     def seen(self) -> np.ndarray:
         """The strokes as the page shows them [H, W, 4], 0 to 255."""
         data = self.sheet.locator(".strokes").evaluate("canvas => canvas.toDataURL('image/png').split(',')[1]")
-        import base64
-
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")).astype(int)
 
 

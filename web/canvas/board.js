@@ -64,6 +64,7 @@ export class Board {
 
   /** Reads all widgets of the node, which have come from a file or from the editor's undo. */
   restore() {
+    this.foresee()
     const { brush_size: size = this.brush.size, brush_opacity: opacity = 1 } = this.node.properties
     Object.assign(this.brush, { size, opacity })
     this.ui.size.set(size)
@@ -209,6 +210,19 @@ export class Board {
     const [width, height] = output.size.map((/** @type {number} */ side) => Math.round(side * share))
     if (width === this.painting.width && height === this.painting.height) this.show(this.history.now)
     else await this.resize(width, height)
+  }
+
+  /** Before it has run: the file that the node of the ground input reads, as Load Image and Load Sketch do. */
+  async foresee() {
+    const slot = this.node.inputs?.findIndex((/** @type {any} */ one) => one.name === "ground")
+    const source = slot >= 0 ? this.node.getInputNode?.(slot) : null
+    const name = source?.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
+    if (!source || this.connected) return
+    if (typeof name !== "string") return this.tell(say("The connected ground shows after a run."))
+    const picture = await fetchPicture(fileOf(name)).then(createImageBitmap).catch(() => null)
+    if (!picture || this.connected) return
+    this.connected = picture
+    if (!this.hand.busy && !this.saver.busy) this.show(this.history.now)
   }
 
   /** Nothing is connected any more. */

@@ -17,7 +17,7 @@ export class PaletteBar {
     this.colour.addEventListener("change", () => this.edit({ colour: this.colour.value }))
     this.words.addEventListener("change", () => this.edit({ words: cleaned(this.words.value) }))
     this.words.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && this.words.blur())
-    const remove = button("clear", "Remove this colour", "", () => this.remove())
+    const remove = button("remove", "Remove this colour", "", () => this.remove())
     this.element = make("div", { class: "palette" }, this.chips, make("div", { class: "bar" }, this.colour, this.words, remove))
   }
 

@@ -16,6 +16,7 @@ const ICONS = {
   large: "M8 3H3v5M16 3h5v5M8 21H3v-5M16 21h5v-5",
   small: "M3 8h5V3M21 8h-5V3M3 16h5v5M21 16h-5v5",
   add: "M12 5v14M5 12h14",
+  remove: "M6 6l12 12M18 6L6 18",
 }
 
 /** @type {Record<string, string>} */

@@ -34,7 +34,8 @@ export function surface(board) {
   // Holds the keyboard while one paints: the editor leaves alone what is typed into an input. A button, because in an
   // input for text Ctrl+C would not copy the node.
   const keys = make("input", { class: "keys", type: "button", "aria-label": say("Paint here") })
-  const view = make("div", { class: "view" }, stage, ring, keys, menu, status)
+  // An empty title keeps the tooltip of the widget away from the picture.
+  const view = make("div", { class: "view", title: "" }, stage, ring, keys, menu, status)
   const result = make("img", { class: "result", alt: say("result after a run"), draggable: false })
   const palette = new PaletteBar((colour) => board.useColour(colour), () => board.writePalette())
   const sheet = make(
