@@ -675,9 +675,11 @@ def token_layout(model: Any) -> TokenLayout | None:
     names = [base.__name__ for base in type(model.model).__mro__]
     known = next((_LAYOUTS[name] for name in names if name in _LAYOUTS), None)
     if known is None:
-        why = next((_WITHOUT[name] for name in names if name in _WITHOUT), "have no words, or in an unknown place")
+        unknown = "have no words" if is_pixels(model) else "hold their words in a way that is not known"
+        why = next((_WITHOUT[name] for name in names if name in _WITHOUT), unknown)
+        family = type(model.model).__name__
         raise ValueError(
-            f"{names[0]} models {why}, so regions with words cannot work on them. Use another model: SD1.5, SDXL, "
+            f"{family} models {why}, so regions with words cannot work on them. Use another model: SD1.5, SDXL, "
             "SD3, Flux, Z-Image, Qwen-Image, Krea 2, Anima and others do."
         )
     order, patch = known

@@ -22,6 +22,7 @@ Check and measure it:
   python3 dev/run.py fuzz          hostile drawings, model files, training states, prompts and tensors, counted
   python3 dev/run.py soak          many runs and cancelled ones in one server: memory, and the same pictures
   python3 dev/run.py import_time   what importing the pack costs
+  python3 dev/run.py families      every method on a tiny model of every family, into docs/MODELS.md
 
 Renew what is made from something else:
   python3 dev/run.py snapshot      tests/schema_snapshot.json, after a deliberate change of a node's inputs
@@ -65,6 +66,7 @@ TOOLS = {
     "fuzz": "tools.fuzz",
     "soak": "tools.soak",
     "import_time": "tools.import_time",
+    "families": "tools.families",
     "snapshot": "tools.snapshot",
     "lock": "tools.lock",
     "locales": "tools.locales",

@@ -14,7 +14,8 @@ Point `through` differentiates with respect to the noisy state itself, through t
     denoised <- denoised - noise^2 / signal * sum_j weight_j * dE_j / dx
 
 which is guided diffusion's condition_score (arXiv 2105.05233, algorithm 2): exact for a classifier that looks at the
-noisy state, and DiffSketching's two losses on the prediction become terms of the same sum.
+noisy state, and DiffSketching's two losses on the prediction become terms of the same sum. Energies with `auto` scale
+themselves; see scaling.py.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from ..networks.frozen import gradients, ordinary
 from .decoders import PIXELS, Decoder
 from .noise import check_sigmas, signal_and_noise
 from .run import Run, keep, run_of
+from .scaling import MOST, SMOOTHING, unit
 
 ENERGIES = "sketch_energies"  # the key in a MODEL's model_options
 DENOISED, PUBLISHED, THROUGH = "denoised", "published", "through the model"
@@ -64,7 +66,7 @@ class Energy:
     The sample is an image in [-1, 1], as `decoder` shows it; with looks_at STATE it is the model's noisy state divided
     by its standard deviation. weight: as in the papers. start, end: fractions of the model's own schedule between which
     the energy acts. limit: largest shift, relative to the noise still in the picture (root mean square per image);
-    0: no limit.
+    0: no limit. auto: weight is a dial from 0 to 1, at point DENOISED.
     """
 
     name: str
@@ -76,6 +78,7 @@ class Energy:
     point: str = DENOISED
     looks_at: str = NEXT
     limit: float = 0.0
+    auto: bool = False
 
 
 class RunContext:
@@ -96,6 +99,10 @@ class RunContext:
 def attach(model: Any, energy: Energy) -> Any:
     """A clone of a MODEL with one more energy. Weight 0 leaves every picture bit-identical."""
     host.check_image_model(model)
+    if energy.auto and (energy.point != DENOISED or energy.looks_at != NEXT):
+        raise ValueError(
+            "Scale 'auto' works at point 'denoised' only. Set point to 'denoised', or scale to 'published'."
+        )
     if energy.point == PUBLISHED and (host.noise_family(model).kind != "discrete" or energy.decoder is not PIXELS):
         raise ValueError(
             "The published point is defined for pixel priors (ADM, DDPM) only. Set point to 'denoised' for this model."
@@ -125,7 +132,9 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
     with gradients():
         x = ordinary(arguments["input"]).float()
         step = _Step(run, arguments, x, ordinary(denoised).float(), sigma)
-        shift = step.denoised_shift([energy for energy in active if energy.point == DENOISED])
+        here = [energy for energy in active if energy.point == DENOISED]
+        shift = step.denoised_shift([energy for energy in here if not energy.auto])
+        shift += step.auto_shift([energy for energy in here if energy.auto])
         through = [energy for energy in active if energy.point == THROUGH]
         if through:
             with host.differentiating(model):
@@ -159,6 +168,7 @@ class _Step:
         variance = (signal * family.sigma_data) ** 2 + noise**2
         self.size = variance**0.5  # standard deviation of the state
         self.c = noise**2 / variance
+        self.spread = family.sigma_data * noise / self.size  # of a clean picture, given its noisy state
         self.score = (
             noise**2 / signal if signal > 0 else 0.0
         )  # of the slope at the state; at pure noise nothing is seen
@@ -175,6 +185,22 @@ class _Step:
         for energy in energies:
             if energy.looks_at == STATE:
                 shift += self.c * energy.weight * self._slope(energy, self.x / self.size) / self.size
+        return shift
+
+    def auto_shift(self, energies: list[Energy]) -> Tensor:
+        """The sum of MOST * dial * spread * slope / rms(slope), slopes at the prediction under a little noise; one
+        decode per decoder, one backward pass per energy."""
+        shift = torch.zeros_like(self.denoised)
+        if not energies:
+            return shift
+        seen = self.denoised + SMOOTHING * self.spread * self.run.draw(self.denoised)
+        for decoder, sharing in _by_decoder(energies):
+            leaf = seen.clone().requires_grad_()
+            image = self.run.decode(decoder, self.model, leaf).image
+            values = [self._measured(energy, image, self.level) for energy in sharing]
+            for number, (energy, value) in enumerate(zip(sharing, values, strict=True), 1):
+                (slope,) = torch.autograd.grad(value, leaf, retain_graph=number < len(values))
+                shift += MOST * energy.weight * self.spread * unit(slope)
         return shift
 
     def through_shift(self, energies: list[Energy]) -> Tensor:

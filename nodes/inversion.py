@@ -14,6 +14,7 @@ from torch import Tensor
 from .. import host
 from ..guidance import decoders, terms
 from ..guidance.energy import NEXT, POINTS, PUBLISHED, STATE, Energy, attach
+from ..guidance.scaling import SCALES, check_dial
 from ..pictures.extractors import EDGES
 from ..pictures.features import Domain, Features, clip_vision_features
 from ..pictures.fit import as_rgb
@@ -70,6 +71,12 @@ LIMIT_TIP = (
 )
 
 
+SCALE_TIP = (
+    "What weights mean. published: as in the papers; how strong one is depends on the energy and the model. auto: a "
+    "dial from 0 to 1, the same for every model, size, decoder and energy; try 0.5. Works at point denoised."
+)
+
+
 def window_inputs() -> list:
     return [
         io.Float.Input("start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip=START_TIP, advanced=True),
@@ -87,6 +94,10 @@ def _point(*more: str, tooltip: str = POINT_TIP) -> Any:
 
 def limit_input(default: float = 1.0) -> Any:
     return io.Float.Input("limit", default=default, min=0.0, max=10.0, step=0.05, tooltip=LIMIT_TIP, advanced=True)
+
+
+def scale_input() -> Any:
+    return io.Combo.Input("scale", options=list(SCALES), optional=True, tooltip=SCALE_TIP)
 
 
 def _metric() -> Any:
@@ -133,6 +144,7 @@ class SketchShapeEnergy(io.ComfyNode):
                     "ablation from the released code.",
                 ),
                 limit_input(),
+                scale_input(),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this energy added.")],
         )
@@ -154,6 +166,7 @@ class SketchShapeEnergy(io.ComfyNode):
         vae: Any = None,
         extractor: Any = None,
         features: Any = None,
+        scale: str = SCALES[0],
     ) -> io.NodeOutput:
         check_numbers(weight=weight, start=start, end=end, limit=limit)
         sketch = as_rgb(sketch, "sketch")
@@ -161,7 +174,8 @@ class SketchShapeEnergy(io.ComfyNode):
             raise ValueError("The lpips metric needs a feature network. Connect Load Sketch Features to features.")
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target, rescale=rescale, features=features)
         eye = decoders.choose(model, vae, decoder)
-        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit)
+        auto = check_dial(scale, weight=weight)
+        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit, auto=auto)
         return io.NodeOutput(attach(model, pull))
 
 
@@ -232,6 +246,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     tooltip="How the colours are compared. l2: squared differences, as published. 'cosine, published' "
                     "is EGSDE's other form: only a colour's direction from grey counts. Needs a far larger weight.",
                 ),
+                scale_input(),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with these energies added.")],
         )
@@ -255,6 +270,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
         features: Any = None,
         clip_vision: Any = None,
         colour_metric: str = terms.L2,
+        scale: str = SCALES[0],
     ) -> io.NodeOutput:
         check_numbers(colour_weight=colour_weight, feature_weight=feature_weight, start=start, end=end, limit=limit)
         exemplar = as_rgb(exemplar, "exemplar")
@@ -263,13 +279,14 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                 "feature_weight is above 0, but no feature network is connected. Connect Load Sketch Features or a "
                 "CLIP vision model, or set feature_weight to 0."
             )
+        auto = check_dial(scale, colour_weight=colour_weight, feature_weight=feature_weight)
         colours_of = NEXT
         if point == AT_STATE:
             point, colours_of = PUBLISHED, STATE
         if colour_weight > 0:
             opener = terms.colour(exemplar, grid=grid, blur=blur, metric=colour_metric)
             eye = decoders.choose(model, vae, decoder, low_pass=blur == "both")
-            pull = Energy("colour", colour_weight, opener, start, end, eye, point, colours_of, limit)
+            pull = Energy("colour", colour_weight, opener, start, end, eye, point, colours_of, limit, auto)
             model = attach(model, pull)
         if feature_weight > 0:
             features = features or clip_vision_features("CLIP vision", clip_vision)
@@ -281,7 +298,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
             opener = terms.feature(exemplar, features, feature_metric)
             eye = decoders.choose(model, vae, decoder)
             looks_at = STATE if point == PUBLISHED else NEXT
-            pull = Energy("features", feature_weight, opener, start, end, eye, point, looks_at, limit)
+            pull = Energy("features", feature_weight, opener, start, end, eye, point, looks_at, limit, auto)
             model = attach(model, pull)
         return io.NodeOutput(model)
 
@@ -406,6 +423,7 @@ class ShapeInversion(io.ComfyNode):
                     tooltip="As in Shape Energy: the value range of the sketch in the comparison.",
                 ),
                 limit_input(),
+                scale_input(),
             ],
             outputs=[
                 io.Model.Output("patched", display_name="model", tooltip="The model with the shape energy added."),
@@ -437,6 +455,7 @@ class ShapeInversion(io.ComfyNode):
         extractor: Any = None,
         sampler: Any = None,
         latent: dict[str, Any] | None = None,
+        scale: str = SCALES[0],
     ) -> io.NodeOutput:
         check_numbers(weight=weight, t0=t0, start=start, end=end, limit=limit)
         sketch = as_rgb(sketch, "sketch")
@@ -446,7 +465,8 @@ class ShapeInversion(io.ComfyNode):
                 "before this node and set weight to 0 here, or choose another metric."
             )
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target)
-        pull = Energy("shape", weight, opener, start, end, decoders.choose(model, vae, decoder), point, limit=limit)
+        eye, auto = decoders.choose(model, vae, decoder), check_dial(scale, weight=weight)
+        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit, auto=auto)
         stepper = sampler or KSAMPLER(sde.sample_sde)
         family = host.noise_family(model)
         walk = levels.walk(family, levels.start_sigma(family, t0)[0], steps)

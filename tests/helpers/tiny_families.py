@@ -500,3 +500,32 @@ OTHERS = {
     "LotusD": "predicts without noise: refused by name",
     "WAN21_FlowRVS": "predicts without noise: refused by name",
 }
+
+# What the host's own templates sample a family with, where they have one.
+STARTS = {  # read in comfyui_workflow_templates 0.11
+    "sd15": "20 to 30 steps, CFG 7, euler or dpmpp_2m, normal",
+    "sdxl": "20 to 30 steps, CFG 6 to 8, euler or dpmpp_2m, normal",
+    "sd3": "20 to 30 steps, CFG 4 to 4.5, euler, sgm_uniform",
+    "zimage": "8 steps, CFG 1 (Turbo); 25 steps, CFG 4 (base); res_multistep, simple",
+    "krea2": "8 steps, CFG 1 (Turbo), euler, simple",
+    "qwen_image": "20 to 50 steps, CFG 2.5 to 4; 4 or 8 steps, CFG 1 with a Lightning LoRA; euler, simple",
+    "flux2": "4 steps, CFG 1 (Klein distilled); 20 steps, CFG 5 (Klein base); 20 steps, guidance 4 (dev); euler",
+    "anima": "30 steps, CFG 4, euler or er_sde, simple",
+    "flux": "20 steps, CFG 1, guidance 3.5 (Kontext 2.5), euler, simple",
+    "schnell": "4 steps, CFG 1, euler, simple",
+    "boogu": "25 steps, dpmpp_2m, simple; 4 steps, CFG 1, lcm, sgm_uniform (Turbo)",
+    "chroma": "26 steps, CFG 3.5, euler, beta",
+    "radiance": "CFG 3.5, euler",
+    "lumina2": "20 to 30 steps, CFG 4 to 5.5, res_multistep, simple",
+    "longcat": "20 steps, CFG 4, guidance 4, euler, simple",
+    "joyimage": "40 steps, CFG 4, euler, normal",
+    "mage_flow": "30 steps, CFG 5; 4 steps, CFG 1 (Turbo); euler, simple",
+    "lens": "20 steps; 4 steps (Turbo); euler, simple",
+    "ernie": "20 steps, CFG 4; 8 steps, CFG 1 (Turbo); euler, simple",
+    "omnigen2": "20 steps, euler, simple",
+    "hidream": "50 steps, CFG 5, uni_pc (full); 28 steps, CFG 1, lcm (dev)",
+    "hidream_o1": "40 steps, dpmpp_2m_sde, normal",
+    "kandinsky5": "50 steps, CFG 3.5, euler, simple",
+    "pixeldit": "30 steps, CFG 4, er_sde, simple",
+    "wan21": "20 steps, CFG 6, uni_pc, simple",
+}

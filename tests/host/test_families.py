@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from helpers import methods, tiny
-from helpers.tiny_families import FAMILIES, LIKE, OTHERS
+from helpers.tiny_families import FAMILIES, LIKE, OTHERS, STARTS
+from runtime import inprocess
 
 POPULAR = ("zimage", "krea2", "qwen_image", "flux2", "anima", "sd3")
 
@@ -60,3 +61,23 @@ def test_what_asks_for_nothing_changes_no_bit(room, family):
     assert torch.allclose(bench.sample(sampler=sampler, mask=torch.ones(1, *area)), free, atol=1e-5)
     kept = bench.sample(sampler=sampler, mask=torch.zeros(1, *area))
     assert torch.allclose(kept, bench.samples, atol=1e-4)
+
+
+def told_in_the_page():
+    """The cells of docs/MODELS.md by family and method."""
+    lines = (inprocess.PACK / "docs" / "MODELS.md").read_text(encoding="utf-8").splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| ")]
+    heads = next(row for row in rows if row[0] == "family" and "Energies" in row)
+    return {row[0]: dict(zip(heads[1:], row[1:], strict=True)) for row in rows if len(row) == len(heads) > 2}
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.inference_mode()
+def test_the_page_tells_what_happens(room, family):
+    """Two methods of each family, run again; the whole page is renewed by `python3 dev/run.py families`."""
+    told = told_in_the_page()[FAMILIES[family].title]
+    assert list(told) == list(methods.METHODS)
+    bench = methods.Bench(room, family)
+    for method in ("Energies", "Regions"):
+        assert (methods.tried(bench, method) == "yes") == (told[method] == "yes"), method
+    assert set(STARTS) <= set(FAMILIES)

@@ -246,12 +246,6 @@ def test_an_empty_mask_is_said(doors, model, clip):
     assert text.splitlines() == ["lake: token 2, but its mask is empty: no effect", "tree: token 5"]
 
 
-def test_joint_attention_is_refused_by_name(doors, clip):
-    for family, name in (("flux", "Flux"), ("sd3", "SD3")):
-        with pytest.raises(ValueError, match=name):
-            mapped(doors, tiny.model(family), clip, lake(doors))
-
-
 # --- pictures ---------------------------------------------------------------------------------------------------------
 
 
@@ -371,7 +365,7 @@ def test_bad_input(doors, model, clip):
         doors.SketchPaintRegion.execute(left(), " ", 1.0)
     with pytest.raises(ValueError, match="no text encoder"):
         mapped(doors, model, None, lake(doors))
-    with pytest.raises(ValueError, match="UNet"):
+    with pytest.raises(ValueError, match="in a way that is not known, so regions"):
         mapped(doors, SimpleNamespace(get_model_object=lambda _: None, model=model.model), clip, lake(doors))
 
 
