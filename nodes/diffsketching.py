@@ -238,7 +238,7 @@ class SketchDiffSketching(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "reference_weight",
-                    default=0.5,
+                    default=0.1,
                     min=0.0,
                     max=1000.0,
                     step=0.05,

@@ -166,7 +166,7 @@ def twin_imagenet() -> Graph:
     nodes["classifier"] = node(
         "SketchClassifierLoader", (300, 0), "knows the classes", [CLASSIFIER], classifier=CLASSIFIER["name"]
     )
-    nodes["diff"] = method(class_id="975", class_scale=10.0)
+    nodes["diff"] = method(class_id="975", class_scale=10.0, reference_weight=0.5)
     for key in ("drawing", "photo"):
         nodes[key]["widgets"]["size"] = 256
     nodes["empty"]["widgets"]["batch_size"] = 1
