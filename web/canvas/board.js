@@ -223,7 +223,8 @@ export class Board {
   /** Before it has run: the file that the node of the ground input reads, as Load Image and Load Sketch do. */
   async foresee() {
     const slot = this.node.inputs?.findIndex((/** @type {any} */ one) => one.name === "ground")
-    const source = slot >= 0 ? this.node.getInputNode?.(slot) : null
+    // A copy that is being made has no graph yet.
+    const source = slot >= 0 && this.node.graph ? this.node.getInputNode?.(slot) : null
     const name = source?.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
     if (!source || this.connected) return
     if (typeof name !== "string") return this.tell(say("The connected ground shows after a run."))
