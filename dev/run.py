@@ -19,6 +19,7 @@ Check and measure it:
   python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan, bench_retrieval, bench_diffsketching
                                    renew their own sections of that page
   python3 dev/run.py bench_batch, bench_batch_servers   the same for `python3 batch`, on stub servers and on real ones
+  python3 dev/run.py bench_live    from pen up to picture, in the editor
   python3 dev/run.py fuzz          hostile drawings, model files, training states, prompts and tensors, counted
   python3 dev/run.py soak          many runs and cancelled ones in one server: memory, and the same pictures
   python3 dev/run.py import_time   what importing the pack costs
@@ -80,6 +81,7 @@ TOOLS = {
     "bench_retrieval": "bench.retrieval",
     "bench_batch": "bench.batch",
     "bench_batch_servers": "bench.batch_servers",
+    "bench_live": "bench.live",
     "templates": "templates.build",
     "blueprints": "templates.blueprints",
     "thumbnails": "templates.thumbnails",

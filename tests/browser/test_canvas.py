@@ -130,8 +130,7 @@ def test_the_painting_is_there_after_reload_copy_and_undo(drawn, server):
         ids["canvas"],
     )
     page.wait_for_timeout(1500)
-    number = page.locator(".sketch-canvas").count() - 1
-    copy = Brush(drawn, copied, number)
+    copy = Brush(drawn, copied)
     assert near(copy.seen()[256, 256], BLUE)
     copy.stroke((0.5, 0.1), (0.5, 0.9))
     assert copy.value("painting") != first
@@ -213,8 +212,7 @@ def test_in_a_subgraph_at_2048_pixels(drawn, server):
     )
     page.wait_for_timeout(1500)
     inside = page.evaluate("window.app.canvas.graph.nodes[0].id")
-    number = page.locator(".sketch-canvas").count() - 1
-    brush = Brush(drawn, inside, number)
+    brush = Brush(drawn, inside)
     brush.stroke((0.2, 0.5), (0.8, 0.5))
     page.evaluate("window.app.canvas.setGraph(window.app.rootGraph ?? window.app.graph)")
     page.wait_for_timeout(300)

@@ -32,6 +32,10 @@ GRAPH = """async (named) => {
   return Object.fromEntries(Object.entries(made).map(([key, node]) => [key, node.id]))
 }"""
 VALUE = """([id, name]) => window.app.canvas.graph.getNodeById(id).widgets.find(one => one.name === name).value"""
+MARK = """id => {
+  for (const one of document.querySelectorAll('[data-brush]')) one.removeAttribute('data-brush')
+  window.app.canvas.graph.getNodeById(id).widgets.find(one => one.name === 'painting').element.dataset.brush = id
+}"""
 BLUE, WHITE = (0x3B, 0x6E, 0xA5), (255, 255, 255)
 
 
@@ -58,9 +62,14 @@ def plain(editor: Any, **widgets: Any) -> dict[str, int]:
 class Brush:
     """The pointer on one canvas of the page. Places are shares of the picture, 0 to 1."""
 
-    def __init__(self, editor: Any, node: int | None, number: int = 0) -> None:
+    def __init__(self, editor: Any, node: int) -> None:
         self.editor, self.page, self.node = editor, editor.page, node
-        self.sheet = self.page.locator(".sketch-canvas").nth(number)
+
+    @property
+    def sheet(self) -> Any:
+        """The surface of the node's canvas, also after the graph has been opened again."""
+        self.page.evaluate(MARK, self.node)
+        return self.page.locator(f"[data-brush='{self.node}'] .sketch-canvas")
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         box = self.sheet.locator(".strokes").evaluate(

@@ -30,6 +30,7 @@ export class Board {
     this.connected = null // the picture of the ground input, once it has run
     this.value = ""
     this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
+    this.loading = false // strokes: until they are there, none can be added
     this.gone = new AbortController()
     this.ui = surface(this)
     this.hand = new Hand(this)
@@ -81,22 +82,27 @@ export class Board {
     this.show(state)
   }
 
-  /** @param {State} state */
+  /** Strokes at once, for they are in memory but after a reload; the photo below when it comes. @param {State} state */
   async show(state) {
     const turn = ++this.turn
     this.refresh()
-    const missing = (/** @type {string} */ name) => (this.tell(say("This file is not in the input folder: ") + name, true), null)
-    const photo = state.photo && fetchPicture(fileOf(state.photo)).then(createImageBitmap)
-    const [below, strokes] = await Promise.all([
-      photo ? photo.catch(() => missing(state.photo)) : null,
-      state.strokes ? state.strokes.then(createImageBitmap).catch(() => missing(state.name)) : null,
-    ])
-    if (turn !== this.turn) return
+    const missing = (/** @type {string} */ name) =>
+      (this.tell(say("This file is not in the input folder: ") + name, true), null)
     const { painting } = this
-    ;[painting.picture, painting.paper] = [below ?? this.connected, state.paper]
+    this.loading = true
+    const strokes = await state.strokes?.then(createImageBitmap).catch(() => missing(state.name))
+    if (turn !== this.turn) return
+    this.loading = false
+    painting.paper = state.paper
+    if (!state.photo) painting.picture = this.connected
     painting.resize(state.width, state.height)
-    painting.show(strokes)
+    painting.show(strokes ?? null)
     this.hand.fit()
+    if (!state.photo) return
+    const below = await fetchPicture(fileOf(state.photo)).then(createImageBitmap).catch(() => missing(state.photo))
+    if (turn !== this.turn) return
+    painting.picture = below ?? this.connected
+    painting.layGround()
   }
 
   refresh() {
@@ -123,7 +129,8 @@ export class Board {
 
   // --- what changes ----------------------------------------------------------------------------------------------
 
-  /** A new state of the canvas, saved and told to the editor. @param {Partial<State>} changes @param {boolean} [show] */
+  /** A new state of the canvas, saved and told to the editor.
+   * @param {Partial<State>} changes @param {boolean} [show] */
   commit(changes, show = false) {
     const state = { ...this.history.now, ...changes, saved: false }
     this.history.push(state)
@@ -206,6 +213,7 @@ export class Board {
     const [picture] = output?.ground ?? []
     if (!picture) return
     this.connected = await createImageBitmap(await fetchPicture(picture))
+    if (this.hand.busy) return // it shows with the next state
     const share = Math.min(1, LARGEST / Math.max(...output.size))
     const [width, height] = output.size.map((/** @type {number} */ side) => Math.round(side * share))
     if (width === this.painting.width && height === this.painting.height) this.show(this.history.now)
@@ -215,7 +223,8 @@ export class Board {
   /** Before it has run: the file that the node of the ground input reads, as Load Image and Load Sketch do. */
   async foresee() {
     const slot = this.node.inputs?.findIndex((/** @type {any} */ one) => one.name === "ground")
-    const source = slot >= 0 ? this.node.getInputNode?.(slot) : null
+    // A copy that is being made has no graph yet.
+    const source = slot >= 0 && this.node.graph ? this.node.getInputNode?.(slot) : null
     const name = source?.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
     if (!source || this.connected) return
     if (typeof name !== "string") return this.tell(say("The connected ground shows after a run."))

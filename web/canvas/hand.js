@@ -1,6 +1,7 @@
 // What pointers do on the picture: strokes by mouse, pen and finger, the ring around the brush, zoom of the large view.
 
 import { app } from "../../../scripts/app.js"
+import { say } from "./parts.js"
 
 /** @typedef {import("./painting.js").Point} Point */
 
@@ -72,6 +73,7 @@ export class Hand {
   start(event, eraser) {
     const { board } = this
     const { painting, brush } = board
+    if (board.loading) return board.tell(say("The painting is still loading."))
     const point = this.at(event)
     const tool = eraser ? "eraser" : event.altKey ? "pick" : brush.tool
     const inside = point.x >= 0 && point.y >= 0 && point.x < painting.width && point.y < painting.height
@@ -80,7 +82,6 @@ export class Hand {
       else if (inside) painting.fill(point, brush), board.painted()
       return
     }
-    board.turn++ // a picture that is still loading does not come over this stroke
     this.pointer = event.pointerId
     try {
       this.view.setPointerCapture(event.pointerId)
@@ -121,8 +122,10 @@ export class Hand {
   }
 
   place() {
-    this.board.ui.stage.style.transform = this.zoom === 1 ? "" : `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
-    this.board.ui.stage.classList.toggle("near", this.zoom > 3)
+    const { stage } = this.board.ui
+    const moved = `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
+    stage.style.transform = this.zoom === 1 ? "" : moved
+    stage.classList.toggle("near", this.zoom > 3)
   }
 
   /** @param {WheelEvent} event */
@@ -150,9 +153,11 @@ export class Hand {
     this.fingers.set(event.pointerId, event)
     const other = [...this.fingers.values()].find((one) => one.pointerId !== event.pointerId)
     if (!other) return
-    const apart = (/** @type {PointerEvent} */ one) => Math.hypot(one.clientX - other.clientX, one.clientY - other.clientY)
+    const [x, y] = [other.clientX, other.clientY]
+    const apart = (/** @type {PointerEvent} */ one) => Math.hypot(one.clientX - x, one.clientY - y)
     this.shift((event.clientX - before.clientX) / 2, (event.clientY - before.clientY) / 2)
-    this.zoomAt({ clientX: (event.clientX + other.clientX) / 2, clientY: (event.clientY + other.clientY) / 2 }, apart(event) / apart(before))
+    const middle = { clientX: (event.clientX + x) / 2, clientY: (event.clientY + y) / 2 }
+    this.zoomAt(middle, apart(event) / apart(before))
   }
 
   /** The middle button moves the picture, or in the node the graph. @param {PointerEvent} event */

@@ -154,7 +154,8 @@ export class Painting {
     this.segment(point, point, { ...point, x: point.x + 0.01 })
   }
 
-  /** A curve of the present stroke, as wide as the pressure says. @param {Point} from @param {Point} by @param {Point} to */
+  /** A curve of the present stroke, as wide as the pressure says.
+   * @param {Point} from @param {Point} by @param {Point} to */
   segment(from, by, to) {
     const { context } = this.present
     const { colour, size } = /** @type {Brush} */ (this.brush)

@@ -4,7 +4,8 @@ import { isLight, cleaned, readPalette, writePalette } from "./palette.js"
 import { button, make, say } from "./parts.js"
 
 export class PaletteBar {
-  /** @param {(colour: string) => void} use a colour is chosen @param {() => void} changed a colour or its words are new */
+  /** @param {(colour: string) => void} use a colour is chosen
+   * @param {() => void} changed a colour or its words are new */
   constructor(use, changed) {
     this.use = use
     this.changed = changed
@@ -16,9 +17,12 @@ export class PaletteBar {
     this.words = make("input", { type: "text", placeholder: say("words of this colour"), "data-act": "words" })
     this.colour.addEventListener("change", () => this.edit({ colour: this.colour.value }))
     this.words.addEventListener("change", () => this.edit({ words: cleaned(this.words.value) }))
-    this.words.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => event.key === "Enter" && this.words.blur())
+    this.words.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
+      if (event.key === "Enter") this.words.blur()
+    })
     const remove = button("remove", "Remove this colour", "", () => this.remove())
-    this.element = make("div", { class: "palette" }, this.chips, make("div", { class: "bar" }, this.colour, this.words, remove))
+    const chosen = make("div", { class: "bar" }, this.colour, this.words, remove)
+    this.element = make("div", { class: "palette" }, this.chips, chosen)
   }
 
   get text() {
@@ -47,7 +51,8 @@ export class PaletteBar {
     if (this.paints[at]) this.use(this.paints[at].colour)
   }
 
-  /** Changes the chosen chip; a colour that has none yet gets one. @param {Partial<import("./palette.js").Paint>} change */
+  /** Changes the chosen chip; a colour that has none yet gets one.
+   * @param {Partial<import("./palette.js").Paint>} change */
   edit(change) {
     const paint = { colour: this.colour.value, words: cleaned(this.words.value), ...change }
     if (this.chosen < 0) this.paints.push(paint)

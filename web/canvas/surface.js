@@ -48,8 +48,8 @@ export function surface(board) {
   )
   const root = make("div", { class: "sketch-canvas-place" }, sheet)
   const dialog = make("dialog", { class: "sketch-canvas-large" })
-  return { tools, undo, redo, large, size, opacity, menu, paper, sides, status, stage, ring, keys, view, result, palette,
-    sheet, root, dialog } // prettier-ignore
+  const bars = { tools, undo, redo, large, size, opacity, palette }
+  return { ...bars, menu, paper, sides, status, stage, ring, keys, view, result, sheet, root, dialog }
 }
 
 /** @param {import("./board.js").Board} board */
@@ -62,12 +62,13 @@ function groundMenu(board) {
   )
   const act = (/** @type {string} */ name, /** @type {() => void} */ onclick) =>
     make("button", { type: "button", "data-act": name, onclick }, say(name))
+  const resize = () => board.resize(sized(Number(width.value)), sized(Number(height.value)))
   const menu = make(
     "div",
     { class: "menu", hidden: true },
     make("label", {}, make("span", {}, say("Paper")), paper),
     make("div", {}, act("Photo ...", () => file.click()), act("No photo", () => board.commit({ photo: "" }, true))),
-    make("div", {}, width, "×", height, act("Resize", () => board.resize(sized(Number(width.value)), sized(Number(height.value))))),
+    make("div", {}, width, "×", height, act("Resize", resize)),
     file
   )
   return { menu, paper, sides: [width, height] }
