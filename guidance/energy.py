@@ -32,7 +32,7 @@ from ..networks.frozen import gradients, ordinary
 from .decoders import PIXELS, Decoder
 from .noise import check_sigmas, signal_and_noise
 from .run import Run, keep, run_of
-from .scaling import MOST, SMOOTHING, unit
+from .scaling import MOST, unit
 
 ENERGIES = "sketch_energies"  # the key in a MODEL's model_options
 DENOISED, PUBLISHED, THROUGH = "denoised", "published", "through the model"
@@ -188,14 +188,10 @@ class _Step:
         return shift
 
     def auto_shift(self, energies: list[Energy]) -> Tensor:
-        """The sum of MOST * dial * spread * slope / rms(slope), slopes at the prediction under a little noise; one
-        decode per decoder, one backward pass per energy."""
+        """The sum of MOST * dial * spread * slope / rms(slope); one decode per decoder, one backward per energy."""
         shift = torch.zeros_like(self.denoised)
-        if not energies:
-            return shift
-        seen = self.denoised + SMOOTHING * self.spread * self.run.draw(self.denoised)
         for decoder, sharing in _by_decoder(energies):
-            leaf = seen.clone().requires_grad_()
+            leaf = self.denoised.clone().requires_grad_()
             image = self.run.decode(decoder, self.model, leaf).image
             values = [self._measured(energy, image, self.level) for energy in sharing]
             for number, (energy, value) in enumerate(zip(sharing, values, strict=True), 1):

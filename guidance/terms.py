@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..networks.frozen import ordinary
 from ..pictures.fit import fit_image, pair_batches
-from ..pictures.lowpass import low_pass
+from ..pictures.lowpass import low_passer
 from .energy import Level, Measure, RunContext
 
 Prepare = Callable[[RunContext], Measure]
@@ -87,8 +87,10 @@ def colour(
     def prepare(context: RunContext) -> Measure:
         clean = 2 * guide(exemplar, context, "exemplar") - 1
 
+        low = low_passer(context.height, context.width, context.device, N, grid=grid) if blur != "none" else None
+
         def passed(x: Tensor, side: str) -> Tensor:
-            return low_pass(x, N, grid=grid) if blur in ("both", side) else x
+            return low(x) if low is not None and blur in ("both", side) else x
 
         constant = passed(clean, "exemplar")
 

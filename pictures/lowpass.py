@@ -7,6 +7,7 @@ Cells have half-pixel centres, and the picture is mirrored beyond its edges.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,13 +19,24 @@ def low_pass(x: Tensor, N: float | None = None, *, grid: int | None = None) -> T
     N: side of a cell in pixels (64 at 256 px, as published). grid: number of cells along the shorter side, 1 to that
     side. Give one of the two. The longer side gets as many cells as keep them square.
     """
-    rows, columns = cells(x.shape[-2], x.shape[-1], N, grid)
+    return low_passer(x.shape[-2], x.shape[-1], x.device, N, grid=grid)(x)
+
+
+def low_passer(
+    height: int, width: int, device: torch.device | str, N: float | None = None, *, grid: int | None = None
+) -> Callable[[Tensor], Tensor]:
+    """low_pass for pictures of one size, whose matrices are made once: they cost more than their products. Make it
+    where it is used, because a gradient cannot pass through matrices from inference mode."""
+    counts = cells(height, width, N, grid)
     (down_rows, up_rows), (down_columns, up_columns) = (
-        [matrix.to(x.device) for matrix in matrices(n, count)]
-        for n, count in ((x.shape[-2], rows), (x.shape[-1], columns))
+        [matrix.to(device) for matrix in matrices(n, count)] for n, count in zip((height, width), counts, strict=True)
     )
-    small = down_rows @ x.float() @ down_columns.T
-    return up_rows @ small @ up_columns.T
+
+    def passed(x: Tensor) -> Tensor:
+        small = down_rows @ x.float() @ down_columns.T
+        return up_rows @ small @ up_columns.T
+
+    return passed
 
 
 def cells(height: int, width: int, N: float | None = None, grid: int | None = None) -> tuple[int, int]:

@@ -14,7 +14,7 @@ from .. import host
 from ..guidance.noise import check_sigmas, signal_and_noise
 from ..guidance.run import steps_are_ancestral
 from ..pictures.fit import pair_batches
-from ..pictures.lowpass import low_pass
+from ..pictures.lowpass import low_passer
 from .sde import step_factors, unit_scale
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ def sample_ilvr(
     sampling = prior.model_sampling
     first, last = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)
     guide = weight * fit_latent(prior.process_latent_in(reference.float()), x) + (1 - weight) * model.latent_image
+    low = low_passer(x.shape[-2], x.shape[-1], x.device, grid=grid)
     mask = extra_args.get("denoise_mask")
     ones = x.new_ones([x.shape[0]])
     levels = sigmas.tolist()
@@ -75,7 +76,7 @@ def sample_ilvr(
         if last < levels[i] <= first:
             at = levels[i + 1] if level == MATCHED else levels[i]
             noise = noise_sampler(sigmas[i], sigmas[i + 1]) if at > 0 else 0.0
-            change = low_pass(noised(family, guide, noise, at, levels[i + 1]) - x, grid=grid)
+            change = low(noised(family, guide, noise, at, levels[i + 1]) - x)
             x = x + (change if mask is None else mask * change)
     return x
 

@@ -279,6 +279,12 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
+def cpu_flags() -> tuple[str, ...]:
+    """What makes the host faster without a GPU: torch's attention instead of its own, which took a third longer on a
+    Stable Diffusion UNet."""
+    return () if _has_accelerator() else ("--use-pytorch-cross-attention",)
+
+
 def _has_accelerator() -> bool:
     """Whether there is a GPU that this Python's torch was built for (by its version file: importing it is slow)."""
     if sys.platform == "darwin":

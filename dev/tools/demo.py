@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from runtime.comfy_server import PACK, ComfyServer, PromptFailed, PromptRefused, ServerDied
+from runtime.comfy_server import FLAGS, PACK, ComfyServer, PromptFailed, PromptRefused, ServerDied, cpu_flags
 from runtime.provision import home
 from tools.graph import missing_files, to_prompt
 
@@ -149,7 +149,8 @@ def main() -> int:
     base = Path(tempfile.mkdtemp(prefix="sketchsynth-demo-"))
     try:
         print(f"starting ComfyUI ({len(templates)} templates) ...", flush=True)
-        with ComfyServer(Path(sys.executable), Path(os.environ["COMFYUI_PATH"]), base, read_models=models) as server:
+        python, comfyui, flags = Path(sys.executable), Path(os.environ["COMFYUI_PATH"]), (*FLAGS, *cpu_flags())
+        with ComfyServer(python, comfyui, base, read_models=models, flags=flags) as server:
             info = server.object_info()
             print(f"  up after {time.perf_counter() - began:.1f} s", flush=True)
             outcomes = []

@@ -13,7 +13,7 @@ import sys
 import webbrowser
 from pathlib import Path
 
-from runtime.comfy_server import ComfyServer, ServerDied
+from runtime.comfy_server import ComfyServer, ServerDied, cpu_flags
 from runtime.provision import home
 from tools.demo import models_folder
 
@@ -38,7 +38,7 @@ def main() -> int:
     first_settings(base)
     python, comfyui = Path(sys.executable), Path(os.environ["COMFYUI_PATH"])
     own = models == base / "models"
-    flags = ("--disable-api-nodes", "--preview-method", "auto")
+    flags = ("--disable-api-nodes", "--preview-method", "auto", *cpu_flags())
     print(f"starting ComfyUI in {base} ...", flush=True)
     try:
         with ComfyServer(

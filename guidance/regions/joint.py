@@ -78,7 +78,9 @@ def _note_prompts(layout: Any, execute: Any, model: Any, conds: list, x: Tensor,
 
     def noted(number: int, prompt: dict[str, Any]) -> dict[str, Any]:
         apart = prompt.get(JOINT)
-        force = force_at(apart.pull, model.model_sampling, level) if apart is not None and apart.words else None
+        if apart is None or not apart.words:
+            return prompt
+        force = force_at(apart.pull, model.model_sampling, level)
         if not force:
             return prompt
         area = prompt.get("area")

@@ -76,14 +76,14 @@ def encode_apart(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[li
 
 
 def _used(reader: Reader, phrase: str, count: int) -> int:
-    """How many of a phrase's `count` text vectors are not padding: up to the end token, where tokens and vectors
-    correspond; else all of them, because some encoders drop a frame of fixed words."""
-    tokens = tokens_of(reader.tokenize(phrase))
-    if len(tokens) != count:
-        return count
-    padding = tokens[-1]
-    last = max((place for place, token in enumerate(tokens) if token != padding), default=count - 1)
-    return min(last + 2, count)
+    """How many of a phrase's `count` text vectors are not padding: up to the end token, for the encoder whose tokens
+    they are (of several, as on Flux); else all of them, because some encoders drop a frame of fixed words."""
+    for chunks in reader.tokenize(phrase).values():
+        tokens = tokens_of({"": chunks})
+        if len(tokens) == count:
+            last = max((place for place, token in enumerate(tokens) if token != tokens[-1]), default=count - 1)
+            return min(last + 2, count)
+    return count
 
 
 def find_phrases(clip: Any, conditioning: list, prompt: str, phrases: list[str]) -> list[tuple[int, ...]]:

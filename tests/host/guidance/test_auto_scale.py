@@ -13,13 +13,12 @@ def rooms(room):
     return room("guidance.energy"), room("guidance.scaling"), room("guidance.terms"), room("guidance.decoders")
 
 
-def shift_of(room, rooms, model, latent, sigma, *energies, noise=0.0):
-    """What energies take from a prediction, with `noise` for the sample that smooths."""
+def shift_of(room, rooms, model, latent, sigma, *energies):
+    """What energies take from a prediction."""
     energy = rooms[0]
     for one in energies:
         model = energy.attach(model, one)
     run = room("guidance.run").Run()
-    run.draw_recorded = lambda like: torch.full_like(like, noise)
     model.model.current_patcher = model
     arguments = {
         "denoised": latent,
@@ -66,24 +65,6 @@ def test_two_energies_add_up_whatever_their_size(room, rooms):
     both = shift_of(room, rooms, model, latent, 2.0, one, other)
     whole = shift_of(room, rooms, model, latent, 2.0, colour(rooms, decoders.LINEAR, 0.5))
     assert torch.allclose(both, whole, rtol=1e-3, atol=1e-6)
-
-
-def test_slopes_are_taken_beside_the_prediction(room, rooms):
-    """By SMOOTHING spreads of the run's own noise."""
-    model, (energy, scaling, _, _) = tiny.model("sd15"), rooms
-    seen = []
-
-    def prepare(context):
-        def measure(sample, level):
-            seen.append(sample.detach().clone())
-            return sample.square().sum((1, 2, 3))
-
-        return measure
-
-    looking = energy.Energy("looking", 0.5, prepare, auto=True)
-    prior = tiny.latent()["samples"]
-    shift_of(room, rooms, model, prior, 1.0, looking, noise=2.0)
-    assert torch.allclose(seen[-1], prior + 2.0 * scaling.SMOOTHING * 0.5**0.5)
 
 
 def test_an_energy_without_a_slope_moves_nothing(room, rooms):

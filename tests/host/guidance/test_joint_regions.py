@@ -209,3 +209,11 @@ def test_words_that_only_fill_up_are_dropped(room):
     assert torch.equal(host.words_alone(bench.model.model, context, {}, bench.samples), context)
     padded = torch.cat([context, torch.zeros(1, 5, 16)], 1)
     assert torch.equal(host.words_alone(tiny.model("qwen_image").model, padded, {}, bench.samples), context)
+
+
+@pytest.mark.parametrize(("count", "used"), [(7, 3), (256, 4), (99, 99)], ids=["CLIP", "T5", "another"])
+def test_padding_is_no_word(room, count, used):
+    """Flux reads a CLIP and a T5, whose prompts are padded to 256 tokens; the vectors are those of the T5."""
+    tokens = {"l": [1, 5, *[2] * 5], "t5xxl": [7, 8, 1, *[0] * 253]}
+    reader = room("guidance.regions.regions").Reader(lambda _: {k: [[(n, 1.0) for n in v]] for k, v in tokens.items()})
+    assert room("guidance.regions.words")._used(reader, "lake", count) == used
