@@ -36,6 +36,7 @@ def test_gradient_penalty_by_hand(losses):
     wanted = (36 * x.square().sum((1, 2, 3))).mean()
     assert penalty.item() == pytest.approx(wanted.item(), rel=1e-5)
     penalty.backward()
+    assert a.grad is not None
     assert a.grad.item() == pytest.approx(2 / 3 * wanted.item(), rel=1e-5)
 
 
@@ -49,6 +50,7 @@ def test_path_lengths_by_hand(losses):
     slope = (direction.flatten(1) / 4 @ matrix).view(3, 2, 5)
     assert torch.allclose(found, slope.square().sum(2).mean(1).sqrt(), rtol=1e-5)
     found.sum().backward()
+    assert matrix.grad is not None
     assert matrix.grad.abs().sum() > 0
 
 
@@ -70,6 +72,7 @@ def test_lengths_of_codes(losses):
     assert losses.length(other, w[0]).item() == pytest.approx(6)
     moving = torch.zeros(2, 4, 9, requires_grad=True)
     (losses.apart(moving, w) + losses.length(moving, w[0])).backward()
+    assert moving.grad is not None
     assert torch.isfinite(moving.grad).all(), "no NaN where nothing moved"
 
 
@@ -92,6 +95,7 @@ def test_augmentation(augment):
     assert shares[2] > 0.9
     moving = x.clone().requires_grad_(True)
     augment.augmented(moving, 0.8, rng()).sum().backward()
+    assert moving.grad is not None
     assert moving.grad.abs().sum() > 0
 
 

@@ -103,9 +103,9 @@ def test_training_and_use_are_the_same_network(room, tiny):
     decoder = tiny().decoder.double()
     w = torch.randn(3, 8, 16, dtype=torch.float64, generator=torch.Generator().manual_seed(0)).requires_grad_(True)
     made = [decoder.train(mode)(w) for mode in (True, False)]
-    assert torch.allclose(*made, atol=1e-10)
+    assert torch.allclose(made[0], made[1], atol=1e-10)
     grads = [torch.autograd.grad(one.square().sum(), w)[0] for one in made]
-    assert torch.allclose(*grads, atol=1e-8)
+    assert torch.allclose(grads[0], grads[1], atol=1e-8)
     layers = room("networks.paint2pix.layers")
     down = layers.Modulated(4, 5, 3, 6, resize="down").double()
     x, style = torch.randn(2, 4, 8, 8, dtype=torch.float64), torch.randn(2, 6, dtype=torch.float64)
