@@ -204,8 +204,12 @@ class Canvases:
     def __call__(self, step: int) -> Batch:
         items = [self._one(place) for place in places_of(step, self.batch)]
         canvas, updated, photo, covered = zip(*items, strict=True)
-        first, second, whole = (torch.stack([tensor(one) for one in part]) for part in (canvas, updated, photo))
-        return Batch(first, second, whole, torch.from_numpy(np.stack(covered)).float()[:, None])
+        return Batch(
+            canvas=torch.stack([tensor(one) for one in canvas]),
+            updated=torch.stack([tensor(one) for one in updated]),
+            photo=torch.stack([tensor(one) for one in photo]),
+            painted=torch.from_numpy(np.stack(covered)).float()[:, None],
+        )
 
     def _one(self, place: int) -> tuple[np.ndarray, ...]:
         i, rng = self.order(place), np.random.default_rng([self.seed, DRAWS, place])
