@@ -137,8 +137,8 @@ def sketch_and_class() -> Graph:
         ["classifier", "classifier", "diff", "classifier"],
     ]
     graph["groups"][0] = [
-        group("draw", "a sketch", ("note", "drawing")),
-        group("model", PAINTER, ("prior", ["lines", "label"], "classifier")),
+        group("draw", "a sketch", ["note", "drawing"]),
+        group("model", PAINTER, ("prior", ["lines", "label", "classifier"])),
     ]
     graph["groups"][2] = [group("result", "your sketch, at four hours", ["save"])]
     graph["app"] = app(
@@ -429,9 +429,11 @@ def train_your_own_prior() -> Graph:
         ("larger", "IMAGE", "save", "images"),
     ]
     groups = [
-        [group("walk", "train on a folder of photos", ["note", ("train", ["plot", "samples"])])],
         [
-            group("draw", "strokes to try it on", ["drawing"]),
+            group("draw", "strokes to try it on", ["note", "drawing"]),
+            group("model", "trained on a folder of photos", ("train", ["plot", "samples"])),
+        ],
+        [
             group("walk", "paint with it", (["encode", "label", "ddpm"], ["t0", "sampler"], ["decode", "larger"])),
         ],
         [group("result", "your strokes, painted by your prior", ["save"])],

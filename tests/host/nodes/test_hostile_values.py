@@ -157,7 +157,7 @@ def test_every_picture_is_checked(nodes, kind):
     for key, one in inputs:
         if kind == "nothing" and one.optional:
             continue
-        others = {"results": PHOTO} if key == "SketchImageMetrics" else {}
+        others = {"SketchImageMetrics": {"results": PHOTO}, "SketchCanvas": {"painting": "", "photo": ""}}.get(key, {})
         with pytest.raises(ValueError, match=rf"\b{one.id}\b"):
             call(nodes, key, **{**others, one.id: BAD_PICTURES[kind]})
 
