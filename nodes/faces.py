@@ -112,9 +112,9 @@ class SketchPasteFace(io.ComfyNode):
     @classmethod
     def execute(cls, image: Tensor, face_landmarks: Any, face: int, aligned: Tensor, feather: float) -> io.NodeOutput:
         check_numbers(feather=feather)
-        image = as_rgb(image)
+        image, aligned = as_rgb(image), as_rgb(aligned, "aligned")
         places, _ = squares(face_landmarks, image, face)
-        aligned = pair_batches(as_rgb(aligned, "aligned"), len(image), "aligned", "image")
+        aligned = pair_batches(aligned, len(image), "aligned", "image")
         both = [
             put_square(one[None], new[None], place, feather)
             for one, new, place in zip(image, aligned, places, strict=True)

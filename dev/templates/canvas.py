@@ -68,7 +68,7 @@ def live_gan() -> Graph:
     ]
     groups = [
         [group("draw", "lines", ["note", "canvas"])],
-        [group("model", f"{ONE_PASS}, and a style", (["gan", "style"], "photo"))],
+        [group("model", f"{ONE_PASS}, and a style", ("photo", ["gan", "style"]))],
         [group("walk", "one pass", ["decode", "larger"])],
         [group("result", "after every stroke", ["result"])],
     ]
