@@ -138,7 +138,13 @@ def sketch_and_class() -> Graph:
     ]
     graph["groups"][0] = [
         group("draw", "a sketch", ["note", "drawing"]),
-        group("model", PAINTER, ("prior", ["lines", "label", "classifier"])),
+        group("model", PAINTER, ("prior", ["lines", "label"])),
+    ]
+    graph["groups"][1] = [
+        group(
+            *("walk", "the class is the knob"),
+            (["classifier", "diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode", "larger"]),
+        )
     ]
     graph["groups"][2] = [group("result", "your sketch, at four hours", ["save"])]
     graph["app"] = app(
@@ -382,7 +388,7 @@ def train_your_own_prior() -> Graph:
             "Your own: a folder of photos; with class_cond, a sub-folder for each class. A prior worth keeping wants a "
             "GPU, thousands of photos and 100000 steps.",
             "Run again goes on after a stop. Then choose it in Load Pixel Prior of any other template.",
-            width=704,
+            width=440,
         ),
         "train": node(
             "SketchTrainPrior",
@@ -429,14 +435,12 @@ def train_your_own_prior() -> Graph:
         ("larger", "IMAGE", "save", "images"),
     ]
     groups = [
+        [group("draw", "strokes to try it on", ["note", "drawing"])],
+        [group("model", "trained on a folder of photos", ("train", ["plot", "samples"]))],
         [
-            group("draw", "strokes to try it on", ["note", "drawing"]),
-            group("model", "trained on a folder of photos", ("train", ["plot", "samples"])),
+            group("walk", "paint with it", (["encode", "label", "t0"], ["ddpm", "sampler"], ["decode", "larger"])),
+            group("result", "your strokes, painted by your prior", ["save"]),
         ],
-        [
-            group("walk", "paint with it", (["encode", "label", "ddpm"], ["t0", "sampler"], ["decode", "larger"])),
-        ],
-        [group("result", "your strokes, painted by your prior", ["save"])],
     ]
     return join({"nodes": nodes, "links": links}, groups=groups)
 
