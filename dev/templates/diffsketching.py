@@ -342,14 +342,6 @@ def imagenet_loaders() -> dict[str, Graph]:
     }
 
 
-def bypassed(links: list[list], *passed: str) -> list[list]:
-    """The links without these nodes of one picture in and one out: who took theirs takes what they got."""
-    for name in passed:
-        source = next(link for link in links if link[2] == name)
-        links = [[*source[:2], *link[2:]] if link[0] == name else link for link in links if link[2] != name]
-    return links
-
-
 def edit_on_imagenet() -> Graph:
     graph = edit_by_sketch()
     nodes = graph["nodes"]
@@ -360,11 +352,8 @@ def edit_on_imagenet() -> Graph:
     nodes["label"]["title"] = "no class: this prior has none"
     for key, value in (("repeat", 1), ("copies", 1)):
         nodes[key]["widgets"]["amount"] = value
-    graph["links"] = bypassed(graph["links"], "small", "larger")
-    del nodes["small"], nodes["larger"]
+    nodes["small"] = model_size(256)
     graph["groups"][0][1] = group("model", "as in the paper", ("prior", ["lines", "label"]))
-    graph["groups"][1][0] = group("walk", "your lines among the photo's", (["grow", "trace"], ["guide", "look"]))
-    graph["groups"][2] = [group("walk", "paint", ["t0", "sampler", "decode"])]
     return graph
 
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-QUICK: dict[str, dict[str, Any]] = {"SketchTrainGAN": {"draft_steps": 16, "gan_steps": 8}}
+QUICK: dict[str, dict[str, Any]] = {
+    "SketchTrainGAN": {"draft_steps": 16, "gan_steps": 8},
+    "SketchTrainPrior": {"steps": 8},
+    "ShapeInversion": {"steps": 10},
+    "NoiseToT0": {"steps": 10},
+    "SketchT0Sweep": {"steps": 8},
+    "SketchRespacedSteps": {"steps": 10},
+}
 
 
 def quick(prompt: dict[str, dict]) -> dict[str, dict]:
