@@ -10,7 +10,6 @@ QUICK: dict[str, dict[str, Any]] = {
     "ShapeInversion": {"steps": 10},
     "NoiseToT0": {"steps": 10},
     "SketchT0Sweep": {"steps": 8},
-    "SketchRespacedSteps": {"steps": 10},
 }
 
 
