@@ -100,10 +100,16 @@ async () => {
   }
   await setting.set('Comfy.VueNodes.Enabled', true)
   await settled()
-  const vue = {}
-  for (const [key, node] of Object.entries(made)) {
+  const sizes = () => Object.fromEntries(Object.entries(made).map(([key, node]) => {
     const shown = document.querySelector(`[data-node-id="${node.id}"]`)
-    vue[key] = shown ? [shown.offsetWidth, shown.offsetHeight - window.LiteGraph.NODE_TITLE_HEIGHT] : null
+    return [key, shown ? [shown.offsetWidth, shown.offsetHeight - window.LiteGraph.NODE_TITLE_HEIGHT] : null]
+  }))
+  let vue = sizes(), alike = 0
+  for (let i = 0; i < 100 && alike < 4; i++) { // on a busy machine widgets come one after the other
+    await new Promise(done => setTimeout(done, 250))
+    const now = sizes()
+    alike = JSON.stringify(now) === JSON.stringify(vue) ? alike + 1 : 0
+    vue = now
   }
   await setting.set('Comfy.VueNodes.Enabled', false)
   await settled()

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from templates.gan import ONE_PASS, PHOTOS, decode, loader, sketch_at
-from templates.gradop import KNOWN, Base, from_noise, sd15, starter, walk
+from templates.gradop import from_noise, walk
+from templates.models import KNOWN, Base, sd15, starter, z_image_turbo
 from templates.parts import (
     FIXED,
     Graph,
@@ -139,6 +140,7 @@ def choose_and_go_on() -> Graph:
 def with_words(base: Base, prompt: str, without: str) -> Graph:
     """GradOP+ follows the painting; its words act where their colours are."""
     small, side = base.side < 512, max(256, base.side)
+    few = {"schedule": "constant"} if base.steps < 10 else {}  # they need their whole strength in each step
     nodes: dict[str, Any] = {
         "note": note(
             "Paint with words",
@@ -147,13 +149,14 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
             width=440,
         ),
         "canvas": canvas(*("paint here", side // 16, side), painting=sample("two shores.png"), palette=LAND),
-        base.key: base.spec,
-        "tie": node("CrossAttnRegionMap", (340, 0), "the prompt, tied to the colours", prompt=prompt),
-        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
+        **base.nodes,
+        "tie": node("CrossAttnRegionMap", (340, 0), "the prompt, tied to the colours", prompt=prompt, **few),
+        "without": node("CLIPTextEncode", (340, 90), base.avoid, text=without),
         "solve": node("GradOpSolve", (320, 0), "how closely: rounds is the knob", **base.solve),
         "result": show("painted by your words", RESULT),
     }
     links = [
+        *base.links,
         *((*base.model, "tie", "model"), (*base.clip, "tie", "clip"), ("canvas", "regions", "tie", "regions")),
         (*base.clip, "without", "clip"),
         (*base.vae, "solve", "vae"),
@@ -172,7 +175,7 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
     )
     groups = [
         [group("draw", "each colour has words", ["note", "canvas"])],
-        [group("model", base.group, [base.key, "tie", "without"])],
+        [group("model", base.group, [*base.column, "tie", "without"])],
         [
             group(
                 *("walk", "rounds is the knob"),
@@ -193,5 +196,8 @@ CANVASES = {
     "36 Paint live - SDEdit": live_sdedit,
     "37 Paint with words - GradOP, regional prompt": lambda: with_words(starter(), PROMPT, ""),
     "37 Paint with words - GradOP, regional prompt (SD1.5)": lambda: with_words(sd15(), PHOTO_PROMPT, WITHOUT),
+    "37 Paint with words - GradOP, regional prompt (Z-Image-Turbo)": lambda: with_words(
+        z_image_turbo(), PHOTO_PROMPT, ""
+    ),
     "38 Paint, choose, go on - img2img, ranked": choose_and_go_on,
 }

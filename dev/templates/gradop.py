@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+from templates.models import Base, qwen_image, sd15, starter, z_image_turbo
 from templates.parts import (
     FIXED,
-    SD15,
     Graph,
     app,
     canvas,
@@ -22,7 +22,6 @@ from templates.parts import (
 )
 
 FOUR = "the painting\nSDEdit, strength 0.4\nSDEdit, strength 0.7\nGradOP+"
-KNOWN = "Words it knows: lake, meadow, snowfield, hills, forest, cabin, sun, moon; by day, at sunset, at night."
 LEGEND = "#6c8a88: a lake\n#808a66: a meadow"
 LAND = "a clear sky, clouds, hills, a lake, a meadow, by day"
 WORDS = {
@@ -34,49 +33,22 @@ WORDS = {
 }
 
 
-class Base:
-    """The model of a graph: which node gives MODEL, CLIP and VAE, and what suits it."""
-
-    def __init__(
-        self, key: str, spec: Graph, outputs: tuple[str, str, str], side: int, cfg: float, **told: Any
-    ) -> None:
-        """told: `group` names the group of the model, `words` says what to write, `end` comes after names of files,
-        and the rest is what GradOpSolve is set to other than its defaults."""
-        self.key, self.spec, self.side, self.cfg = key, spec, side, cfg
-        self.group, self.words, self.end = told.pop("group"), told.pop("words"), told.pop("end")
-        self.solve = told
-        self.model, self.clip, self.vae = ((key, output) for output in outputs)
-
-
-def starter() -> Base:
-    loader = node("SketchStarterModels", (300, 0))
-    told = {"group": "the built-in painter and its words", "words": KNOWN, "end": ""}
-    return Base("models", loader, ("model", "clip", "vae"), 128, 4.0, strength=0.7, rounds=5, **told)
-
-
-def sd15() -> Base:
-    loader = node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"])
-    told = {"group": "your checkpoint and its words", "end": " SD15"}
-    told["words"] = "The prompt says what you painted. For SDXL set the size to 1024."
-    return Base("checkpoint", loader, ("MODEL", "CLIP", "VAE"), 512, 7.0, **told)
-
-
 def prompts(base: Base, prompt: str, without: str) -> Graph:
     """Loader, prompt and negative prompt."""
     nodes = {
-        base.key: base.spec,
+        **base.nodes,
         "prompt": node("CLIPTextEncode", (340, 120), "what to paint", text=prompt),
-        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
+        "without": node("CLIPTextEncode", (340, 90), base.avoid, text=without),
     }
-    return {"nodes": nodes, "links": [(*base.clip, "prompt", "clip"), (*base.clip, "without", "clip")]}
+    return {"nodes": nodes, "links": [*base.links, (*base.clip, "prompt", "clip"), (*base.clip, "without", "clip")]}
 
 
-def from_noise(base: Base, painting: tuple[str, str], steps: int = 20) -> Graph:
-    """The whole schedule, and an empty latent of the painting's size."""
+def from_noise(base: Base, painting: tuple[str, str], steps: int = 0) -> Graph:
+    """The whole schedule, of `steps` or of what suits the model, and an empty latent of the painting's size."""
     nodes = {
         "of painting": node("GetImageSize", named="the painting's size"),
-        "empty": node("EmptyLatentImage", named="how many results", batch_size=1),
-        "schedule": node("BasicScheduler", scheduler="normal", steps=steps),
+        "empty": node(base.empty, named="how many results", batch_size=1),
+        "schedule": node("BasicScheduler", scheduler=base.scheduler, steps=steps or base.steps),
     }
     links = [
         (*painting, "of painting", "image"),
@@ -159,7 +131,7 @@ def compared(base: Base, prompt: str, without: str) -> Graph:
     groups = [
         [
             group("draw", "one painting", ["note", "painting"]),
-            group("model", base.group, [base.key, "prompt", "encode"]),
+            group("model", base.group, [*base.column, "prompt", "encode"]),
         ],
         [group("walk", "three ways", ["euler", "solve", "near", "far"])],
         [
@@ -217,7 +189,7 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
     groups = [
         [
             group("draw", "paint over the picture", (["note", "drawing"], "paint")),
-            group("model", base.group, ([base.key, "small"], ["prompt", "without"])),
+            group("model", base.group, ([*base.column, "small"], ["prompt", "without"])),
         ],
         [group("walk", "rounds is the knob", (["solve", "of painting", "empty", "schedule"], last_column))],
         [group("result", "your painting, painted", ["result"])],
@@ -260,11 +232,11 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
             "SketchRegionsFromStrokes", (340, 260), "legend: colour and words", legend=LEGEND, soft_edge=2.0
         ),
         "show": show("which words go where", (300, 210)),
-        base.key: base.spec,
+        **base.nodes,
         "tie": node(
             "CrossAttnRegionMap", (340, 0), "the prompt, tied to the regions", prompt=prompt, schedule="constant"
         ),
-        "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=without),
+        "without": node("CLIPTextEncode", (340, 90), base.avoid, text=without),
         "encode": node("VAEEncode"),
         "repeat": node("RepeatLatentBatch", named="how many results", amount=4 if small else 2),
         "sampler": node(
@@ -272,10 +244,10 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
             (282, 0),
             "denoise is the knob",
             seed=1,
-            steps=20,
+            steps=base.steps,
             cfg=base.cfg,
-            sampler_name="euler",
-            scheduler="normal",
+            sampler_name=base.sampler,
+            scheduler=base.scheduler,
             denoise=0.8,
         ),
         "decode": node("VAEDecode"),
@@ -283,6 +255,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         "save": save(f"words by colour{base.end}"),
     }
     links = [
+        *base.links,
         ("painting", "image", "legend", "image"),
         ("legend", "preview", "show", "images"),
         *((*base.model, "tie", "model"), (*base.clip, "tie", "clip"), ("legend", "regions", "tie", "regions")),
@@ -303,7 +276,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
     groups = [
         [
             group("draw", "a painting and its legend", ["note", ("painting", ["legend", "show"])]),
-            group("model", base.group, ([base.key, "without"], ["encode", "repeat"])),
+            group("model", base.group, ([*base.column, "without"], ["encode", "repeat"])),
         ],
         [group("walk", "the legend and the prompt are the knobs", (["tie"], last_column))],
         [group("result", "the lake on its shore", ["save"])],
@@ -363,7 +336,7 @@ def regions_compared(base: Base, prompt: str, without: str) -> Graph:
     groups = [
         [
             group("draw", "one painting, two legends", (["note", "painting"], ["legend", "exchanged", "show"])),
-            group("model", base.group, (base.key, ["prompt", "without"])),
+            group("model", base.group, (base.column, ["prompt", "without"])),
         ],
         [
             group(
@@ -398,7 +371,7 @@ def by_mask(base: Base) -> Graph:
         "two": drawing("region - forest.png", "where the forest is", size=base.side),
         "lake": node("SketchPaintRegion", (300, 0), "first phrase", phrase="a lake", weight=1.5),
         "forest": node("SketchPaintRegion", (300, 0), "second phrase", phrase="a forest", weight=1.5),
-        base.key: base.spec,
+        **base.nodes,
         "tie": node(
             "CrossAttnRegionMap",
             (340, 0),
@@ -437,7 +410,7 @@ def by_mask(base: Base) -> Graph:
     groups = [
         [
             group("draw", "two masks", ["note", ("one", "two")]),
-            group("model", base.group, ([base.key, "without"], ["of painting"])),
+            group("model", base.group, ([*base.column, "without"], ["of painting"])),
         ],
         [
             group(
@@ -464,7 +437,7 @@ def attention_maps(base: Base) -> Graph:
             "Warm colours: where the model looks when it paints a word.",
             "One phrase of the prompt for each line. All of them must stand in the prompt.",
         ),
-        base.key: base.spec,
+        **base.nodes,
         "words": node("PrimitiveStringMultiline", (400, 150), "what to paint", value=LAND),
         "prompt": node("CLIPTextEncode", (340, 90), "for the model"),
         "without": node("CLIPTextEncode", (340, 90), "what to avoid", text=""),
@@ -510,7 +483,7 @@ def attention_maps(base: Base) -> Graph:
     groups = [
         [
             group("draw", "words instead of strokes", ["note", "words"]),
-            group("model", base.group, (base.key, ["prompt", "without", "empty"])),
+            group("model", base.group, (base.column, ["prompt", "without", "empty"])),
         ],
         [group("walk", "phrases is the knob", (["sampler", "decode", "picture"], ["maps", "sheet"]))],
         [group("result", "where each word acts", ["save"])],
@@ -529,6 +502,8 @@ GRADOP = {
     ),
     "14 Words by colour - regional prompt": lambda: regions(starter(), LAND, ""),
     "14 Words by colour - regional prompt (SD1.5)": lambda: regions(sd15(), PHOTO_LAND, WORDS["without"]),
+    "14 Words by colour - regional prompt (Z-Image-Turbo)": lambda: regions(z_image_turbo(), PHOTO_LAND, ""),
+    "14 Words by colour - regional prompt (Qwen-Image)": lambda: regions(qwen_image(), PHOTO_LAND, WORDS["without"]),
     "15 Words by colour, compared - regional prompt": lambda: regions_compared(starter(), LAND, ""),
     "15 Words by colour, compared - regional prompt (SD1.5)": lambda: regions_compared(
         sd15(), PHOTO_LAND, WORDS["without"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from templates.models import THREE, Base, sd15, z_image_turbo
 from templates.parts import (
     AFHQ,
     ANIME,
     FIXED,
     RN101,
-    SD15,
     STARTER,
     STARTER_LINES,
     Graph,
@@ -363,44 +363,52 @@ def energies_on_a_ksampler() -> Graph:
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
-def energies_sd15() -> Graph:
+def energies(base: Base) -> Graph:
+    """On a model of the user's. A distilled one takes its own sampler and steps, and the energies their own scale."""
+    distilled = base.steps < 10
+    sampler, steps = (base.sampler, base.steps) if distilled else ("euler_ancestral", 30)
+    scale = {"scale": "auto"} if distilled else {}
     nodes = {
         "note": note(
             "On your own model",
-            "Start with weight 0.5 and colour_weight 5. The prompt says what the lines show.",
+            THREE if distilled else "Start with weight 0.5 and colour_weight 5. The prompt says what the lines show.",
+            *(["The prompt says what the lines show."] if distilled else []),
             "A TAESD on vae is several times faster.",
             width=638,
         ),
-        "checkpoint": node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"]),
-        "drawing": drawing("line drawing - lake and peaks.png", "your lines", size=512),
-        "exemplar": drawing("photo - evening lake.png", "exemplar: its colours", size=512),
+        **base.nodes,
+        "drawing": drawing("line drawing - lake and peaks.png", "your lines", size=base.side),
+        "exemplar": drawing("photo - evening lake.png", "exemplar: its colours", size=base.side),
         "positive": node(
             "CLIPTextEncode", (360, 140), "what the lines show", text="photo of a mountain lake with a cabin at sunset"
         ),
-        "negative": node("CLIPTextEncode", (360, 100), "what to avoid", text="drawing, sketch, lines, blurry"),
-        "shape": node("SketchShapeEnergy", (320, 0), "follow the lines"),
-        "appearance": node("AppearanceEnergyGuidance", (320, 0), "take the colours"),
+        "negative": node(
+            "CLIPTextEncode", (360, 100), base.avoid, text="" if distilled else "drawing, sketch, lines, blurry"
+        ),
+        "shape": node("SketchShapeEnergy", (320, 0), "follow the lines", **scale),
+        "appearance": node("AppearanceEnergyGuidance", (320, 0), "take the colours", **scale),
         "of drawing": node("GetImageSize", named="the drawing's size"),
-        "empty": node("EmptyLatentImage", named="how many results", batch_size=1),
+        "empty": node(base.empty, named="how many results", batch_size=1),
         "sampler": node(
             "KSampler",
             (282, 0),
             "any sampler",
             seed=1,
-            steps=30,
-            cfg=7.0,
-            sampler_name="euler_ancestral",
-            scheduler="normal",
+            steps=steps,
+            cfg=base.cfg,
+            sampler_name=sampler,
+            scheduler=base.scheduler,
         ),
         "decode": node("VAEDecode"),
-        "save": save("sketch and exemplar SD15"),
+        "save": save(f"sketch and exemplar{base.end}"),
     }
     links = [
-        ("checkpoint", "CLIP", "positive", "clip"),
-        ("checkpoint", "CLIP", "negative", "clip"),
-        ("checkpoint", "MODEL", "shape", "model"),
+        *base.links,
+        (*base.clip, "positive", "clip"),
+        (*base.clip, "negative", "clip"),
+        (*base.model, "shape", "model"),
         ("drawing", "image", "shape", "sketch"),
-        ("checkpoint", "VAE", "shape", "vae"),
+        (*base.vae, "shape", "vae"),
         ("shape", "model", "appearance", "model"),
         ("exemplar", "image", "appearance", "exemplar"),
         ("appearance", "model", "sampler", "model"),
@@ -411,13 +419,13 @@ def energies_sd15() -> Graph:
         ("of drawing", "height", "empty", "height"),
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "LATENT", "decode", "samples"),
-        ("checkpoint", "VAE", "decode", "vae"),
+        (*base.vae, "decode", "vae"),
         ("decode", "IMAGE", "save", "images"),
     ]
     groups = [
         [
             group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
-            group("model", "your checkpoint and its words", (["checkpoint", "of drawing"], ["positive", "negative"])),
+            group("model", base.group, ([*base.column, "of drawing"], ["positive", "negative"])),
         ],
         [
             group(
@@ -439,7 +447,8 @@ def energies_sd15() -> Graph:
 
 INVERSION = {
     "09 Line drawing and exemplar - sketch to photo": sketch_and_exemplar,
-    "09 Line drawing and exemplar - sketch to photo (SD1.5)": energies_sd15,
+    "09 Line drawing and exemplar - sketch to photo (SD1.5)": lambda: energies(sd15()),
+    "09 Line drawing and exemplar - sketch to photo (Z-Image-Turbo)": lambda: energies(z_image_turbo()),
     "10 Line drawing on a KSampler - scribble": energies_on_a_ksampler,
     "11 Folders in pairs - batch of sketches": folders_in_pairs,
     "25 cat2dog as published (AFHQ)": twin_cat2dog,

@@ -80,7 +80,7 @@ RESULT = (420, 480)  # the picture that the graph is for
 
 
 def node(
-    type: str, box: tuple[int, int] = (0, 0), named: str = "", models: list | None = None, **widgets: Any
+    type: str, /, box: tuple[int, int] = (0, 0), named: str = "", models: list | None = None, **widgets: Any
 ) -> Graph:
     """One node of a graph: its type, least width and height, title, and the widget values that are not the defaults."""
     return {"type": type, "box": list(box), "title": named, "models": models, "widgets": widgets}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from templates.models import THREE, Base, krea2_turbo, qwen_image, sd15, sdxl, z_image_turbo
 from templates.parts import (
     CHURCH,
     FIXED,
-    SD15,
     STARTER,
     Graph,
     app,
@@ -28,6 +28,7 @@ T0 = "t0 is the knob: 0.3 stays close, 0.6 invents more."
 PAINTER = "the built-in landscape painter"
 LAKE = "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light"
 WITHOUT = "painting, drawing, blurry, flat colours"
+TODAYS = f"{THREE} t0 0.4 to 0.65 keeps the layout; higher invents more."
 
 
 FINER = 128  # pixels of the longer side, where pieces of a photo keep their shapes: the starter paints any size
@@ -396,63 +397,63 @@ def photo_to_strokes() -> Graph:
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.5), groups=groups, app=shown)
 
 
-def checkpoint_walk(pixels: tuple[str, str], t0: float, prompt: str) -> Graph:
-    """Checkpoint, prompts, t0 and sampler on a model of the user's, from a picture to pictures."""
+def own_walk(base: Base, pixels: tuple[str, str], t0: float, prompt: str) -> Graph:
+    """A model of the user's, prompts, t0 and sampler, from a picture to pictures. A distilled model walks its full
+    number of steps from t0."""
+    distilled = base.steps < 10
+    sampler, steps = (base.sampler, base.steps) if distilled else ("ddpm", 30)
     nodes = {
-        "checkpoint": node("CheckpointLoaderSimple", (320, 0), "your model", [SD15], ckpt_name=SD15["name"]),
+        **base.nodes,
         "positive": node("CLIPTextEncode", (360, 140), "what the strokes show", text=prompt),
-        "negative": node("CLIPTextEncode", (360, 100), "what to avoid", text=WITHOUT),
+        "negative": node("CLIPTextEncode", (360, 100), base.avoid, text=WITHOUT if base.cfg > 1 else ""),
         "encode": node("VAEEncode"),
-        "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
-        "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=30, seed=1, **FIXED),
-        "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=7.0),
+        "stepper": node("KSamplerSelect", sampler_name=sampler),
+        "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=steps, seed=1, **FIXED),
+        "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=base.cfg),
         "decode": node("VAEDecode"),
     }
     links = [
+        *base.links,
         (*pixels, "encode", "pixels"),
-        ("checkpoint", "VAE", "encode", "vae"),
-        ("checkpoint", "CLIP", "positive", "clip"),
-        ("checkpoint", "CLIP", "negative", "clip"),
-        ("checkpoint", "MODEL", "t0", "model"),
+        (*base.vae, "encode", "vae"),
+        (*base.clip, "positive", "clip"),
+        (*base.clip, "negative", "clip"),
+        (*base.model, "t0", "model"),
         ("encode", "LATENT", "t0", "latent"),
-        ("checkpoint", "MODEL", "sampler", "model"),
+        (*base.model, "sampler", "model"),
         ("positive", "CONDITIONING", "sampler", "positive"),
         ("negative", "CONDITIONING", "sampler", "negative"),
-        ("ddpm", "SAMPLER", "sampler", "sampler"),
+        ("stepper", "SAMPLER", "sampler", "sampler"),
         ("t0", "sigmas", "sampler", "sigmas"),
         ("encode", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
-        ("checkpoint", "VAE", "decode", "vae"),
+        (*base.vae, "decode", "vae"),
     ]
     return {"nodes": nodes, "links": links}
 
 
-def twin_sd15() -> Graph:
+def on_your_model(base: Base, about: str, t0: float = 0.6) -> Graph:
+    """about: which models it suits, and what to know of t0 there."""
     nodes = {
-        "note": note(
-            "On your own model",
-            "Any SD1.5 or SDXL model. For SDXL set the drawing's size to 1024.",
-            "t0 0.5 to 0.7; on SD1.5, from 0.73 up it is pure noise.",
-            "The prompt says what the strokes show.",
-        ),
-        "drawing": drawing("mountain lake.png", "your strokes", size=512),
-        "save": save("strokes to photo SD15"),
+        "note": note("On your own model", about, "The prompt says what the strokes show."),
+        "drawing": drawing("mountain lake.png", "your strokes", size=base.side),
+        "save": save(f"strokes to photo{base.end}"),
     }
     links = [("decode", "IMAGE", "save", "images")]
     groups = bands(
         ("note", "drawing"),
-        (["checkpoint", "encode"], ["positive", "negative"]),
-        (["t0", "ddpm"], ["sampler", "decode"]),
+        ([*base.column, "encode"], ["positive", "negative"]),
+        (["t0", "stepper"], ["sampler", "decode"]),
         ["save"],
-        *("your strokes", "your checkpoint and its words", "t0 is the knob", "the photo"),
+        *("your strokes", base.group, "t0 is the knob", "the photo"),
     )
     shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
-    return join(
-        {"nodes": nodes, "links": links}, checkpoint_walk(("drawing", "image"), 0.6, LAKE), groups=groups, app=shown
-    )
+    walk = own_walk(base, ("drawing", "image"), t0, LAKE)
+    return join({"nodes": nodes, "links": links}, walk, groups=groups, app=shown)
 
 
 def full_size() -> Graph:
+    base = sd15()
     nodes = {
         "note": note(
             "Finish at full size",
@@ -498,13 +499,13 @@ def full_size() -> Graph:
             )
         ],
         [
-            group("model", "your checkpoint and its words", (["checkpoint", "ddpm"], ["positive", "negative"])),
+            group("model", "your checkpoint and its words", ([*base.column, "stepper"], ["positive", "negative"])),
             group("walk", "t0 of the finish is the knob", (["encode", "t0"], ["sampler", "decode"])),
         ],
         [group("result", "at full size", ["save"])],
     ]
     shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
-    second = checkpoint_walk(("first larger", "IMAGE"), 0.45, LAKE)
+    second = own_walk(base, ("first larger", "IMAGE"), 0.45, LAKE)
     second["links"] = [link for link in second["links"] if link[2:] != ("encode", "pixels")]
     return join({"nodes": nodes, "links": links}, first, second, groups=groups, app=shown)
 
@@ -540,7 +541,15 @@ def twin_church() -> Graph:
 SDEDIT = {
     "01 Paint here - img2img": paint_here,
     "02 Strokes to photo - sketch to image": strokes_to_photo,
-    "02 Strokes to photo - sketch to image (SD1.5)": twin_sd15,
+    "02 Strokes to photo - sketch to image (SD1.5)": lambda: on_your_model(
+        sd15(), "Any SD1.5 model. t0 0.5 to 0.7; from 0.73 up it is pure noise there."
+    ),
+    "02 Strokes to photo - sketch to image (SDXL)": lambda: on_your_model(
+        sdxl(), "Any SDXL model. t0 0.5 to 0.7: higher invents more."
+    ),
+    "02 Strokes to photo - sketch to image (Z-Image-Turbo)": lambda: on_your_model(z_image_turbo(), TODAYS),
+    "02 Strokes to photo - sketch to image (Krea 2 Turbo)": lambda: on_your_model(krea2_turbo(), TODAYS),
+    "02 Strokes to photo - sketch to image (Qwen-Image)": lambda: on_your_model(qwen_image(), TODAYS),
     "02 Strokes to photo - sketch to image (LSUN church)": twin_church,
     "03 Best of four - img2img, ranked": best_of_four,
     "04 Strokes on your photo - inpaint with a mask": edit_with_mask,

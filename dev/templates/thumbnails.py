@@ -34,7 +34,9 @@ DRAWN_INTO = "32 Draw into your photo - inpaint by sketch"
 BLENDED = "33 Between two noises - morph, interpolation"
 WORDED = "37 Paint with words - GradOP, regional prompt"
 YOURS = "on your SD1.5 or SDXL"
+TODAY = ("Z-Image-Turbo", "Krea 2 Turbo", "Qwen-Image")
 DOGS = "as published, on AFHQ dogs"
+SEEN = "34 Paint, see, paint on - progressive synthesis"
 
 
 class Card(NamedTuple):
@@ -55,6 +57,8 @@ TEMPLATES = {
     "01 Paint here - img2img": Card("SketchCanvas", results="PreviewImage"),
     STROKES: Card("SketchLoader"),
     f"{STROKES} (SD1.5)": Card("SketchLoader", YOURS, STROKES),
+    f"{STROKES} (SDXL)": Card("SketchLoader", "on your SDXL", STROKES),
+    **{f"{STROKES} ({name})": Card("SketchLoader", f"on {name}", STROKES) for name in TODAY},
     f"{STROKES} (LSUN church)": Card("SketchLoader", "on the LSUN church prior", STROKES),
     "03 Best of four - img2img, ranked": Card("SketchLoader", results="PreviewImage"),
     EDIT: Card("PreviewImage"),
@@ -64,6 +68,7 @@ TEMPLATES = {
     "08 Photo to strokes and back": Card("PreviewImage"),
     LINES: Card("SketchLoader"),
     f"{LINES} (SD1.5)": Card("SketchLoader", YOURS, LINES),
+    f"{LINES} (Z-Image-Turbo)": Card("SketchLoader", "on Z-Image-Turbo", LINES),
     "10 Line drawing on a KSampler - scribble": Card("SketchLoader"),
     PAIRS: Card(results="PreviewImage"),  # its sheet of stages says more than its results
     PROMPT: Card("SketchCanvas", results="PreviewImage"),
@@ -72,6 +77,8 @@ TEMPLATES = {
     f"{BESIDE} (SD1.5)": Card(None, YOURS, BESIDE),
     COLOUR: Card("PreviewImage"),
     f"{COLOUR} (SD1.5)": Card("PreviewImage", YOURS, COLOUR),
+    f"{COLOUR} (Z-Image-Turbo)": Card("PreviewImage", "on Z-Image-Turbo", COLOUR),
+    f"{COLOUR} (Qwen-Image)": Card("PreviewImage", "on Qwen-Image", COLOUR),
     TIED: Card(),
     f"{TIED} (SD1.5)": Card(None, YOURS, TIED),
     "16 Words by mask - regional prompt": Card("SketchLoader"),
@@ -99,14 +106,19 @@ TEMPLATES = {
     BLENDED: Card(),
     f"{BLENDED} (ImageNet)": Card(None, "on ImageNet", BLENDED),
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
-    "34 Paint, see, paint on - progressive synthesis (faces, as published)": Card(
-        words="for the published face networks", results=""
-    ),
+    SEEN: Card("SketchCanvas", results="PreviewImage"),
+    f"{SEEN} (faces, as published)": Card(words="for the published face networks", results=""),
     "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
     "36 Paint live - SDEdit": Card("SketchCanvas", results="PreviewImage"),
     WORDED: Card("SketchCanvas", results="PreviewImage"),
     f"{WORDED} (SD1.5)": Card("SketchCanvas", YOURS, WORDED, "PreviewImage"),
+    f"{WORDED} (Z-Image-Turbo)": Card("SketchCanvas", "on Z-Image-Turbo", WORDED, "PreviewImage"),
     "38 Paint, choose, go on - img2img, ranked": Card(results="PreviewImage"),
+    "40 Change a photo, keep its shapes - edit model (Flux.2 Klein)": Card(words="on Flux.2 Klein", results=""),
+    "41 Paint over many runs - painting session": Card("SketchCanvas", results="PreviewImage"),
+    "42 Strokes on a photo - real image editing": Card("SketchLoader"),
+    "43 The same strokes as a watercolour - artistic content": Card("SketchCanvas"),
+    "44 Train your own - Paint2pix from a folder": Card(words="from a folder of photos", results=""),
 }
 
 
