@@ -15,7 +15,7 @@ from .parts import painting
 from .parts.checks import check_numbers
 from .parts.folders import model_state
 from .parts.inputs import seed_input
-from .parts.painting import FOLDER, NONE, OWN, decoded, loaded
+from .parts.painting import FOLDER, NONE, OWN, WATERCOLOUR, decoded, loaded
 from .parts.sockets import PainterSocket, StateSocket
 
 ENCODER, OPTIMISE = "identity encoder", "optimise (slow)"
@@ -79,9 +79,9 @@ class SketchPaint2pixLoader(io.ComfyNode):
                 ),
                 io.Combo.Input(
                     "decoder",
-                    options=[OWN, *files],
+                    options=painting.decoders(),
                     tooltip="Another StyleGAN2 of the same size, for artistic content: its pictures for the same "
-                    "codes, such as stylegan2-watercolor.pt.",
+                    "codes, such as stylegan2-watercolor.pt for faces, or the built-in watercolour for the starter.",
                 ),
             ],
             outputs=[
@@ -103,7 +103,7 @@ class SketchPaint2pixLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, canvas: str | None = None, identity: str | None = None, decoder: str | None = None):
-        return [model_state(FOLDER, name) for name in (canvas, identity, decoder) if name not in (NONE, OWN)]
+        return [model_state(FOLDER, name) for name in (canvas, identity, decoder) if name not in (NONE, OWN, WATERCOLOUR)]
 
     @classmethod
     def execute(cls, canvas: str, identity: str, decoder: str) -> io.NodeOutput:

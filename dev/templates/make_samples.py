@@ -106,6 +106,16 @@ class Canvas:
         self.shape([(x - pane, foot - 0.33 * width), (x + pane, foot - 0.33 * width), (x + pane, foot - 0.08 * width),
                     (x - pane, foot - 0.08 * width)], [window], 0.02, 0.0)  # fmt: skip
 
+    def save_strokes(self, name: str) -> None:
+        """The strokes alone: what still has the sheet's own colour is clear."""
+        sheet = np.asarray(self.sheet, np.float32)
+        painted = (sheet != sheet[0, 0]).any(2, keepdims=True).astype(np.float32)
+        parts = (painted * sheet, painted)
+        colour, share = (part.reshape(SIDE, SHEET // SIDE, SIDE, SHEET // SIDE, -1).mean((1, 3)) for part in parts)
+        pixels = np.concatenate([colour / share.clip(1e-6), 255 * share], 2)
+        picture = Image.fromarray(pixels.round().clip(0, 255).astype(np.uint8), "RGBA")
+        picture.save(SAMPLES / f"{name}.png", optimize=True)
+
     def save(self, name: str) -> None:
         small = self.sheet.filter(ImageFilter.GaussianBlur(1)).resize((SIDE, SIDE), Image.Resampling.BOX)
         small.save(SAMPLES / f"{name}.png", optimize=True)
@@ -241,6 +251,29 @@ def green_hills() -> None:
     c.save("green hills")
 
 
+KEY = (255, 0, 255)  # no stroke has it
+
+
+def first_strokes() -> None:
+    """Five strokes of a beginning on nothing: sky, a cloud, mountains, water, a shore."""
+    c = Canvas(11, KEY)
+    c.stroke([(0.02, 0.12), (0.98, 0.1)], 0.18, (96, 150, 222))
+    c.stroke([(0.5, 0.25), (0.86, 0.24)], 0.08, (222, 232, 244))
+    c.stroke([(0.02, 0.47), (0.22, 0.36), (0.42, 0.46), (0.66, 0.33), (0.98, 0.48)], 0.11, (118, 124, 142))
+    c.stroke([(0.04, 0.64), (0.96, 0.62)], 0.16, (62, 104, 158))
+    c.stroke([(0.0, 0.93), (0.45, 0.88), (1.0, 0.95)], 0.17, (104, 142, 70))
+    c.save_strokes("strokes - a beginning")
+
+
+def more_strokes() -> None:
+    """Three strokes that go on: two conifers and a sun."""
+    c = Canvas(12, KEY)
+    c.stroke([(0.2, 0.58), (0.2, 0.9)], 0.09, (30, 70, 46))
+    c.stroke([(0.33, 0.66), (0.33, 0.9)], 0.07, (34, 80, 50))
+    c.disc(0.76, 0.16, 0.06, (255, 246, 206))
+    c.save_strokes("strokes - going on")
+
+
 MOUNTAINS_AND_CABIN = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" width="256" height="256">
   <title>mountains and cabin</title>
@@ -322,8 +355,9 @@ def preview(name: str) -> None:
 
 if __name__ == "__main__":
     (SAMPLES / "previews").mkdir(parents=True, exist_ok=True)
-    for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, doodles):
+    for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, first_strokes, more_strokes):
         make()
+    doodles()
     vectors = {"mountains and cabin.svg": MOUNTAINS_AND_CABIN, "lines - two peaks.svg": TWO_PEAKS}
     for name, text in vectors.items():
         (SAMPLES / name).write_text(text, encoding="utf-8", newline="\n")

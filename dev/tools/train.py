@@ -1,5 +1,8 @@
-"""`python3 dev/run.py train NAME --folder DIR`: trainings outside the host, of the starter's networks (prior, experts,
-vae, decoder, text, starter-retriever, classifier) and on your own pictures (the others)."""
+"""`python3 dev/run.py train NAME --folder DIR`: trainings outside the host.
+
+Of the starter's networks: prior, experts, vae, decoder, text, starter-retriever, classifier, starter-painter,
+watercolour. On your own pictures: the others.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +30,7 @@ TRAININGS = {
     "paint2pix": "training.paint2pix.command",
     "stylegan": "training.paint2pix.command",
     "starter-painter": "starter.training.painter",
+    "watercolour": "starter.training.watercolour",
 }
 ENTRIES = {"paint2pix": "painter", "stylegan": "stylegan"}  # what is called where a module has more than a `main`
 ELSEWHERE = ("gan", "tom", "sketches")  # of train_gan, which also takes folders of photos

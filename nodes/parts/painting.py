@@ -19,7 +19,8 @@ from .model_files import STARTER, WEIGHTS, built_in, read_network, starter_or_fi
 
 FOLDER = "sketch_paint2pix"
 STARTER_PAINTER = WEIGHTS / "painter.safetensors"
-NONE, OWN = "none", "the file's own"
+STARTER_ARTIST = WEIGHTS / "watercolour.safetensors"
+NONE, OWN, WATERCOLOUR = "none", "the file's own", "watercolour (built in)"
 EMPTY = "put a file into models/sketch_paint2pix"
 
 
@@ -31,7 +32,7 @@ def load_painter(canvas: str, identity: str = NONE, decoder: str = OWN) -> Paint
         network: Any = read_network(file_path(name), ("painter",), {}, copied=True)[0]
         if decoder == OWN:
             return network
-        artist: Any = read_network(file_path(decoder), ("stylegan",), {}, copied=True)[0]
+        artist: Any = read_network(decoder_path(decoder), ("stylegan",), {}, copied=True)[0]
         return with_decoder(network, artist)
 
     network, keeper = read(canvas), None
@@ -60,6 +61,16 @@ def file_path(name: str) -> str:
     if name == EMPTY:
         raise ValueError("There is no file in models/sketch_paint2pix. Put one there and press R, or choose another.")
     return starter_or_file("Paint2pix file", FOLDER, name, STARTER, STARTER_PAINTER)
+
+
+def decoders() -> list[str]:
+    """The options for another decoder."""
+    return [OWN, *([WATERCOLOUR] if STARTER_ARTIST.is_file() else []), *host.model_files(FOLDER)]
+
+
+def decoder_path(name: str) -> str:
+    """The path behind an option of `decoders` other than the first. ValueError: there is no such file."""
+    return starter_or_file("StyleGAN2 decoder", FOLDER, name, WATERCOLOUR, STARTER_ARTIST)
 
 
 def loaded(patcher: Any) -> tuple[Any, torch.device]:
