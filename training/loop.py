@@ -26,6 +26,7 @@ from .batches import NoBatch
 
 LOG_EVERY = 20  # steps that one row of the log is the mean of
 Losses = dict[str, Tensor]  # by name, detached
+Begun = tuple[Losses, dict[str, int]]  # a row of the log: sums of losses, and of how many steps each is
 
 # What messages call a setting whose key is not the name of a widget.
 SETTING_NAMES = {
@@ -179,9 +180,7 @@ class Run:
     def __init__(self, lesson: Lesson, state_dir: Path, goal: Goal, clock: Callable[[], float]) -> None:
         self.lesson, self.goal, self.clock = lesson, goal, clock
         self.path = state_dir / f"{lesson.name}.state"
-        self.course = resume(lesson, self.path)
-        self.sums: Losses = {}  # of the steps since the last row
-        self.counts: dict[str, int] = {}  # how many of them had this loss
+        self.course, (self.sums, self.counts) = resume(lesson, self.path)
         self.saved_steps = self.course.steps
         self.minutes_before = self.course.minutes
         self.started = self.saved_at = clock()
@@ -204,7 +203,7 @@ class Run:
             self.counts[name] = self.counts.get(name, 0) + 1
         course.steps += 1
         course.minutes = self.minutes_before + (self.clock() - self.started) / 60
-        if course.steps % LOG_EVERY == 0:
+        if course.steps == 1 or course.steps % LOG_EVERY == 0:  # the first one by itself: where the curves begin
             self.row()
         self.in_step = False
         return Moment(self.lesson, course, self.progress, shown)
@@ -213,19 +212,27 @@ class Run:
         """Closes a row of the log: mean losses since the last one."""
         if not self.counts:
             return
+        self._check()
         means = {name: float(value) / self.counts[name] for name, value in self.sums.items()}
-        if not all(map(math.isfinite, means.values())):
-            raise _diverged(self.course)
         self.course.rows.append({"step": self.course.steps, "minutes": round(self.course.minutes, 3), **means})
         self.sums, self.counts = {}, {}
 
+    def _check(self) -> None:
+        """ValueError: a loss since the last row that is NaN or infinite."""
+        if not all(math.isfinite(float(value)) for value in self.sums.values()):
+            raise _diverged(self.course)
+
     def save(self) -> None:
-        """Writes the state and the log, if there was a step since the last save."""
+        """Writes the state and the log, if there was a step since the last save. The row that has begun goes on after
+        it: curves do not tell when a run was saved."""
         course = self.course
+        if self.progress >= 1:
+            self.row()
         if course.steps == self.saved_steps:
             return
-        self.row()
+        self._check()
         content = {"identity": self.lesson.identity, "lesson": self.lesson.state(), "steps": course.steps}
+        content["begun"] = [{name: value.cpu() for name, value in self.sums.items()}, self.counts]
         if not all(bool(torch.isfinite(value).all()) for value in _tensors(content) if value.is_floating_point()):
             raise _diverged(course)
         files.replace_torch(self.path, {**content, "minutes": course.minutes, "rows": course.rows})
@@ -237,10 +244,10 @@ class Run:
 # --- what is kept in files --------------------------------------------------------------------------------------------
 
 
-def resume(lesson: Lesson, path: Path) -> Course:
-    """Loads the state in a file into the lesson, if there is one."""
+def resume(lesson: Lesson, path: Path) -> tuple[Course, Begun]:
+    """Loads the state in a file into the lesson, if there is one; and the row that had begun."""
     if not path.is_file():
-        return Course()
+        return Course(), ({}, {})
     state = read_state(path)
     check_identity(state["identity"], lesson.identity, path.parent)
     try:
@@ -249,7 +256,8 @@ def resume(lesson: Lesson, path: Path) -> Course:
         raise
     except (KeyError, IndexError, TypeError, ValueError, RuntimeError, AttributeError) as error:
         raise _damaged(path, error) from error
-    return Course(state["steps"], state["minutes"], state["rows"])
+    sums, counts = state["begun"]
+    return Course(state["steps"], state["minutes"], state["rows"]), (sums, counts)
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -257,6 +265,7 @@ def read_state(path: Path) -> dict[str, Any]:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
         found = {name: state[name] for name in ("identity", "lesson", "steps", "minutes", "rows")}
+        found["begun"] = state.get("begun", [{}, {}])
         _check_state(found)
         return found
     except PermissionError:
@@ -276,6 +285,9 @@ def _check_state(state: Mapping[str, Any]) -> None:
             raise TypeError(name)
     if not all(isinstance(row, dict) and "step" in row for row in state["rows"]):
         raise TypeError("rows")
+    sums, counts = state["begun"]
+    if set(sums) != set(counts) or not all(isinstance(value, Tensor) and value.numel() == 1 for value in sums.values()):
+        raise ValueError("begun")
 
 
 def check_identity(known: Mapping[str, Any], asked: Mapping[str, Any], state_dir: Path) -> None:

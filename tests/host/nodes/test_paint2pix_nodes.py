@@ -190,3 +190,19 @@ def test_wrong_inputs_are_said(doors, painter, folder):
     alone = doors.SketchPaint2pixLoader.execute("canvas.pt", "none", doors.OWN).result[0]
     with pytest.raises(ValueError, match="has no identity encoder"):
         doors.SketchPaint2pixIdentity.execute(alone, state, picture(), doors.ENCODER, 1, "none", 0, **LAYERS)
+
+
+def test_a_built_in_decoder_is_listed_where_it_is(doors, folder, networks, room, tmp_path, monkeypatch):
+    painting = room("nodes.parts.painting")
+    monkeypatch.setattr(painting, "STARTER_ARTIST", tmp_path / "gone.safetensors")
+    assert painting.decoders()[0] == painting.OWN
+    assert painting.WATERCOLOUR not in painting.decoders()
+    monkeypatch.setattr(painting, "STARTER_ARTIST", tmp_path / "watercolour.safetensors")
+    save_file(networks.watercolour.state_dict(), painting.STARTER_ARTIST)
+    assert painting.decoders()[:2] == [painting.OWN, painting.WATERCOLOUR]
+    own, other = (
+        doors.SketchPaint2pixLoader.execute("canvas.pt", "none", one).args[0] for one in painting.decoders()[:2]
+    )
+    key = "to_rgb1.conv.weight"
+    assert not torch.equal(*(one.network.decoder.state_dict()[key] for one in (own, other)))
+    assert torch.equal(other.network.decoder.state_dict()[key], networks.watercolour.state_dict()[key])
