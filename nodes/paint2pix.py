@@ -81,7 +81,7 @@ class SketchPaint2pixLoader(io.ComfyNode):
                     "decoder",
                     options=painting.decoders(),
                     tooltip="Another StyleGAN2 of the same size, for artistic content: its pictures for the same "
-                    "codes, such as stylegan2-watercolor.pt for faces, or the built-in watercolour for the starter.",
+                    "codes, such as stylegan2-watercolor.pt.",
                 ),
             ],
             outputs=[
@@ -103,7 +103,8 @@ class SketchPaint2pixLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, canvas: str | None = None, identity: str | None = None, decoder: str | None = None):
-        return [model_state(FOLDER, name) for name in (canvas, identity, decoder) if name not in (NONE, OWN, WATERCOLOUR)]
+        names = (canvas, identity, decoder)
+        return [model_state(FOLDER, name) for name in names if name not in (NONE, OWN, WATERCOLOUR)]
 
     @classmethod
     def execute(cls, canvas: str, identity: str, decoder: str) -> io.NodeOutput:

@@ -61,23 +61,20 @@ def edit_in_place() -> Graph:
         (*base.vae, "decode", "vae"),
         ("decode", "IMAGE", "save", "images"),
     ]
-    groups = [
-        [
-            group("draw", "a photo", ["note", "photo"]),
-            group("model", base.group, (base.column, ["instruction", "none"])),
-        ],
-        [
-            group(
-                *("walk", "weight is the knob"),
-                (
-                    ["encode", "reference", "none reference", "lines"],
-                    ["shape", "of photo", "empty"],
-                    ["schedule", "euler", "sampler", "decode"],
-                ),
-            )
-        ],
-        [group("result", "changed, in its place", ["save"])],
-    ]
+    groups = base.bands(
+        group("draw", "a photo", ["note", "photo"]),
+        [],
+        ["instruction", "none"],
+        group(
+            *("walk", "weight is the knob"),
+            (
+                ["encode", "reference", "none reference", "lines"],
+                ["shape", "of photo", "empty"],
+                ["schedule", "euler", "sampler", "decode"],
+            ),
+        ),
+        group("result", "changed, in its place", ["save"]),
+    )
     shown = app([("photo", "image"), ("instruction", "text"), ("shape", "weight"), ("sampler", "noise_seed")], "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 

@@ -273,14 +273,13 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         *([] if small else [("decode", "IMAGE", "save", "images")]),
     ]
     last_column = ["sampler", "decode", *(["larger"] if small else [])]
-    groups = [
-        [
-            group("draw", "a painting and its legend", ["note", ("painting", ["legend", "show"])]),
-            group("model", base.group, ([*base.column, "without"], ["encode", "repeat"])),
-        ],
-        [group("walk", "the legend and the prompt are the knobs", (["tie"], last_column))],
-        [group("result", "the lake on its shore", ["save"])],
-    ]
+    groups = base.bands(
+        group("draw", "a painting and its legend", ["note", ("painting", ["legend", "show"])]),
+        ["without"],
+        ["encode", "repeat"],
+        group("walk", "the legend and the prompt are the knobs", (["tie"], last_column)),
+        group("result", "the lake on its shore", ["save"]),
+    )
     shown = app(
         [("painting", "image"), ("legend", "legend"), ("tie", "prompt"), ("sampler", "denoise"), ("sampler", "seed")],
         *("show", "save"),

@@ -422,19 +422,13 @@ def energies(base: Base) -> Graph:
         (*base.vae, "decode", "vae"),
         ("decode", "IMAGE", "save", "images"),
     ]
-    groups = [
-        [
-            group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
-            group("model", base.group, ([*base.column, "of drawing"], ["positive", "negative"])),
-        ],
-        [
-            group(
-                *("walk", "the two weights are the knobs"),
-                (["shape"], ["appearance", "empty"], ["sampler", "decode"]),
-            )
-        ],
-        [group("result", "your lines, its colours", ["save"])],
-    ]
+    groups = base.bands(
+        group("draw", "lines, and a photo for the colours", ["note", ("drawing", "exemplar")]),
+        ["of drawing"],
+        ["positive", "negative"],
+        group("walk", "the two weights are the knobs", (["shape"], ["appearance", "empty"], ["sampler", "decode"])),
+        group("result", "your lines, its colours", ["save"]),
+    )
     shown = app(
         [
             *(("drawing", "image"), ("exemplar", "image"), ("positive", "text"), ("shape", "weight")),

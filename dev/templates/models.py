@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from templates.parts import SD15, Graph, node
+from templates.parts import SD15, Graph, group, node
 
 HUB = "https://huggingface.co"
 KNOWN = "Words it knows: lake, meadow, snowfield, hills, forest, cabin, sun, moon; by day, at sunset, at night."
@@ -45,6 +45,21 @@ class Base:
     def column(self) -> list[str]:
         """The keys of its nodes, one below the other."""
         return list(self.nodes)
+
+    def bands(
+        self, draw: Graph, beside: list[str], words: list[str], walk: Graph, *results: Graph
+    ) -> list[list[Graph]]:
+        """The groups of a graph from left to right: what is drawn, the model, the walk, the results.
+
+        beside, words: nodes that stand with the loaders. One loader goes below the drawing; three go above the walk,
+        side by side.
+        """
+        if len(self.nodes) == 1:
+            model = group("model", self.group, ([*self.nodes, *beside], words))
+            return [[draw, model], [walk], list(results)]
+        network = [key for key in ("network", "shift") if key in self.nodes]
+        model = group("model", self.group, ([*network, *beside], ["clip", "vae"], words))
+        return [[draw], [model, walk], list(results)]
 
     @property
     def avoid(self) -> str:

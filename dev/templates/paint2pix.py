@@ -1,4 +1,7 @@
-"""The graphs of Paint2pix: paint, see, paint on; over many runs; on a photo; in another style; your own network."""
+"""The graphs of Paint2pix: paint, see, paint on; over many runs; on a photo; in another style; your own network.
+
+The demos run on the published networks of faces: the pack has no painter of its own yet.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +11,13 @@ from templates.parts import (
     CANVAS,
     FIXED,
     IDENTITY,
-    STARTER_LINES,
+    WATERCOLOUR,
     Graph,
     app,
     canvas,
     drawing,
     group,
     join,
-    larger,
     node,
     note,
     sample,
@@ -25,230 +27,23 @@ from templates.parts import (
 from templates.retrieval import PHOTOS
 
 FACE = (340, 380)
-BLACK = "#000000"
-BEGINNING, MORE = sample("strokes - a beginning.png"), sample("strokes - going on.png")
-WATERCOLOUR = "watercolour (built in)"
-ONLY = "Only what your strokes ask for changes."
+BLACK = "#000000"  # what unpainted canvases are in training
+BEGINNING = sample("strokes - a beginning.png")
 SESSION = "my painting"
+ALIGNED = "Faces as in FFHQ: aligned, in the middle (Align Face does it)."
 
 
 def predict(named: str, **widgets: Any) -> Graph:
     return node("SketchPaint2pixPredict", (300, 0), named, **widgets)
 
 
-def painter(named: str = "paints landscapes", **widgets: Any) -> Graph:
-    return node("SketchPaint2pixLoader", (300, 0), named, canvas=STARTER_LINES, **widgets)
+def loader(named: str = "the published networks", *more: dict[str, str], **widgets: Any) -> Graph:
+    """more: files other than the canvas encoder's."""
+    return node("SketchPaint2pixLoader", (300, 0), named, [CANVAS, *more], canvas=CANVAS["name"], **widgets)
 
 
 def paint_see_paint_on() -> Graph:
-    """Two predictions, the first one's state handed on to the second, and variations."""
-    nodes = {
-        "note": note(
-            "Paint, see, paint on",
-            "A few strokes on black become a place. Paint on that place, Run again.",
-            ONLY,
-            "strength: how far the new strokes go.",
-            width=440,
-        ),
-        "painter": painter(),
-        "canvas": canvas("your first strokes", 24, painting=BEGINNING, paper=BLACK),
-        "first": predict("see", passes=2),
-        "seen": show("the first picture", FACE),
-        "more": canvas("paint on it", 12, painting=MORE),
-        "second": predict("strength is the knob", passes=2, clip=3.0),
-        "changed": show("after your new strokes", FACE),
-        "variations": node(
-            "SketchPaint2pixVariations", (300, 0), "the same place, otherwise", count=4, seed=1, **FIXED
-        ),
-        "save": save("paint, see, paint on", "variations, saved", (380, 420)),
-    }
-    links = [
-        *(("painter", "painter", key, "painter") for key in ("first", "second", "variations")),
-        ("canvas", "image", "first", "canvas"),
-        ("first", "image", "seen", "images"),
-        ("first", "image", "more", "ground"),
-        ("more", "image", "second", "canvas"),
-        ("first", "state", "second", "state"),
-        ("second", "image", "changed", "images"),
-        ("second", "state", "variations", "state"),
-        ("variations", "image", "save", "images"),
-    ]
-    groups = [
-        [group("draw", "first strokes", ["note", "canvas"]), group("model", "built in", ["painter"])],
-        [group("walk", "see", ["first", "seen"])],
-        [group("draw", "paint on", ["more"])],
-        [group("walk", "strength is the knob", ["second", "changed"])],
-        [group("result", "four variations", ["variations", "save"])],
-    ]
-    shown = app([("canvas", "painting"), ("more", "painting"), ("second", "strength")], "seen", "changed")
-    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
-
-
-def paint_over_many_runs() -> Graph:
-    """What was accepted last is the ground; the next strokes go on it."""
-    nodes = {
-        "note": note(
-            "Paint over many runs",
-            "Paint, Run, look. Run again after other strokes: nothing is kept yet.",
-            "You like it? Switch accept on, Run once, switch it off, clear the canvas: your picture is the ground now.",
-            width=440,
-        ),
-        "painter": painter(),
-        "last": node("SketchSession", (300, 0), "what you accepted last", name=SESSION),
-        "canvas": canvas("paint on it", 16, painting=BEGINNING, paper=BLACK),
-        "predict": predict("strength is the knob", passes=2, clip=3.0),
-        "look": show("the picture now", (420, 470)),
-        "accept": node("SketchSession", (300, 0), "accept keeps it", name=SESSION),
-        "larger": larger(2.0),
-        "save": save("painted over many runs", "what is kept, saved", (380, 400)),
-    }
-    links = [
-        ("painter", "painter", "predict", "painter"),
-        ("last", "image", "canvas", "ground"),
-        ("last", "state", "predict", "state"),
-        ("canvas", "image", "predict", "canvas"),
-        ("predict", "image", "look", "images"),
-        ("predict", "image", "accept", "image"),
-        ("predict", "state", "accept", "state"),
-        ("accept", "image", "larger", "image"),
-        ("larger", "IMAGE", "save", "images"),
-    ]
-    groups = [
-        [group("draw", "on what you accepted", ["note", "last", "canvas"])],
-        [group("model", "built in", ["painter"]), group("walk", "strength is the knob", ["predict"])],
-        [group("result", "look, then accept", ["look", "accept"])],
-        [group("result", "kept", ["larger", "save"])],
-    ]
-    shown = app([("canvas", "painting"), ("predict", "strength"), ("accept", "accept")], "look")
-    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
-
-
-def strokes_on_a_photo() -> Graph:
-    """A photo as the painter knows it, strokes on that, and the same edit on another photo."""
-    nodes = {
-        "note": note(
-            "Strokes on a photo",
-            "The painter finds the photo's codes; your strokes change them.",
-            f"{ONLY} strength 0.5 is half of the edit, 1.5 exaggerates.",
-            "On the right the same edit changes another photo.",
-            width=440,
-        ),
-        "photo": drawing("photo - mountain meadow.png", "your photo", size=128),
-        "other": drawing("photo - quiet lake.png", "another photo", size=128),
-        "painter": painter(),
-        "known": predict("the photo's codes", passes=5),
-        "other known": predict("the other's codes", passes=5),
-        "strokes": canvas("paint on it", 12, painting=MORE),
-        "edited": predict("strength is the knob", passes=2, clip=3.0),
-        "changed": show("your photo, changed", FACE),
-        "transfer": node("SketchTransferEdit", (300, 0), "the same edit on the other"),
-        "save": save("strokes on a photo", "the other photo, changed alike", (380, 420)),
-    }
-    links = [
-        *(("painter", "painter", key, "painter") for key in ("known", "other known", "edited", "transfer")),
-        ("photo", "image", "known", "canvas"),
-        ("other", "image", "other known", "canvas"),
-        ("known", "image", "strokes", "ground"),
-        ("strokes", "image", "edited", "canvas"),
-        ("known", "state", "edited", "state"),
-        ("edited", "image", "changed", "images"),
-        ("edited", "state", "transfer", "edit"),
-        ("other known", "state", "transfer", "state"),
-        ("transfer", "image", "save", "images"),
-    ]
-    groups = [
-        [group("draw", "two photos", ["note", ("photo", "other")]), group("model", "built in", ["painter"])],
-        [group("walk", "find their codes", ["known", "other known"])],
-        [group("draw", "paint on the first", ["strokes"])],
-        [group("walk", "strength is the knob", ["edited", "changed"])],
-        [group("result", "the same edit, again", ["transfer", "save"])],
-    ]
-    shown = app([("photo", "image"), ("strokes", "painting"), ("edited", "strength")], "changed", "save")
-    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
-
-
-def in_another_style() -> Graph:
-    """One painting through two decoders: artistic content."""
-    nodes = {
-        "note": note(
-            "The same strokes as a watercolour",
-            "One encoder, two decoders: each paints the same codes in its own way.",
-            "decoder, in Load Paint2pix: another StyleGAN2 of the same size, for faces stylegan2-watercolor.pt.",
-            width=440,
-        ),
-        "canvas": canvas("your strokes", 24, painting=BEGINNING, paper=BLACK),
-        "painter": painter(),
-        "artist": painter("paints watercolours", decoder=WATERCOLOUR),
-        "photo": predict("as a photo", passes=2),
-        "watercolour": predict("as a watercolour", passes=2),
-        "seen": show("a place", FACE),
-        "larger": larger(),
-        "save": save("watercolour", "the same place, painted", (420, 480)),
-    }
-    links = [
-        ("painter", "painter", "photo", "painter"),
-        ("artist", "painter", "watercolour", "painter"),
-        *(("canvas", "image", key, "canvas") for key in ("photo", "watercolour")),
-        ("photo", "image", "seen", "images"),
-        ("watercolour", "image", "larger", "image"),
-        ("larger", "IMAGE", "save", "images"),
-    ]
-    groups = [
-        [group("draw", "strokes on black", ["note", "canvas"])],
-        [group("model", "two decoders", ["painter", "artist"])],
-        [group("walk", "the same codes", (["photo", "watercolour"], ["larger", "seen"]))],
-        [group("result", "painted", ["save"])],
-    ]
-    shown = app([("canvas", "painting"), ("artist", "decoder")], "seen", "save")
-    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
-
-
-def train_your_own() -> Graph:
-    nodes = {
-        "note": note(
-            "Train Paint2pix on your own photos",
-            "As it is, it takes 20 steps, to see how it works: it paints coloured mist by then.",
-            "Your own: a folder of some thousand photos of one kind, a GPU, and a day. With a StyleGAN2 of yours at "
-            "start only the encoder learns.",
-            "Run again goes on after a stop. Then choose it in Load Paint2pix.",
-            width=440,
-        ),
-        "train": node(
-            "SketchTrainPaint2pix",
-            (360, 0),
-            "train: photos, name, steps",
-            name="sample photos",
-            photos=PHOTOS,
-            size=64,
-            width=32,
-            steps=20,
-            batch=4,
-        ),
-        "plot": show("the losses", (340, 300)),
-        "rows": show("canvas, prediction, photo", (420, 200)),
-        "canvas": canvas("strokes to try it on", 24, painting=BEGINNING, paper=BLACK),
-        "predict": predict("what it makes of them", passes=2),
-        "save": save("painted by your own painter", "your strokes, painted", (360, 400)),
-    }
-    links = [
-        ("train", "plot", "plot", "images"),
-        ("train", "preview", "rows", "images"),
-        ("train", "painter", "predict", "painter"),
-        ("canvas", "image", "predict", "canvas"),
-        ("predict", "image", "save", "images"),
-    ]
-    groups = [
-        [group("draw", "your photos", ["note", "train"])],
-        [group("model", "how it goes", ["plot", "rows"])],
-        [group("draw", "try it", ["canvas"])],
-        [group("result", "by your own painter", ["predict", "save"])],
-    ]
-    shown = app([("train", "name"), ("train", "photos"), ("train", "steps")], "plot", "rows", "save")
-    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
-
-
-def faces() -> Graph:
-    """The published networks: the photo's person is kept, too."""
+    """Two predictions, the first one's state handed on to the second; then the photo's person, and variations."""
     nodes = {
         "note": note(
             "Paint, see, paint on",
@@ -257,11 +52,7 @@ def faces() -> Graph:
             "strength: how far the new strokes go.",
             width=440,
         ),
-        "painter": node(
-            *("SketchPaint2pixLoader", (300, 0), "the published networks", [CANVAS, IDENTITY]),
-            canvas=CANVAS["name"],
-            identity=IDENTITY["name"],
-        ),
+        "painter": loader("the published networks", IDENTITY, identity=IDENTITY["name"]),
         "canvas": drawing("green hills.png", "your first strokes (of a face)", size=256),
         "first": predict("see"),
         "seen": show("the first picture", FACE),
@@ -302,11 +93,176 @@ def faces() -> Graph:
     return join({"nodes": nodes, "links": links}, groups=groups)
 
 
+def paint_over_many_runs() -> Graph:
+    """What was accepted last is the ground; the next strokes go on it."""
+    nodes = {
+        "note": note(
+            "Paint over many runs",
+            "Paint a face, Run, look. Run again after other strokes: nothing is kept yet.",
+            "You like it? Switch accept on, Run once, switch it off, clear the canvas: your picture is the ground now.",
+            width=440,
+        ),
+        "painter": loader(),
+        "last": node("SketchSession", (300, 0), "what you accepted last", name=SESSION),
+        "canvas": canvas("paint on it", 32, 512, paper=BLACK),
+        "predict": predict("strength is the knob"),
+        "look": show("the picture now", (420, 470)),
+        "accept": node("SketchSession", (300, 0), "accept keeps it", name=SESSION),
+        "save": save("painted over many runs", "what is kept, saved", (380, 400)),
+    }
+    links = [
+        ("painter", "painter", "predict", "painter"),
+        ("last", "image", "canvas", "ground"),
+        ("last", "state", "predict", "state"),
+        ("canvas", "image", "predict", "canvas"),
+        ("predict", "image", "look", "images"),
+        ("predict", "image", "accept", "image"),
+        ("predict", "state", "accept", "state"),
+        ("accept", "image", "save", "images"),
+    ]
+    groups = [
+        [group("draw", "on what you accepted", ["note", "last", "canvas"])],
+        [group("model", "faces, 1024 pixels", ["painter"]), group("walk", "strength is the knob", ["predict"])],
+        [group("result", "look, then accept", ["look", "accept"])],
+        [group("result", "kept", ["save"])],
+    ]
+    shown = app([("canvas", "painting"), ("predict", "strength"), ("accept", "accept")], "look")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def strokes_on_a_photo() -> Graph:
+    """A photo as the painter knows it, strokes on that, its person brought back, and the edit on another photo."""
+    nodes = {
+        "note": note(
+            "Strokes on a photo",
+            "The painter finds the codes of a face; your strokes change them. strength 0.5 is half of the edit, 1.5 "
+            "exaggerates.",
+            ALIGNED,
+            "On the right the same edit changes another face.",
+            width=638,
+        ),
+        "photo": drawing("photo - mountain meadow.png", "your photo (of a face)", size=256),
+        "other": drawing("photo - quiet lake.png", "another face", size=256),
+        "painter": loader("the published networks", IDENTITY, identity=IDENTITY["name"]),
+        "known": predict("the photo's codes"),
+        "other known": predict("the other's codes"),
+        "strokes": canvas("paint on it", 32, 512),
+        "edited": predict("strength is the knob"),
+        "identity": node("SketchPaint2pixIdentity", (300, 0), "the same person", seed=1, **FIXED),
+        "changed": show("your photo, changed", FACE),
+        "transfer": node("SketchTransferEdit", (300, 0), "the same edit on the other"),
+        "save": save("strokes on a photo", "the other face, changed alike", (380, 420)),
+    }
+    links = [
+        *(("painter", "painter", key, "painter") for key in ("known", "other known", "edited", "identity", "transfer")),
+        ("photo", "image", "known", "canvas"),
+        ("other", "image", "other known", "canvas"),
+        ("known", "image", "strokes", "ground"),
+        ("strokes", "image", "edited", "canvas"),
+        ("known", "state", "edited", "state"),
+        ("edited", "state", "identity", "state"),
+        ("photo", "image", "identity", "identity"),
+        ("identity", "image", "changed", "images"),
+        ("edited", "state", "transfer", "edit"),
+        ("other known", "state", "transfer", "state"),
+        ("transfer", "image", "save", "images"),
+    ]
+    groups = [
+        [
+            group("draw", "two faces", ["note", ("photo", "other")]),
+            group("model", "faces, 1024 pixels", ["painter"]),
+        ],
+        [group("walk", "find their codes", ["known", "other known"])],
+        [group("draw", "paint on the first", ["strokes"])],
+        [group("walk", "strength is the knob", (["edited", "identity"], ["changed"]))],
+        [group("result", "the same edit, again", ["transfer", "save"])],
+    ]
+    shown = app([("photo", "image"), ("strokes", "painting"), ("edited", "strength")], "changed", "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def in_another_style() -> Graph:
+    """One painting through two decoders: artistic content."""
+    nodes = {
+        "note": note(
+            "The same strokes as a watercolour",
+            "One encoder, two decoders: each paints the same codes in its own way.",
+            "decoder, in Load Paint2pix: any StyleGAN2 of the same size.",
+            width=440,
+        ),
+        "canvas": canvas("paint a face here", 32, 512, paper=BLACK),
+        "painter": loader(),
+        "artist": loader("paints watercolours", WATERCOLOUR, decoder=WATERCOLOUR["name"]),
+        "photo": predict("as a photo"),
+        "watercolour": predict("as a watercolour"),
+        "seen": show("a face", FACE),
+        "save": save("watercolour", "the same face, painted", (420, 480)),
+    }
+    links = [
+        ("painter", "painter", "photo", "painter"),
+        ("artist", "painter", "watercolour", "painter"),
+        *(("canvas", "image", key, "canvas") for key in ("photo", "watercolour")),
+        ("photo", "image", "seen", "images"),
+        ("watercolour", "image", "save", "images"),
+    ]
+    groups = [
+        [group("draw", "strokes on black", ["note", "canvas"])],
+        [group("model", "two decoders", ["painter", "artist"])],
+        [group("walk", "the same codes", ["photo", "watercolour"])],
+        [group("result", "twice", ["seen", "save"])],
+    ]
+    shown = app([("canvas", "painting")], "seen", "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def train_your_own() -> Graph:
+    nodes = {
+        "note": note(
+            "Train Paint2pix on your own photos",
+            "As it is, it takes 20 steps, to see how it works: it paints coloured mist by then.",
+            "Your own: a folder of some thousand photos of one kind, a GPU, and a day. With a StyleGAN2 of yours at "
+            "start only the encoder learns.",
+            "Run again goes on after a stop. Then choose it in Load Paint2pix.",
+            width=440,
+        ),
+        "train": node(
+            "SketchTrainPaint2pix",
+            (360, 0),
+            "train: photos, name, steps",
+            name="sample photos",
+            photos=PHOTOS,
+            size=64,
+            width=32,
+            steps=20,
+            batch=4,
+        ),
+        "plot": show("the losses", (340, 300)),
+        "rows": show("canvas, prediction, photo", (420, 200)),
+        "canvas": canvas("strokes to try it on", 24, painting=BEGINNING, paper=BLACK),
+        "predict": predict("what it makes of them", passes=2),
+        "save": save("painted by your own painter", "your strokes, painted", (360, 400)),
+    }
+    links = [
+        ("train", "plot", "plot", "images"),
+        ("train", "preview", "rows", "images"),
+        ("train", "painter", "predict", "painter"),
+        ("canvas", "image", "predict", "canvas"),
+        ("predict", "image", "save", "images"),
+    ]
+    groups = [
+        [group("draw", "your photos", ["note", "train"])],
+        [group("model", "how it goes", ["plot", "rows"])],
+        [group("walk", "try it", ["canvas", "predict"])],
+        [group("result", "by your own painter", ["save"])],
+    ]
+    shown = app([("train", "name"), ("train", "photos"), ("train", "steps")], "plot", "rows", "save")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
 PAINT2PIX = {
-    "34 Paint, see, paint on - progressive synthesis": paint_see_paint_on,
-    "34 Paint, see, paint on - progressive synthesis (faces, as published)": faces,
-    "41 Paint over many runs - painting session": paint_over_many_runs,
-    "42 Strokes on a photo - real image editing": strokes_on_a_photo,
-    "43 The same strokes as a watercolour - artistic content": in_another_style,
+    "34 Paint, see, paint on - progressive synthesis (faces, as published)": paint_see_paint_on,
+    "41 Paint over many runs - painting session (faces, as published)": paint_over_many_runs,
+    "42 Strokes on a photo - real image editing (faces, as published)": strokes_on_a_photo,
+    "43 The same strokes as a watercolour - artistic content (faces, as published)": in_another_style,
     "44 Train your own - Paint2pix from a folder": train_your_own,
 }

@@ -68,6 +68,11 @@ IDENTITY = {
     "url": "https://drive.google.com/file/d/1KT3YmSHgMJM3b7Ox9zciyo3FSELtJsyS/view",
     "directory": "sketch_paint2pix",
 }
+WATERCOLOUR = {
+    "name": "stylegan2-watercolor.pt",
+    "url": "https://drive.google.com/file/d/1WW_a589lv7R9-PNvKlVkVxITIZnW7xlv/view",
+    "directory": "sketch_paint2pix",
+}
 # One colour code for all templates: the number, the word and the colour of a group.
 KINDS = {
     "draw": ("1 Draw", "#6fa8dc"),

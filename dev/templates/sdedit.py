@@ -440,12 +440,12 @@ def on_your_model(base: Base, about: str, t0: float = 0.6) -> Graph:
         "save": save(f"strokes to photo{base.end}"),
     }
     links = [("decode", "IMAGE", "save", "images")]
-    groups = bands(
-        ("note", "drawing"),
-        ([*base.column, "encode"], ["positive", "negative"]),
-        (["t0", "stepper"], ["sampler", "decode"]),
-        ["save"],
-        *("your strokes", base.group, "t0 is the knob", "the photo"),
+    groups = base.bands(
+        group("draw", "your strokes", ("note", "drawing")),
+        ["encode"],
+        ["positive", "negative"],
+        group("walk", "t0 is the knob", (["t0", "stepper"], ["sampler", "decode"])),
+        group("result", "the photo", ["save"]),
     )
     shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
     walk = own_walk(base, ("drawing", "image"), t0, LAKE)

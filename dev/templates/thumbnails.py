@@ -36,7 +36,12 @@ WORDED = "37 Paint with words - GradOP, regional prompt"
 YOURS = "on your SD1.5 or SDXL"
 TODAY = ("Z-Image-Turbo", "Krea 2 Turbo", "Qwen-Image")
 DOGS = "as published, on AFHQ dogs"
-SEEN = "34 Paint, see, paint on - progressive synthesis"
+FACES = (
+    "34 Paint, see, paint on - progressive synthesis (faces, as published)",
+    "41 Paint over many runs - painting session (faces, as published)",
+    "42 Strokes on a photo - real image editing (faces, as published)",
+    "43 The same strokes as a watercolour - artistic content (faces, as published)",
+)
 
 
 class Card(NamedTuple):
@@ -106,8 +111,7 @@ TEMPLATES = {
     BLENDED: Card(),
     f"{BLENDED} (ImageNet)": Card(None, "on ImageNet", BLENDED),
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
-    SEEN: Card("SketchCanvas", results="PreviewImage"),
-    f"{SEEN} (faces, as published)": Card(words="for the published face networks", results=""),
+    **{name: Card(words="for the published face networks", results="") for name in FACES},
     "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
     "36 Paint live - SDEdit": Card("SketchCanvas", results="PreviewImage"),
     WORDED: Card("SketchCanvas", results="PreviewImage"),
@@ -115,9 +119,6 @@ TEMPLATES = {
     f"{WORDED} (Z-Image-Turbo)": Card("SketchCanvas", "on Z-Image-Turbo", WORDED, "PreviewImage"),
     "38 Paint, choose, go on - img2img, ranked": Card(results="PreviewImage"),
     "40 Change a photo, keep its shapes - edit model (Flux.2 Klein)": Card(words="on Flux.2 Klein", results=""),
-    "41 Paint over many runs - painting session": Card("SketchCanvas", results="PreviewImage"),
-    "42 Strokes on a photo - real image editing": Card("SketchLoader"),
-    "43 The same strokes as a watercolour - artistic content": Card("SketchCanvas"),
     "44 Train your own - Paint2pix from a folder": Card(words="from a folder of photos", results=""),
 }
 

@@ -67,7 +67,7 @@ def _margin(side: int) -> Tensor:
     at = (torch.arange(side) + 0.5) / side
     inward = torch.minimum(at, 1 - at)
     depth = torch.minimum(inward[:, None], inward[None, :])[None, None] + 0.012 * _paper(side, 12)
-    return avg_pool2d(((MARGIN - depth) / 0.012 + 0.5).clamp(0, 1), 3, 1, 1)
+    return avg_pool2d(((MARGIN - depth) / 0.012 + 0.5).clamp(0, 1), 3, 1, 1, count_include_pad=False)
 
 
 class ArtistTask(Task):
@@ -75,7 +75,7 @@ class ArtistTask(Task):
 
     def __init__(self, painter: Painter) -> None:
         super().__init__()
-        self.decoder: Generator = copy.deepcopy(painter.decoder)
+        self.decoder: Generator = copy.deepcopy(painter.decoder).requires_grad_(True)
         for part in (self.decoder.style, self.decoder.input):  # the codes' meaning and the first map are shared
             part.requires_grad_(False)
         self.known = [painter.eval().requires_grad_(False)]  # in a list: it does not learn and is not kept
