@@ -1,6 +1,6 @@
-"""`python3 dev/run.py evidence [PART...] [--quick] [--fresh] [--output DIR]`: the papers' claims on the starter world.
+"""`python3 dev/run.py evidence [PART...] [--pairs N] [--quick] [--fresh] [--output DIR]`: the papers' claims.
 
-Everything is sampled in the real host with the pack's own nodes, batch by batch; each finished batch is kept in the
+All of it on the starter world. Everything is sampled in the real host with the pack's own nodes, batch by batch; each finished batch is kept in the
 cache folder, so an interrupted run goes on where it stopped; only a change of weights or sampling code starts again.
 Writes DIR/EVIDENCE.md and the pictures in DIR/evidence (docs/ unless told otherwise; --quick, a smoke run, never writes
 there).
@@ -44,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="evidence", description=__doc__)
     parser.add_argument("parts", nargs="*", metavar="PART", help=f"of {', '.join(PARTS)}; all of them if left out")
     parser.add_argument("--quick", action="store_true", help="a smoke run of a minute or two: its numbers mean nothing")
+    parser.add_argument("--pairs", type=int, help="drawings in each part, 100 unless told otherwise")
     parser.add_argument("--fresh", action="store_true", help="forget batches kept from an earlier run")
     parser.add_argument("--output", type=Path, help="where EVIDENCE.md and evidence/ go")
     options = parser.parse_args()
@@ -60,6 +61,7 @@ def main() -> int:
 
     comfy.utils.PROGRESS_BAR_ENABLED = False  # ours are enough
     plan = QUICK if options.quick else FULL
+    plan = plan._replace(strokes=options.pairs) if options.pairs else plan
     output = options.output or (Path(tempfile.mkdtemp(prefix="evidence-")) if options.quick else PACK / "docs")
     began = time.perf_counter()
     with torch.inference_mode():

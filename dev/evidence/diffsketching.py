@@ -23,8 +23,8 @@ REFERENCES = 11_000_000  # seeds that reference photos are looked for from, SPAN
 SPAN = 100
 RESPACING, SAMPLER = "ddim25", "ddpm"
 SEEDS = 4  # of which diversity is measured
-DIVERSE = 25  # sketches that it is measured on
-TUNED, ROUNDS = 20, 20  # sketches that are fine-tuned on, and rounds for each
+DIVERSE, TUNED = 4, 5  # diversity on every fourth sketch, fine-tuning on every fifth
+ROUNDS = 20  # of fine-tuning on one sketch
 DECIDES = (
     *("host.py", "nodes/diffsketching.py", "networks/adm.py", "networks/noisy_classifier.py", "networks/infodraw.py"),
     *(f"guidance/{room}.py" for room in ("decoders", "energy", "noise", "run", "terms")),
@@ -172,7 +172,7 @@ def sketches_and_classes(lab: Any, page: Page, count: int, samples: int, fresh: 
     store = Store("evidence_diffsketching", (count, RESPACING, SAMPLER, SPAN, 2), DECIDES)
     if fresh:
         store.forget()
-    held, diverse = wanted(count, samples), min(DIVERSE, count)
+    held, diverse = wanted(count, samples), -(-count // DIVERSE)
     net, right = class_judge.trained(SIDE)
     ways = {**beside(lab, held, count), **Ways(lab, held).ways()}
     measures = inprocess.room("pictures.measures")
@@ -208,7 +208,7 @@ def sketches_and_classes(lab: Any, page: Page, count: int, samples: int, fresh: 
     listed = [held.sketches, held.references, *results.values()]
     pictures = [picture for part in listed for picture in part[:shown]]
     page.sheet("diffsketching_examples", pictures, columns=shown, rows=["sketch", "reference", *results])
-    tuning(lab, page, held, min(TUNED, count), fresh)
+    tuning(lab, page, held, -(-count // TUNED), fresh)
 
 
 def verdicts(rows: dict[str, Row]) -> list[str]:
