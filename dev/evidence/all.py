@@ -1,7 +1,8 @@
 """`python3 dev/run.py evidence [PART...] [--pairs N] [--quick] [--fresh] [--output DIR]`: the papers' claims.
 
-All of it on the starter world. Everything is sampled in the real host with the pack's own nodes, batch by batch; each finished batch is kept in the
-cache folder, so an interrupted run goes on where it stopped; only a change of weights or sampling code starts again.
+All of it on the starter world, sampled in the real host with the pack's own nodes, batch by batch; each finished batch
+is kept in the cache folder, so an interrupted run goes on where it stopped; only a change of weights or sampling code
+starts again.
 Writes DIR/EVIDENCE.md and the pictures in DIR/evidence (docs/ unless told otherwise; --quick, a smoke run, never writes
 there).
 """
