@@ -103,7 +103,9 @@ class SketchPaint2pixLoader(io.ComfyNode):
 
     @classmethod
     def fingerprint_inputs(cls, canvas: str | None = None, identity: str | None = None, decoder: str | None = None):
-        return [model_state(FOLDER, name) for name in (canvas, identity, decoder) if name not in (NONE, OWN, WATERCOLOUR)]
+        return [
+            model_state(FOLDER, name) for name in (canvas, identity, decoder) if name not in (NONE, OWN, WATERCOLOUR)
+        ]
 
     @classmethod
     def execute(cls, canvas: str, identity: str, decoder: str) -> io.NodeOutput:
