@@ -7,7 +7,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -88,6 +88,11 @@ def write(path: Path, put: Callable[[IO[bytes]], Any]) -> None:
                 "Free some space, or check the folder's permissions, and run again."
             ) from error
         raise
+
+
+def half_written(paths: Iterable[Path]) -> list[Path]:
+    """Those among the paths that are temporary files of `write`, which a killed process leaves."""
+    return [path for path in paths if re.fullmatch(r".+\.\d+\.part", path.name)]
 
 
 def replace_weights(path: Path, weights: Mapping[str, Tensor], notes: Mapping[str, Any], half: bool = False) -> None:
@@ -199,7 +204,7 @@ def locked(folder: Path, *siblings: Path) -> Iterator[None]:
             raise Locked(str(folder)) from error
         except OSError:  # some network drives have no locks
             pass
-        left = [path for path in folder.glob("*.part") if re.fullmatch(r".+\.\d+\.part", path.name)]
+        left = half_written(folder.glob("*.part"))
         for known in siblings:  # and stages of it, which are numbered
             name = re.compile(rf"{re.escape(known.stem)}(-\d+)?{re.escape(known.suffix)}\.\d+\.part")
             left += [path for path in known.parent.glob("*.part") if name.fullmatch(path.name)]

@@ -126,7 +126,16 @@ class FractionalLevels(comfy.model_sampling.ModelSamplingDiscrete, comfy.model_s
         return (after - 1 + share).clamp(0, len(table) - 1).float().to(sigma.device)
 
 
-class PixelPrior(comfy.model_base.BaseModel):
+class OwnModel(comfy.model_base.BaseModel):
+    """A model of this pack."""
+
+    def process_latent_in(self, latent: Tensor) -> Tensor:
+        """ValueError: a latent of another model. The host calls this for every latent before it samples."""
+        _check_channels(latent, self.latent_format)
+        return super().process_latent_in(latent)
+
+
+class PixelPrior(OwnModel):
     """A pixel-space eps model. network: from networks.build.
 
     ladder: what it was trained with, as keywords: noise_schedule and diffusion_steps (networks.schedules; the linear
@@ -165,11 +174,6 @@ class PixelPrior(comfy.model_base.BaseModel):
         area = input_shape[0] * math.prod(input_shape[2:])
         size = comfy.model_management.dtype_size(self.get_dtype_inference())
         return area * size * 0.01 * self.memory_usage_factor * 1024 * 1024
-
-    def process_latent_in(self, latent: Tensor) -> Tensor:
-        """ValueError: a latent of another model. The host calls this for every latent before it samples."""
-        _check_channels(latent, self.latent_format)
-        return super().process_latent_in(latent)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """The class number, if the network has classes. Text in the CONDITIONING is ignored, and the node says so."""
@@ -261,13 +265,8 @@ def pixel_vae() -> comfy.sd.VAE:
 # --- the built-in text-conditioned model ------------------------------------------------------------------------------
 
 
-class TextModel(comfy.model_base.BaseModel):
+class TextModel(OwnModel):
     """The text starter's MODEL: ComfyUI's own, which says in words what is wired wrongly."""
-
-    def process_latent_in(self, latent: Tensor) -> Tensor:
-        """ValueError: a latent of another model."""
-        _check_channels(latent, self.latent_format)
-        return super().process_latent_in(latent)
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """ValueError: the label of a pixel prior."""

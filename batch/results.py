@@ -7,7 +7,6 @@ import glob
 import io
 import json
 import os
-import re
 import time
 import uuid
 from collections.abc import Iterable, Iterator, Sequence
@@ -46,9 +45,8 @@ class Results:
             ) from None
 
     def _take_up(self, what: dict[str, Any]) -> None:
-        for path in self.folder.rglob("*.part"):
-            if re.fullmatch(r".+\.\d+\.part", path.name):
-                path.unlink(missing_ok=True)
+        for path in files.half_written(self.folder.rglob("*.part")):
+            path.unlink(missing_ok=True)
         page = self.books / "job.json"
         if page.exists():
             known = json.loads(page.read_text(encoding="utf-8"))

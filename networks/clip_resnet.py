@@ -10,6 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, interpolate, relu, scaled_dot_product_attention
 
+from .resnet import depths_of
+
 INTENDED = ("stem", "layer1", "layer2", "layer3", "layer4", "pooled")
 PUBLISHED = ("stem", "relu", "avgpool", "avgpool, layer1", "avgpool, layer2", "avgpool, layer3")
 
@@ -126,15 +128,9 @@ def _pool(x: Tensor) -> Tensor:
 
 def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of ClipResNet that these weights were made with."""
-    depths = []
-    for i in range(1, 5):
-        depth = 0
-        while f"layer{i}.{depth}.conv1.weight" in state_dict:
-            depth += 1
-        depths.append(depth)
     return {
         "width": state_dict["conv3.weight"].shape[0],
-        "depths": tuple(depths),
+        "depths": depths_of(state_dict),
         "out_channels": state_dict["attnpool.c_proj.weight"].shape[0],
         "side": math.isqrt(state_dict["attnpool.positional_embedding"].shape[0] - 1),
     }

@@ -90,17 +90,22 @@ class ResNet(nn.Module):
         return self.fc(self(x)[0].mean((2, 3)))
 
 
-def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of ResNet that these weights were made with."""
+def depths_of(state_dict: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """How many blocks each of the four layers has."""
     depths = []
     for i in range(1, 5):
         depth = 0
         while f"layer{i}.{depth}.conv1.weight" in state_dict:
             depth += 1
         depths.append(depth)
+    return tuple(depths)
+
+
+def config_from(state_dict: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of ResNet that these weights were made with."""
     return {
         "width": state_dict["conv1.weight"].shape[0],
-        "depths": tuple(depths),
+        "depths": depths_of(state_dict),
         "classes": state_dict["fc.weight"].shape[0] if "fc.weight" in state_dict else 0,
     }
 

@@ -10,7 +10,6 @@ from comfy_api.latest import io
 from torch import Tensor
 
 from .. import host
-from ..guidance.regions import joint
 from ..guidance.regions.legend import read_strokes
 from ..guidance.regions.patch import patch
 from ..guidance.regions.regions import METHODS, PAINT, SCHEDULES, Pull, painted
@@ -278,6 +277,8 @@ class CrossAttnRegionMap(io.ComfyNode):
                 "models have none. Set method to 'GradOP'."
             )
         else:
+            from ..guidance.regions import joint
+
             patched = joint.patch(model, tell)
             conditioning, text = encode_apart(clip, prompt, regions, pull)
         check_conditioning(model, conditioning, "The CLIP's conditioning")

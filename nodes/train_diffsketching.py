@@ -23,21 +23,26 @@ from .parts.training import (
     PRECISIONS,
     SCHEDULE_SAMPLERS,
     SIDES,
+    PhotoTraining,
+    batch_input,
     common_inputs,
     ema_input,
-    folder_input,
     goal_of,
+    labelled_photos_input,
+    learning_rate_input,
     left_out,
     minutes_input,
     model_and_state,
     name_input,
     picture_outputs,
+    plot_output,
     schedule_sampler_input,
     shown,
     started,
-    state_below,
+    steps_input,
     summary,
     valid,
+    weight_decay_input,
 )
 
 LORAS = "loras"
@@ -122,7 +127,7 @@ class SketchFineTune(io.ComfyNode):
                     "reference_weight", default=1.0, min=0.0, max=1000.0, step=0.1, tooltip="0 to 1000. Published: 1."
                 ),
                 decoder_input(),
-                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors")[1:],
+                *common_inputs()[1:],
             ],
             outputs=[
                 io.Model.Output("patched", display_name="model", tooltip="The model with the LoRA at strength 1."),
@@ -245,7 +250,7 @@ def lesson_of(
     return lesson, lambda: latent().detach()
 
 
-class SketchTrainClassifier(io.ComfyNode):
+class SketchTrainClassifier(PhotoTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -258,7 +263,7 @@ class SketchTrainClassifier(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 name_input("my classifier", "models/sketch_classifiers"),
-                folder_input("photos", "A folder with a sub-folder of photos for each class, ideally 100 each."),
+                labelled_photos_input(),
                 io.Combo.Input(
                     "size",
                     options=list(SIDES),
@@ -275,34 +280,18 @@ class SketchTrainClassifier(io.ComfyNode):
                 io.Int.Input(
                     "depth", default=2, min=1, max=4, tooltip="Residual blocks per level, 1 to 4. Published: 2."
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=10_000,
-                    min=0,
-                    max=10_000_000,
-                    tooltip="Total number of steps, 0 to 10000000. Published: 150000. 0: limited by minutes only.",
-                ),
-                minutes_input("Maximum total training time in minutes, 0 to 100000"),
-                io.Int.Input("batch", default=16, min=1, max=1024, tooltip="Photos per step, 1 to 1024."),
-                io.Float.Input(
-                    "learning_rate",
-                    default=0.0003,
-                    min=0.000001,
-                    max=0.1,
-                    step=0.0001,
-                    round=0.000001,
-                    tooltip="The highest learning rate, 0.000001 to 0.1. Published: 0.0003.",
-                ),
-                io.Float.Input(
-                    "weight_decay", default=0.05, min=0.0, max=1.0, step=0.01, tooltip="0 to 1. Published: 0.05."
-                ),
+                steps_input(10_000, "Published: 150000."),
+                minutes_input(),
+                batch_input(16),
+                learning_rate_input(0.0003, "0.0003"),
+                weight_decay_input(0.05, "0.05", advanced=False),
                 io.Combo.Input(
                     "noise_schedule",
                     options=list(SCHEDULES),
                     advanced=True,
                     tooltip="The noise schedule of the prior it will steer.",
                 ),
-                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+                *common_inputs(),
                 schedule_sampler_input(),
                 ema_input("", "Published: empty, which keeps the weights as they are."),
             ],
@@ -310,20 +299,10 @@ class SketchTrainClassifier(io.ComfyNode):
                 ClassifierSocket.Output(
                     "classifier", display_name="classifier", tooltip="For Class Guidance and DiffSketching."
                 ),
-                io.Image.Output(
-                    "plot", display_name="plot", tooltip="The losses over the steps, for all runs under this name."
-                ),
+                plot_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
-        return valid(name, photos)
-
-    @classmethod
-    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
-        return state_below(photos)
 
     @classmethod
     def execute(

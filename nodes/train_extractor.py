@@ -26,6 +26,7 @@ from .parts.training import (
     ANEW,
     PRECISIONS,
     Teller,
+    batch_input,
     common_inputs,
     features_input,
     first,
@@ -41,6 +42,7 @@ from .parts.training import (
     size_input,
     started,
     state_below,
+    steps_input,
     summary,
     tidy,
     valid,
@@ -93,22 +95,9 @@ class SketchTrainExtractor(io.ComfyNode):
                     tooltip="Width of the network, 8 to 256, a multiple of 8. Published: 128 (19 MB), PhotoSketch 64 "
                     "(45 MB). TOM at 32, PhotoSketch at 16 are fast enough on a CPU.",
                 ),
-                io.Int.Input(
-                    "steps",
-                    default=5000,
-                    min=0,
-                    max=1_000_000,
-                    tooltip="Total number of steps, 0 to 1000000. Published: 5000, PhotoSketch 400000. 0: limited by "
-                    "minutes only.",
-                ),
-                minutes_input("Maximum total training time in minutes, 0 to 100000"),
-                io.Int.Input(
-                    "batch",
-                    default=4,
-                    min=2,
-                    max=64,
-                    tooltip="Photos per step, 2 to 64. Published: 4, PhotoSketch 2. More need more memory.",
-                ),
+                steps_input(5000, "Published: 5000, PhotoSketch 400000.", 1_000_000),
+                minutes_input(),
+                batch_input(4, "Published: 4, PhotoSketch 2. More need more memory.", 2, 64),
                 io.Int.Input(
                     "keep",
                     default=1,

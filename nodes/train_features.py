@@ -15,6 +15,7 @@ from .parts.folders import input_folder
 from .parts.sockets import FeaturesSocket
 from .parts.training import (
     PRECISIONS,
+    PhotoTraining,
     batch_input,
     common_inputs,
     goal_of,
@@ -24,19 +25,19 @@ from .parts.training import (
     minutes_input,
     model_and_state,
     name_input,
+    plot_output,
     shown,
     started,
-    state_below,
     steps_input,
     summary,
-    valid,
+    weight_decay_input,
 )
 
 NETWORKS = ("ResNet-50", "ResNet-26", "ResNet-14")  # as in training.features, which a session loads only to train
 OPTIMISERS = ("AdamW", "SGD (published)")  # the same
 
 
-class SketchTrainFeatures(io.ComfyNode):
+class SketchTrainFeatures(PhotoTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -49,7 +50,7 @@ class SketchTrainFeatures(io.ComfyNode):
             is_output_node=True,
             inputs=[
                 name_input("my features", "models/sketch_features"),
-                labelled_photos_input(", ideally 100 each"),
+                labelled_photos_input(),
                 FeaturesSocket.Input(
                     "start",
                     optional=True,
@@ -78,44 +79,26 @@ class SketchTrainFeatures(io.ComfyNode):
                     step=32,
                     tooltip="Side in pixels it trains on, 64 to 512. Published: 256. It runs at any size.",
                 ),
-                steps_input(5000, "100 epochs of 49 steps"),
-                minutes_input("Maximum total training time in minutes, 0 to 100000"),
-                batch_input(32, "256"),
+                steps_input(5000, "Published: 100 epochs of 49 steps."),
+                minutes_input(),
+                batch_input(32, "Published: 256."),
                 learning_rate_input(0.001, "0.001"),
                 io.Combo.Input(
                     "optimiser",
                     options=list(OPTIMISERS),
                     tooltip="AdamW learns faster, most of all from random weights. SGD has a momentum of 0.9.",
                 ),
-                io.Float.Input(
-                    "weight_decay",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="0 to 1. Published: 0.",
-                ),
-                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+                weight_decay_input(0.0, "0"),
+                *common_inputs(),
             ],
             outputs=[
                 FeaturesSocket.Output(
                     "features", display_name="features", tooltip="For DiffSketching and Appearance Energy."
                 ),
-                io.Image.Output(
-                    "plot", display_name="plot", tooltip="The losses over the steps, for all runs under this name."
-                ),
+                plot_output(),
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
-        return valid(name, photos)
-
-    @classmethod
-    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
-        return state_below(photos)
 
     @classmethod
     def execute(

@@ -11,11 +11,12 @@ from ..networks.sketchgan.keys import KINDS
 from ..pictures.features import Features
 from .extractors import comparing
 from .parts import search
-from .parts.checks import check_numbers
 from .parts.folders import input_folder, prefix_of
 from .parts.sockets import GANSocket
 from .parts.training import (
     PRECISIONS,
+    SketchTraining,
+    check_widgets,
     common_inputs,
     discriminator_width,
     features_input,
@@ -29,9 +30,7 @@ from .parts.training import (
     shown,
     size_input,
     started,
-    state_below,
     summary,
-    valid,
 )
 from .sketchgan import FOLDER, PAPER, load_gan
 
@@ -53,7 +52,7 @@ def rate_input(name: str, of: str, short: str) -> io.Float.Input:
     )
 
 
-class SketchTrainGAN(io.ComfyNode):
+class SketchTrainGAN(SketchTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -152,7 +151,7 @@ class SketchTrainGAN(io.ComfyNode):
                     tooltip="Weight of the mutual-information term, which keeps style out of the content encoder, 0 "
                     "to 1. The released code has none (0); the term is our formulation of the paper's idea.",
                 ),
-                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+                *common_inputs(),
                 io.String.Input(
                     "sets",
                     optional=True,
@@ -182,18 +181,6 @@ class SketchTrainGAN(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(
-        cls, name: str | None = None, photos: str | None = None, sketches: str | None = None, sets: str | None = ""
-    ) -> bool | str:
-        return valid(name, photos, sketches if sets == "" else sets)  # sets: None if linked
-
-    @classmethod
-    def fingerprint_inputs(
-        cls, photos: str | None = None, sketches: str | None = None, sets: str | None = "", **_: Any
-    ) -> str:
-        return state_below(photos, sketches if sets == "" else sets)
-
-    @classmethod
     def execute(
         cls,
         name: str,
@@ -208,7 +195,7 @@ class SketchTrainGAN(io.ComfyNode):
         from ..training import photos as photo_folders
         from ..training.sketchgan import runs
 
-        check_numbers(save_minutes=save_minutes, **{k: v for k, v in widgets.items() if isinstance(v, float)})
+        check_widgets(widgets, save_minutes=save_minutes)
         settings = settings_from(**widgets)
         settings.check()
         features = comparing(features)

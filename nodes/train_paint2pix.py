@@ -12,12 +12,14 @@ from ..pictures.features import Features
 from .extractors import comparing
 from .paint2pix import PAPER
 from .parts import painting, search
-from .parts.checks import check_numbers
 from .parts.folders import input_folder
 from .parts.painting import FOLDER, NONE
 from .parts.sockets import PainterSocket
 from .parts.training import (
     PRECISIONS,
+    PhotoTraining,
+    batch_input,
+    check_widgets,
     common_inputs,
     features_input,
     folder_input,
@@ -29,11 +31,10 @@ from .parts.training import (
     picture_outputs,
     shown,
     started,
-    state_below,
+    steps_input,
     summary,
-    valid,
 )
-from .train_stylegan import DELETED, PLACE, network_inputs, steps_input
+from .train_stylegan import PLACE, network_inputs
 
 if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
     from ..training.paint2pix.settings import Settings
@@ -57,7 +58,7 @@ def weight_input(name: str, default: float, what: str, more: str = "") -> io.Flo
     )
 
 
-class SketchTrainPaint2pix(io.ComfyNode):
+class SketchTrainPaint2pix(PhotoTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -97,8 +98,8 @@ class SketchTrainPaint2pix(io.ComfyNode):
                 ),
                 *network_inputs("128", "a new decoder"),
                 steps_input(20_000, "ReStyle's encoders: 100000 or more."),
-                minutes_input("Maximum total training time in minutes, 0 to 100000"),
-                io.Int.Input("batch", default=4, min=2, max=512, tooltip="Photos per step, 2 to 512. ReStyle: 8."),
+                minutes_input(),
+                batch_input(4, "ReStyle: 8.", 2, 512),
                 io.Float.Input(
                     "learning_rate",
                     default=0.0001,
@@ -117,7 +118,7 @@ class SketchTrainPaint2pix(io.ComfyNode):
                     tooltip="How often the encoder looks at its own result in training, 1 to 5. Each step learns one.",
                 ),
                 *weight_inputs(),
-                *common_inputs(DELETED),
+                *common_inputs(),
                 io.String.Input(
                     "stylegan",
                     optional=True,
@@ -131,14 +132,6 @@ class SketchTrainPaint2pix(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
-        return valid(name, photos)
-
-    @classmethod
-    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
-        return state_below(photos)
 
     @classmethod
     def execute(
@@ -162,8 +155,7 @@ class SketchTrainPaint2pix(io.ComfyNode):
         from ..training.one import train_one
         from ..training.paint2pix import run
 
-        numbers = {key: value for key, value in widgets.items() if isinstance(value, float)}
-        check_numbers(save_minutes=save_minutes, minutes=minutes, **numbers)
+        check_widgets(widgets, save_minutes=save_minutes, minutes=minutes)
         settings = settings_from(**widgets)
         settings.check()
         goal = goal_of(steps, minutes)

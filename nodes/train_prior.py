@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from comfy_api.latest import io
 
 from .. import host
@@ -15,6 +13,7 @@ from .parts.training import (
     PRECISIONS,
     SCHEDULE_SAMPLERS,
     SIDES,
+    PhotoTraining,
     batch_input,
     common_inputs,
     ema_input,
@@ -29,10 +28,9 @@ from .parts.training import (
     schedule_sampler_input,
     shown,
     started,
-    state_below,
     steps_input,
     summary,
-    valid,
+    weight_decay_input,
 )
 from .priors import FOLDER, load_prior
 
@@ -41,7 +39,7 @@ WARM, STEADY = "warm-up, then falling", "steady (published)"
 HINTS = {"num_head_channels": 64, "num_heads": 4}  # for a file that states neither; those trained here do
 
 
-class SketchTrainPrior(io.ComfyNode):
+class SketchTrainPrior(PhotoTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -84,9 +82,9 @@ class SketchTrainPrior(io.ComfyNode):
                     max=4,
                     tooltip="Residual blocks per level, 1 to 4 (num_res_blocks). Published: 2 or 3.",
                 ),
-                steps_input(100_000, "1000000"),
-                minutes_input("Maximum total training time in minutes, 0 to 100000"),
-                batch_input(16, "512"),
+                steps_input(100_000, "Published: 1000000."),
+                minutes_input(),
+                batch_input(16, "Published: 512."),
                 learning_rate_input(0.0003, "0.0001; 0.0004 with decay"),
                 io.Combo.Input(
                     "rate",
@@ -95,15 +93,7 @@ class SketchTrainPrior(io.ComfyNode):
                     tooltip="How the learning rate goes: it rises over 50 steps and then falls with a cosine, and "
                     "large gradients are limited; or it stays the same throughout, as published.",
                 ),
-                io.Float.Input(
-                    "weight_decay",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="0 to 1. Published: 0; 0.05 in DiffSketching.",
-                ),
+                weight_decay_input(0.0, "0; 0.05 in DiffSketching"),
                 io.Float.Input(
                     "dropout",
                     default=0.0,
@@ -148,7 +138,7 @@ class SketchTrainPrior(io.ComfyNode):
                     advanced=True,
                     tooltip="How the levels' errors count. even: all alike. min-SNR: less at low noise; learns faster.",
                 ),
-                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+                *common_inputs(),
                 schedule_sampler_input(),
                 ema_input("0.9999", "Published: 0.9999. Trainings of a few thousand steps want 0.999."),
             ],
@@ -164,14 +154,6 @@ class SketchTrainPrior(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
-        return valid(name, photos)
-
-    @classmethod
-    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
-        return state_below(photos)
 
     @classmethod
     def execute(

@@ -13,13 +13,14 @@ from .. import host
 from ..pictures.drawings.raster import read_picture
 from ..pipelines.retrieval import search
 from ..pipelines.retrieval.retriever import Retriever
-from .parts.checks import check_numbers
 from .parts.folders import input_folder
 from .parts.pictures import to_image
 from .parts.retrieval import FOLDER, PAPER, load, load_network, sheet_of
 from .parts.sockets import RetrieverSocket
 from .parts.training import (
     PRECISIONS,
+    SketchTraining,
+    check_widgets,
     common_inputs,
     folder_input,
     goal_of,
@@ -27,11 +28,11 @@ from .parts.training import (
     minutes_input,
     model_and_state,
     name_input,
+    plot_output,
     shown,
     started,
-    state_below,
+    steps_input,
     summary,
-    valid,
 )
 
 if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
@@ -54,14 +55,8 @@ def settings_inputs() -> list[io.Input]:
             tooltip="small: 64 px, 1.6 million parameters, learns on a CPU. ViT-B/16: 224 px, 102 million "
             "parameters, wants a GPU and a start.",
         ),
-        io.Int.Input(
-            "steps",
-            default=5000,
-            min=0,
-            max=10_000_000,
-            tooltip="Total number of steps, 0 to 10000000. Published: 20000. 0: limited by minutes only.",
-        ),
-        minutes_input("Maximum total training time in minutes, 0 to 100000"),
+        steps_input(5000, "Published: 20000."),
+        minutes_input(),
         io.Int.Input(
             "batch",
             default=15,
@@ -158,7 +153,7 @@ def settings_inputs() -> list[io.Input]:
     ]
 
 
-class SketchTrainRetriever(io.ComfyNode):
+class SketchTrainRetriever(SketchTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -181,7 +176,7 @@ class SketchTrainRetriever(io.ComfyNode):
                     "photos (boat.png, boat-2.png).",
                 ),
                 *settings_inputs(),
-                *common_inputs("the saved state (<name>.training); the first save replaces <name>.safetensors"),
+                *common_inputs(),
                 io.String.Input(
                     "sets",
                     optional=True,
@@ -194,27 +189,13 @@ class SketchTrainRetriever(io.ComfyNode):
                 RetrieverSocket.Output(
                     "retriever", display_name="retriever", tooltip="For Index Photos and Explain Match."
                 ),
-                io.Image.Output(
-                    "plot", display_name="plot", tooltip="Losses and validation over the steps, for all runs."
-                ),
+                plot_output("Losses and validation over the steps, for all runs."),
                 io.Image.Output(
                     "preview", display_name="preview", tooltip="Sketches, and the photos that they find, best first."
                 ),
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(
-        cls, name: str | None = None, photos: str | None = None, sketches: str | None = None, sets: str | None = ""
-    ) -> bool | str:
-        return valid(name, photos, sketches if sets == "" else sets)  # sets: None if linked
-
-    @classmethod
-    def fingerprint_inputs(
-        cls, photos: str | None = None, sketches: str | None = None, sets: str | None = "", **_: Any
-    ) -> str:
-        return state_below(photos, sketches if sets == "" else sets)
 
     @classmethod
     def execute(
@@ -237,8 +218,7 @@ class SketchTrainRetriever(io.ComfyNode):
         from ..training.retrieval import run
         from ..training.retrieval.data import listed, split
 
-        numbers = {key: value for key, value in widgets.items() if isinstance(value, float)}
-        check_numbers(save_minutes=save_minutes, minutes=minutes, held_out=held_out, **numbers)
+        check_widgets(widgets, save_minutes=save_minutes, minutes=minutes, held_out=held_out)
         settings, autocast = settings_from(**widgets)
         goal = goal_of(steps, minutes)
         model_path, state_dir = model_and_state(FOLDER, name)

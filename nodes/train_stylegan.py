@@ -9,11 +9,13 @@ from comfy_api.latest import io
 from .. import host
 from .paint2pix import PAPER
 from .parts import search
-from .parts.checks import check_numbers
 from .parts.folders import input_folder
 from .parts.painting import FOLDER
 from .parts.training import (
     PRECISIONS,
+    PhotoTraining,
+    batch_input,
+    check_widgets,
     common_inputs,
     folder_input,
     goal_of,
@@ -24,9 +26,8 @@ from .parts.training import (
     picture_outputs,
     shown,
     started,
-    state_below,
+    steps_input,
     summary,
-    valid,
 )
 
 if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
@@ -34,18 +35,7 @@ if TYPE_CHECKING:  # imported where it is used: most sessions train nothing
 
 SIZES = ("32", "64", "128", "256", "512", "1024")
 ADAPTIVE, NEVER = "as much as needed", "never"
-DELETED = "the saved state (<name>.training); the first save replaces <name>.safetensors"
 PLACE = "models/sketch_paint2pix"
-
-
-def steps_input(default: int, published: str) -> io.Int.Input:
-    return io.Int.Input(
-        "steps",
-        default=default,
-        min=0,
-        max=10_000_000,
-        tooltip=f"Total number of steps, 0 to 10000000. {published} 0: limited by minutes only.",
-    )
 
 
 def network_inputs(default_size: str, of: str) -> list[io.Input]:
@@ -68,7 +58,7 @@ def network_inputs(default_size: str, of: str) -> list[io.Input]:
     ]
 
 
-class SketchTrainStyleGAN(io.ComfyNode):
+class SketchTrainStyleGAN(PhotoTraining):
     @classmethod
     def define_schema(cls) -> io.Schema:
         return io.Schema(
@@ -84,8 +74,8 @@ class SketchTrainStyleGAN(io.ComfyNode):
                 folder_input("photos", "Photos of one kind, ideally 1000 or more. They are stretched to squares."),
                 *network_inputs("256", "the network"),
                 steps_input(50_000, "Published: 780000 with a batch of 32."),
-                minutes_input("Maximum total training time in minutes, 0 to 100000"),
-                io.Int.Input("batch", default=8, min=2, max=512, tooltip="Photos per step, 2 to 512. Published: 32."),
+                minutes_input(),
+                batch_input(8, "Published: 32.", 2, 512),
                 io.Float.Input(
                     "learning_rate",
                     default=0.002,
@@ -119,7 +109,7 @@ class SketchTrainStyleGAN(io.ComfyNode):
                     advanced=True,
                     tooltip="Shows half of the photos mirrored. Off for things with a left and a right, such as text.",
                 ),
-                *common_inputs(DELETED),
+                *common_inputs(),
             ],
             outputs=[
                 io.String.Output(
@@ -132,14 +122,6 @@ class SketchTrainStyleGAN(io.ComfyNode):
             ],
             hidden=[io.Hidden.unique_id],
         )
-
-    @classmethod
-    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
-        return valid(name, photos)
-
-    @classmethod
-    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
-        return state_below(photos)
 
     @classmethod
     def execute(
@@ -156,8 +138,7 @@ class SketchTrainStyleGAN(io.ComfyNode):
         from ..training.one import train_one
         from ..training.paint2pix import run
 
-        numbers = {key: value for key, value in widgets.items() if isinstance(value, float)}
-        check_numbers(save_minutes=save_minutes, minutes=minutes, **numbers)
+        check_widgets(widgets, save_minutes=save_minutes, minutes=minutes)
         settings = settings_from(**widgets)
         settings.check()
         goal = goal_of(steps, minutes)

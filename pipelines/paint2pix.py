@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 PASSES = 5  # of the canvas encoder, as published
 CLIP = 1.0  # beta: the largest move of one number of the code
-IDENTITY_LAYERS = range(9)  # styles that the identity may move: poses and features, not colours
 FACE_CROP = slice(35, 223), slice(32, 220)  # rows and columns of an aligned face in 256 x 256
 
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from comfy.k_diffusion.sampling import default_noise_sampler
 from comfy.utils import common_upscale
 from torch import Tensor
 from tqdm.auto import trange
 
-from .. import host
-from ..guidance.noise import check_sigmas, signal_and_noise
-from ..guidance.run import steps_are_ancestral
+from ..guidance.noise import signal_and_noise
 from ..pictures.fit import pair_batches
 from ..pictures.lowpass import low_passer
-from .sde import step_factors, unit_scale
+from .sde import begun, step_factors, unit_scale
 
 if TYPE_CHECKING:
     from ..host import NoiseFamily
@@ -50,12 +47,7 @@ def sample_ilvr(
     """
     if reference is None:
         raise ValueError("ILVR needs a reference LATENT, got none.")
-    extra_args = {} if extra_args is None else extra_args
-    steps_are_ancestral(extra_args)
-    noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
-    family = host.noise_family(model.inner_model.model_patcher)
-    check_sigmas(sigmas, family)
-    host.check_run(model.inner_model, x)
+    extra_args, noise_sampler, family = begun(model, x, sigmas, extra_args, noise_sampler)
     prior = model.inner_model.inner_model
     sampling = prior.model_sampling
     first, last = sampling.percent_to_sigma(start), sampling.percent_to_sigma(end)

@@ -14,15 +14,13 @@ from math import expm1, inf, log
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from comfy.k_diffusion.sampling import default_noise_sampler
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .. import host
-from ..guidance.noise import check_sigmas, signal_and_noise
-from ..guidance.run import run_of, steps_are_ancestral
+from ..guidance.noise import signal_and_noise
+from ..guidance.run import run_of
 from .levels import matched, published_sigmas
-from .sde import step_factors
+from .sde import begun, step_factors
 
 if TYPE_CHECKING:
     from ..guidance.run import Run
@@ -69,12 +67,7 @@ def sample_jump(
     x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, called once per guided step that adds
     noise.
     """
-    extra_args = {} if extra_args is None else extra_args
-    steps_are_ancestral(extra_args)
-    noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
-    family = host.noise_family(model.inner_model.model_patcher)
-    check_sigmas(sigmas, family)
-    host.check_run(model.inner_model, x)
+    extra_args, noise_sampler, family = begun(model, x, sigmas, extra_args, noise_sampler)
     clock, levels = Clock(family), sigmas.tolist()
     times = [clock.time(sigma) for sigma in levels]
     legs = plan(times, published_bands(times[0], dense, groups, share) if bands is None else bands)

@@ -26,6 +26,23 @@ HOST, PUBLISHED, PUBLISHED_NOISY = "host", "published", "published, noise left i
 KEPT_RULES = (HOST, PUBLISHED, PUBLISHED_NOISY)
 
 
+NoiseSampler = Callable[[Tensor, Tensor], Tensor]
+
+
+def begun(
+    model: Any, x: Tensor, sigmas: Tensor, extra_args: dict[str, Any] | None, noise_sampler: NoiseSampler | None
+) -> tuple[dict[str, Any], NoiseSampler, NoiseFamily]:
+    """What each walk begins with: its extra_args, its noise, and the model's family. ValueError: sigmas or a run that
+    cannot be walked."""
+    extra_args = {} if extra_args is None else extra_args
+    steps_are_ancestral(extra_args)
+    noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
+    family = host.noise_family(model.inner_model.model_patcher)
+    check_sigmas(sigmas, family)
+    host.check_run(model.inner_model, x)
+    return extra_args, noise_sampler, family
+
+
 def sample_sde(
     model: Any,
     x: Tensor,
@@ -51,12 +68,7 @@ def sample_sde(
     variance times their gradient, as in guided diffusion (algorithm 1 of arXiv 2105.05233; see `mean_share`).
     x, result [B, C, ...]; noise_sampler(sigma, sigma_next) gives noise like x, one call per step with noise in it.
     """
-    extra_args = {} if extra_args is None else extra_args
-    steps_are_ancestral(extra_args)
-    noise_sampler = noise_sampler or default_noise_sampler(x, seed=extra_args.get("seed"))
-    family = host.noise_family(model.inner_model.model_patcher)
-    check_sigmas(sigmas, family)
-    host.check_run(model.inner_model, x)
+    extra_args, noise_sampler, family = begun(model, x, sigmas, extra_args, noise_sampler)
     if family.kind != "discrete" and (variance == LEARNED or guided == AS_MEAN):
         raise ValueError(
             "Variance learned and guidance on the mean are guided diffusion's, for eps models on a ladder of noise "

@@ -7,7 +7,7 @@ import json
 import platform
 import signal
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -169,8 +169,21 @@ def train(lesson: Lesson, choice: argparse.Namespace, *, steps: int = 0, images_
 
     if not steps and not choice.minutes:
         raise ValueError("Set --minutes above 0: this training has no limit of steps.")
-    watch, goal = Console(choice.folder, images_per_step), Goal(steps, choice.minutes)
-    with lesson, locked(choice.folder):
+    return learn_in_folder(lesson, choice, Goal(steps, choice.minutes), saved, images_per_step)
+
+
+def learn_in_folder(
+    lesson: Lesson,
+    choice: argparse.Namespace,
+    goal: Goal,
+    saved: Callable[[Course], None],
+    images_per_step: int,
+    *files: Path,
+) -> Course:
+    """Trains a lesson to a goal; state, log and sheets go to the command's folder. saved: called after each save, with
+    `files` kept for this process, too. KeyboardInterrupt: it was stopped."""
+    watch = Console(choice.folder, images_per_step)
+    with lesson, locked(choice.folder, *files):
         course = learn(lesson, choice.folder, goal, watch=watch, saved=saved, save_every=60 * choice.save_minutes)
     if watch.stopped:  # while it was saved for the last time
         raise KeyboardInterrupt

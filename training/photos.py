@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -218,15 +218,32 @@ def middle(picture: Image.Image) -> Image.Image:
     return picture.crop((left, top, left + side, top + side))
 
 
+class Kept:
+    """What is made once for each key, and kept while `room` bytes suffice. Threads may share it."""
+
+    def __init__(self, room: int) -> None:
+        self.room, self.lock = room, Lock()
+        self.held: dict[Any, Any] = {}
+
+    def __call__(self, key: Any, make: Callable[[], Any]) -> Any:
+        """What make() gives; it has `nbytes`."""
+        found = self.held.get(key)
+        if found is None:
+            found = make()
+            with self.lock:
+                if found.nbytes <= self.room:
+                    self.held[key] = found
+                    self.room -= found.nbytes
+        return found
+
+
 class Store:
     """Pictures resized for squares of `side`, kept as bytes while `keep` bytes suffice. Threads may share it.
 
     square: photos are cut to their middle square first, which keeps their aspect; sketches never are."""
 
     def __init__(self, pictures: Pictures, side: int, keep: int = KEEP, square: bool = False) -> None:
-        self.pictures, self.side, self.room, self.square = pictures, side, keep, square
-        self.held: dict[tuple, np.ndarray] = {}
-        self.lock = Lock()
+        self.pictures, self.side, self.square, self.kept = pictures, side, square, Kept(keep)
 
     def photo(self, i: int, side: int | None = None) -> np.ndarray:
         """side: what it is resized to; None: MARGIN times the square's."""
@@ -249,14 +266,7 @@ class Store:
         return self._once(("bold", which, i), int(MARGIN * self.side), broad)
 
     def _once(self, key: tuple, side: int, read: Callable[[], Image.Image]) -> np.ndarray:
-        found = self.held.get(key)
-        if found is None:
-            found = squashed(read(), side)
-            with self.lock:
-                if found.nbytes <= self.room:
-                    self.held[key] = found
-                    self.room -= found.nbytes
-        return found
+        return self.kept(key, lambda: squashed(read(), side))
 
 
 def tensor(picture: np.ndarray) -> Tensor:

@@ -3,15 +3,20 @@ that guides, and never shipped."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from evidence import judge
 from evidence.page import Store
 from runtime import inprocess
 from runtime.provision import say
 
 SCENES, HELD_OUT, STEPS, BATCH = 4000, 400, 1500, 32
 FIRST = 13_000_000  # seeds, of no scene that anything else was trained on or is measured on
-DECIDES = ("dev/evidence/class_judge.py", "starter/world.py", "starter/noise.py", "starter/training/classifier.py")
+DECIDES = (
+    *("dev/evidence/class_judge.py", "dev/evidence/judge.py"),
+    *("starter/world.py", "starter/noise.py", "starter/training/classifier.py"),
+)
 
 
 def network(classes: int) -> Any:
@@ -27,25 +32,18 @@ def network(classes: int) -> Any:
 
 def trained(side: int) -> tuple[Any, float]:
     """The network in eval mode, and the fraction of held-out renders whose class it tells; trained once."""
-    import torch
-
     names = inprocess.room("starter.training.classifier").NAMES
     folder = Store("evidence_class_judge", (side, SCENES, HELD_OUT, STEPS, BATCH), DECIDES).folder
-    path = folder / "judge.pt"
-    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(6)
+
+    def train() -> tuple[Any, float]:
         net = network(len(names))
-        if path.exists():
-            kept = torch.load(path, weights_only=True)
-            net.load_state_dict(kept["weights"])
-            return net.eval().requires_grad_(False), kept["right"]
         say("  rendering scenes for the judge of classes")
-        folder.mkdir(parents=True, exist_ok=True)
         pictures, classes = scenes(FIRST, SCENES + HELD_OUT, side)
         net = learned(net, pictures[:SCENES], classes[:SCENES], folder)
         right = (told(net, pictures[SCENES:].movedim(1, -1)) == classes[SCENES:]).float().mean().item()
-        torch.save({"weights": net.state_dict(), "right": right}, path)
-    return net, right
+        return net, right
+
+    return judge.trained_once(folder / "judge.pt", 6, lambda: network(len(names)), train)
 
 
 def scenes(first: int, count: int, side: int) -> tuple[Any, Any]:
@@ -62,21 +60,9 @@ def scenes(first: int, count: int, side: int) -> tuple[Any, Any]:
     return images, torch.tensor([class_of(scene.caption) for scene in rendered])
 
 
-def learned(net: Any, seen: Any, classes: Any, folder: Any) -> Any:
+def learned(net: Any, seen: Any, classes: Any, folder: Path) -> Any:
     """The network, trained on the renders with a little noise, half of them mirrored."""
     import torch
-    from torch.nn.functional import cross_entropy
-
-    loop, supervised = inprocess.room("training.loop"), inprocess.room("training.supervised")
-
-    class JudgeTask(supervised.Task):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = net
-
-        def loss(self, batch: Any, rng: torch.Generator) -> Any:
-            pictures, wanted = batch
-            return cross_entropy(self.network(pictures).float(), wanted)
 
     def batch(step: int) -> tuple:
         rng = torch.Generator().manual_seed(step)
@@ -84,13 +70,7 @@ def learned(net: Any, seen: Any, classes: Any, folder: Any) -> Any:
         pictures = seen[chosen] + 0.04 * torch.randn(seen[chosen].shape, generator=rng)
         return (pictures.flip(-1) if step % 2 else pictures), classes[chosen]
 
-    def watch(moment: Any) -> None:
-        if moment.course.steps % 250 == 0:
-            say(f"  judge: {moment.course.steps} of {STEPS} steps, loss {moment.course.rows[-1]['loss']:.3f}")
-
-    with supervised.SupervisedLesson("judge", JudgeTask(), batch, learning_rate=2e-3) as lesson:
-        loop.learn(lesson, folder, loop.Goal(STEPS), watch=watch)
-    return net.eval().requires_grad_(False)
+    return judge.learned("judge", net, batch, STEPS, folder, tell_every=250)
 
 
 def told(net: Any, pictures: Any) -> Any:

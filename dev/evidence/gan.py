@@ -7,7 +7,6 @@ are measured at one.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import statistics
@@ -17,7 +16,7 @@ from typing import Any, NamedTuple
 
 from evidence import inversion
 from evidence.inversion import EXEMPLARS, FIRST, SIDE, rendered
-from evidence.page import Page, Store
+from evidence.page import Page, Store, weights_of
 from runtime import inprocess, machine
 from runtime.provision import say
 
@@ -82,14 +81,9 @@ def milliseconds(ways: Mapping[str, Callable[[int, int], Any]], rounds: int) -> 
 
 
 def weights_line(network: Any) -> str:
-    from safetensors import safe_open
-
-    path = inprocess.room("nodes.sketchgan").STARTER_GAN
-    with safe_open(path, "pt") as file:
-        notes = file.metadata() or {}
+    notes, _, short = weights_of(inprocess.room("nodes.sketchgan").STARTER_GAN)
     spent = [json.loads(notes[name])["minutes"] for name in ("autoencoder", "gan") if name in notes]
     size = sum(value.numel() for value in network.parameters())
-    short = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
     trained = " and ".join(f"{minutes:.0f}" for minutes in spent) or "an unknown number of"
     return (
         f"The built-in sketch GAN: {size / 1e6:.1f}M parameters, width {network.width}, {network.size} px, {trained} "

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runtime import inprocess
 from runtime.provision import cache_root, say
@@ -54,6 +55,23 @@ class Store:
             parts.append(torch.from_numpy(np.load(path)))
         self.seconds[name] = seconds
         return torch.cat(parts).float() / 255
+
+
+class Weights(NamedTuple):
+    """What a safetensors file says of itself. count: of all its numbers. sha256: the first digits."""
+
+    notes: dict[str, str]
+    count: int
+    sha256: str
+
+
+def weights_of(path: Path) -> Weights:
+    from safetensors import safe_open
+
+    with safe_open(path, "pt") as file:
+        notes = file.metadata() or {}
+        count = sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 - no mapping
+    return Weights(notes, count, hashlib.sha256(path.read_bytes()).hexdigest()[:12])
 
 
 HEAD = """# Evidence

@@ -7,13 +7,11 @@ Inversion-by-Inversion than one at random.
 
 from __future__ import annotations
 
-import hashlib
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from evidence import inversion
-from evidence.page import Page, Store
+from evidence.page import Page, Store, weights_of
 from runtime import inprocess, machine
 from runtime.provision import say
 
@@ -184,12 +182,7 @@ def spread(count: int, most: int) -> list[int]:
 
 
 def weights_line(path: Any) -> str:
-    from safetensors import safe_open
-
-    with safe_open(path, "pt") as file:
-        notes = file.metadata() or {}
-        size = sum(math.prod(file.get_slice(key).get_shape()) for key in file.keys())  # noqa: SIM118 - not a dict
-    short = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    notes, size, short = weights_of(path)
     return (
         f"The built-in retriever: {size / 1e6:.1f}M parameters, {notes.get('image_size', SIDE)} px, "
         f"{notes.get('minutes', 'an unknown number of')} minutes of training on "

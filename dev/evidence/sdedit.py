@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from evidence.page import Page, Store
+from evidence.page import Page, Store, weights_of
 from runtime import inprocess, machine
 from runtime.provision import say
 
@@ -388,12 +387,8 @@ def _halves(shown: int, first: str, second: str) -> list[str]:
 
 
 def weights_line() -> str:
-    from safetensors import safe_open
-
-    with safe_open(WEIGHTS, "pt") as file:
-        seen = (file.metadata() or {}).get("images_seen", "an unknown number of")
-        size = sum(file.get_tensor(key).numel() for key in file.keys())  # noqa: SIM118 - no mapping
-    short = hashlib.sha256(WEIGHTS.read_bytes()).hexdigest()[:12]
+    notes, size, short = weights_of(WEIGHTS)
+    seen = notes.get("images_seen", "an unknown number of")
     return f"Starter prior: {size / 1e6:.1f}M parameters, {seen} images seen, sha256 {short}..."
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from evidence import judge
 from evidence.page import Store
 from runtime import inprocess
 from runtime.provision import say
 
 SCENES, HELD_OUT, STEPS, BATCH = 1200, 100, 900, 8
 FIRST = 12_000_000  # seeds, of no scene that anything else was trained on or is measured on
-DECIDES = ("dev/evidence/segmenter.py", "starter/world.py", "starter/noise.py", "starter/weights/vae.safetensors")
+DECIDES = (
+    *("dev/evidence/segmenter.py", "dev/evidence/judge.py"),
+    *("starter/world.py", "starter/noise.py", "starter/weights/vae.safetensors"),
+)
 
 
 def network(classes: int) -> Any:
@@ -54,24 +58,17 @@ def trained(side: int, vae: Any) -> tuple[Any, float]:
 
     Every scene is seen as it was rendered and as `vae` gives it back: results come out of that VAE.
     """
-    import torch
-
     labels = inprocess.room("starter.world").LABELS
     folder = Store("evidence_segmenter", side, DECIDES).folder
-    path = folder / "segmenter.pt"
-    with torch.inference_mode(False), torch.random.fork_rng(devices=[]):
-        torch.manual_seed(5)
-        if path.exists():
-            kept, net = torch.load(path, weights_only=True), network(len(labels))
-            net.load_state_dict(kept["weights"])
-            return net.eval().requires_grad_(False), kept["right"]
+
+    def train() -> tuple[Any, float]:
         say("  rendering and coding scenes for the segmenter")
         seen, wanted = scenes(side, vae)
         net = learned(network(len(labels)), seen[:SCENES], wanted[:SCENES], folder)
         held_out = named(net, seen[SCENES:, 1].movedim(1, -1))[:, ::2, ::2]
-        right = (held_out == wanted[SCENES:]).float().mean().item()
-        torch.save({"weights": net.state_dict(), "right": right}, path)
-    return net, right
+        return net, (held_out == wanted[SCENES:]).float().mean().item()
+
+    return judge.trained_once(folder / "segmenter.pt", 5, lambda: network(len(labels)), train)
 
 
 def scenes(side: int, vae: Any) -> tuple[Any, Any]:
@@ -91,18 +88,6 @@ def scenes(side: int, vae: Any) -> tuple[Any, Any]:
 def learned(net: Any, seen: Any, labels: Any, folder: Path) -> Any:
     """The network, trained on every scene's two pictures, half of them mirrored."""
     import torch
-    from torch.nn.functional import cross_entropy
-
-    loop, supervised = inprocess.room("training.loop"), inprocess.room("training.supervised")
-
-    class SegmenterTask(supervised.Task):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = net
-
-        def loss(self, batch: Any, rng: torch.Generator) -> Any:
-            pictures, wanted = batch
-            return cross_entropy(self.network(pictures).float(), wanted)
 
     def batch(step: int) -> tuple:
         rng = torch.Generator().manual_seed(step)
@@ -110,13 +95,7 @@ def learned(net: Any, seen: Any, labels: Any, folder: Path) -> Any:
         pictures, wanted = seen[chosen, torch.randint(2, (BATCH,), generator=rng)], labels[chosen]
         return (pictures.flip(-1), wanted.flip(-1)) if step % 2 else (pictures, wanted)
 
-    def watch(moment: Any) -> None:
-        if moment.course.steps % 100 == 0:
-            say(f"  segmenter: {moment.course.steps} of {STEPS} steps, loss {moment.course.rows[-1]['loss']:.3f}")
-
-    with supervised.SupervisedLesson("segmenter", SegmenterTask(), batch, learning_rate=2e-3, autocast=True) as lesson:
-        loop.learn(lesson, folder, loop.Goal(STEPS), watch=watch)
-    return net.eval().requires_grad_(False)
+    return judge.learned("segmenter", net, batch, STEPS, folder, tell_every=100, autocast=True)
 
 
 def named(net: Any, pictures: Any) -> Any:

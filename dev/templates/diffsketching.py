@@ -342,31 +342,28 @@ def imagenet_loaders() -> dict[str, Graph]:
     }
 
 
-def edit_on_imagenet() -> Graph:
-    graph = edit_by_sketch()
+def on_imagenet(graph: Graph, taller: int) -> Graph:
+    """The graph with the published prior, at 256 pixels. taller: pixels that the note needs in addition."""
     nodes = graph["nodes"]
     nodes |= imagenet_loaders()
     nodes["note"]["widgets"][""] += "\n\n# Two files to download; it wants a GPU."
-    nodes["note"]["box"][1] += 45
+    nodes["note"]["box"][1] += taller
     nodes["drawing"]["widgets"]["size"] = 256
     nodes["label"]["title"] = "no class: this prior has none"
-    for key, value in (("repeat", 1), ("copies", 1)):
-        nodes[key]["widgets"]["amount"] = value
-    nodes["small"] = model_size(256)
     graph["groups"][0][1] = group("model", "as in the paper", ("prior", ["lines", "label"]))
+    return graph
+
+
+def edit_on_imagenet() -> Graph:
+    graph = on_imagenet(edit_by_sketch(), 45)
+    for key in ("repeat", "copies"):
+        graph["nodes"][key]["widgets"]["amount"] = 1
+    graph["nodes"]["small"] = model_size(256)
     return graph
 
 
 def between_on_imagenet() -> Graph:
-    graph = between_two_noises()
-    nodes = graph["nodes"]
-    nodes |= imagenet_loaders()
-    nodes["note"]["widgets"][""] += "\n\n# Two files to download; it wants a GPU."
-    nodes["note"]["box"][1] += 72
-    nodes["drawing"]["widgets"]["size"] = 256
-    nodes["label"]["title"] = "no class: this prior has none"
-    graph["groups"][0][1] = group("model", "as in the paper", ("prior", ["lines", "label"]))
-    return graph
+    return on_imagenet(between_two_noises(), 72)
 
 
 def train_your_own_prior() -> Graph:

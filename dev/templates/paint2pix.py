@@ -231,7 +231,7 @@ def train_your_own() -> Graph:
             "train: photos, name, steps",
             name="sample photos",
             photos=PHOTOS,
-            size=64,
+            size="64",
             width=32,
             steps=20,
             batch=4,

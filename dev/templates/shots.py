@@ -39,7 +39,6 @@ def shoot(page: Any, names: list[str]) -> None:
     for renderer, vue in RENDERERS.items():
         for name in names:
             graph = json.loads((PACK / "workflows" / f"{name}.json").read_text(encoding="utf-8"))
-            graph["extra"]["linearMode"] = False  # as a graph, also where it opens in App mode
             page.evaluate(OPEN, [graph, vue])
             page.screenshot(path=str(SHOTS / f"{name} - {renderer}.png"))
             print(f"{name} - {renderer}", flush=True)

@@ -46,12 +46,8 @@ def joint_bias(length: int, image: Span, regions: Sequence[Span], masks: Tensor,
 
     image: where the image's tokens stand. regions: where each region's words stand. forces: kappa_t w_r of each.
     """
-    bias = torch.zeros(masks.shape[1], length, length, device=masks.device)
-    for words in regions:
-        bias[:, :, words.tokens()] = NEVER
-        bias[:, words.tokens()] = NEVER
+    bias = text_bias(length, regions, masks).repeat(masks.shape[1], 1, 1)
     for words, mask, force in zip(regions, masks, forces, strict=True):
-        bias[:, words.tokens(), words.tokens()] = 0
         bias[:, image.tokens(), words.tokens()] = _log(force * mask)[:, :, None]
         bias[:, words.tokens(), image.tokens()] = _log(mask)[:, None]
     return bias

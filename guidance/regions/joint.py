@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from typing import Any, NamedTuple
@@ -23,26 +22,9 @@ from ...pictures.fit import pair_batches
 from ..run import keep, run_of
 from .bias import NEVER, Span, cross_bias, joint_bias, text_bias
 from .patch import OVERRIDE, force_at, say_if_unused
-from .regions import Pull, Region, Spot, on_grid
+from .regions import JOINT, Region, Spot, on_grid
 
-JOINT = "sketch_joint_regions"  # an Apart on a CONDITIONING; also the key of the wrappers
 ROWS = "sketch_joint_rows"  # in transformer_options: (positive or negative, uuid) -> _Row
-
-
-class Words(NamedTuple):
-    """A region and its phrase as the CLIP encodes it alone: context [1, n, width] and what else the entry carries."""
-
-    region: Region
-    context: Tensor
-    values: dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Apart:
-    """What a CONDITIONING for a transformer carries."""
-
-    words: tuple[Words, ...]
-    pull: Pull
 
 
 class _Row(NamedTuple):

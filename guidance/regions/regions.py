@@ -24,6 +24,7 @@ EQUATION, PAINT = "GradOP", "paint with words"
 METHODS = (EQUATION, PAINT)
 FALLING, CONSTANT, WINDOW = "t/T", "constant", "window"
 SCHEDULES = (FALLING, CONSTANT, WINDOW)
+JOINT = "sketch_joint_regions"  # an Apart on a CONDITIONING; also the key of the wrappers of joint.py
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +73,22 @@ class Placed:
     def positions(self) -> tuple[int, ...]:
         """Every position that some region names, ascending."""
         return tuple(sorted({place for one in self.regions for place in one.positions}))
+
+
+class Words(NamedTuple):
+    """A region and its phrase as the CLIP encodes it alone: context [1, n, width] and what else the entry carries."""
+
+    region: Region
+    context: Tensor
+    values: dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Apart:
+    """What a CONDITIONING for a transformer carries."""
+
+    words: tuple[Words, ...]
+    pull: Pull
 
 
 class Spot(NamedTuple):

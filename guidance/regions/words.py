@@ -7,9 +7,8 @@ from typing import Any
 from torch import Tensor
 
 from ... import host
-from .joint import JOINT, Apart, Words
 from .patch import REGIONS, TOKENS
-from .regions import Placed, Pull, Reader, Regions, find, place, shown, tokens_of
+from .regions import JOINT, Apart, Placed, Pull, Reader, Regions, Words, find, place, shown, tokens_of
 
 DEEPEST = 400  # brackets in brackets: each is a call of the host's parser, of which Python allows 1000
 SAME, OTHER = 0.9, 1 / 3

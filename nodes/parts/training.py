@@ -19,6 +19,7 @@ from comfy_api.latest import io
 
 from ... import files, host
 from ...networks.frozen import gradients
+from .checks import check_numbers
 from .folders import BUILT_IN, BUILT_IN_PHOTOS, ITSELF, are_there, input_folder, state_of
 from .pictures import to_image
 from .sockets import FeaturesSocket
@@ -234,6 +235,40 @@ def folder_input(name: str, tip: str) -> io.Combo.Input:
     )
 
 
+class PhotoTraining(io.ComfyNode):
+    """A node that trains on one folder of photos: how its name and folder are checked, and when they have changed."""
+
+    @classmethod
+    def validate_inputs(cls, name: str | None = None, photos: str | None = None) -> bool | str:
+        return valid(name, photos)
+
+    @classmethod
+    def fingerprint_inputs(cls, photos: str | None = None, **_: Any) -> str:
+        return state_below(photos)
+
+
+class SketchTraining(io.ComfyNode):
+    """The same of a node that trains on photos and sketches. sets: of Synthesize Sketch Sets, in place of sketches; ""
+    where nothing is connected, None where it is linked."""
+
+    @classmethod
+    def validate_inputs(
+        cls, name: str | None = None, photos: str | None = None, sketches: str | None = None, sets: str | None = ""
+    ) -> bool | str:
+        return valid(name, photos, sketches if sets == "" else sets)
+
+    @classmethod
+    def fingerprint_inputs(
+        cls, photos: str | None = None, sketches: str | None = None, sets: str | None = "", **_: Any
+    ) -> str:
+        return state_below(photos, sketches if sets == "" else sets)
+
+
+def check_widgets(widgets: dict[str, Any], **more: float) -> None:
+    """check_numbers of `more`, and of those widgets whose values are floats."""
+    check_numbers(**more, **{name: value for name, value in widgets.items() if isinstance(value, float)})
+
+
 def features_input(tip: str, optional: bool = False) -> io.Input:
     return FeaturesSocket.Input("features", optional=optional, tooltip=f"From Load Sketch Features. {tip}")
 
@@ -242,7 +277,7 @@ def size_input(tip: str) -> io.Combo.Input:
     return io.Combo.Input("size", options=list(SIZES), default="256", tooltip=tip)
 
 
-def minutes_input(tip: str) -> io.Float.Input:
+def minutes_input(tip: str = "Maximum total training time in minutes, 0 to 100000") -> io.Float.Input:
     return io.Float.Input(
         "minutes",
         default=0.0,
@@ -253,7 +288,9 @@ def minutes_input(tip: str) -> io.Float.Input:
     )
 
 
-def common_inputs(deleted: str) -> list[io.Input]:
+def common_inputs(
+    deleted: str = "the saved state (<name>.training); the first save replaces <name>.safetensors",
+) -> list[io.Input]:
     """deleted: what `start anew` deletes, in words."""
     return [
         io.Combo.Input(
@@ -314,23 +351,23 @@ def ema_input(default: str, tip: str) -> io.String.Input:
     )
 
 
-def labelled_photos_input(tip: str) -> io.Combo.Input:
-    return folder_input("photos", f"A folder with a sub-folder of photos for each class{tip}.")
+def labelled_photos_input() -> io.Combo.Input:
+    return folder_input("photos", "A folder with a sub-folder of photos for each class, ideally 100 each.")
 
 
-def steps_input(default: int, published: str) -> io.Int.Input:
+def steps_input(default: int, tip: str, most: int = 10_000_000) -> io.Int.Input:
     return io.Int.Input(
         "steps",
         default=default,
         min=0,
-        max=10_000_000,
-        tooltip=f"Total number of steps, 0 to 10000000. Published: {published}. 0: limited by minutes only.",
+        max=most,
+        tooltip=f"Total number of steps, 0 to {most}. {tip} 0: limited by minutes only.",
     )
 
 
-def batch_input(default: int, published: str) -> io.Int.Input:
+def batch_input(default: int, tip: str = "", least: int = 1, most: int = 1024) -> io.Int.Input:
     return io.Int.Input(
-        "batch", default=default, min=1, max=1024, tooltip=f"Photos per step, 1 to 1024. Published: {published}."
+        "batch", default=default, min=least, max=most, tooltip=f"Photos per step, {least} to {most}. {tip}".strip()
     )
 
 
@@ -346,10 +383,21 @@ def learning_rate_input(default: float, published: str) -> io.Float.Input:
     )
 
 
+def weight_decay_input(default: float, published: str, advanced: bool = True) -> io.Float.Input:
+    return io.Float.Input(
+        "weight_decay",
+        default=default,
+        min=0.0,
+        max=1.0,
+        step=0.01,
+        advanced=advanced,
+        tooltip=f"0 to 1. Published: {published}.",
+    )
+
+
+def plot_output(tip: str = "The losses over the steps, for all runs under this name.") -> io.Image.Output:
+    return io.Image.Output("plot", display_name="plot", tooltip=tip)
+
+
 def picture_outputs(tip: str) -> list[io.Output]:
-    return [
-        io.Image.Output(
-            "plot", display_name="plot", tooltip="The losses over the steps, for all runs under this name."
-        ),
-        io.Image.Output("preview", display_name="preview", tooltip=tip),
-    ]
+    return [plot_output(), io.Image.Output("preview", display_name="preview", tooltip=tip)]

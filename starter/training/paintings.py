@@ -3,9 +3,7 @@ range, the ground, each thing in flat tones; then the finished picture in stroke
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +12,7 @@ from PIL import Image, ImageFilter
 from ...training.paint2pix.canvases import Painting, painted
 from ..world import Painting as Scene
 from ..world import World
+from .maps import memory_mapped
 
 SIZE, SIDE = 128, 64  # pixels of pictures and of canvases
 TONES = 3  # most flat colours of a layer
@@ -108,21 +107,6 @@ def world_paintings(folder: Path, name: str, count: int, first: int = 0, size: i
         "strokes": (count, LEVELS, side, side),
         "colours": (count, LEVELS, COLOURS, 3),
     }
-    paths = {part: folder / f"painter_{name}_{part}_{size}_{count}.npy" for part in shapes}
-    if not all(path.is_file() for path in paths.values()):
-        folder.mkdir(parents=True, exist_ok=True)
-        maps = [
-            np.lib.format.open_memmap(paths[part].with_suffix(".part"), "w+", np.uint8, shape)
-            for part, shape in shapes.items()
-        ]
-        jobs = [(first + done, min(CHUNK, count - done), size) for done in range(0, count, CHUNK)]
-        with ProcessPoolExecutor(workers) as pool:
-            for i, made in enumerate(pool.map(_chunk, jobs)):
-                for held, values in zip(maps, made, strict=True):
-                    held[CHUNK * i : CHUNK * i + len(values)] = values
-                if i % 10 == 0:
-                    print(f"painted {min(count, CHUNK * (i + 1))} of {count} scenes ({name})", flush=True)
-        for held, path in zip(maps, paths.values(), strict=True):
-            held.flush()
-            os.replace(path.with_suffix(".part"), path)
-    return Mapped(*(np.load(path, mmap_mode="r") for path in paths.values()))
+    paths = {folder / f"painter_{name}_{part}_{size}_{count}.npy": shape for part, shape in shapes.items()}
+    jobs = [(first + done, min(CHUNK, count - done), size) for done in range(0, count, CHUNK)]
+    return Mapped(*memory_mapped(paths, _chunk, jobs, workers, f"painted scenes ({name})"))

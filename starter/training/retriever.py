@@ -9,9 +9,7 @@ zero-shot.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -30,6 +28,7 @@ from ...training.retrieval.run import SMALL
 from ...training.retrieval.task import RetrievalTask, centred, initialised
 from ...training.supervised import SupervisedLesson
 from ..world import GROUNDS, render_batch
+from .maps import memory_mapped
 from .rough import joined, recoloured, roughened
 
 SIZE = 128  # of the renders
@@ -64,24 +63,9 @@ def scenes(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Photos [N,size,size,3] and true sketches [N,size,size] of these seeds, uint8, as memory maps; made once."""
     paths = [folder / f"retriever_{name}_{what}_{size}_{len(seeds)}.npy" for what in ("photos", "sketches")]
-    if not all(path.is_file() for path in paths):
-        folder.mkdir(parents=True, exist_ok=True)
-        shapes = ((len(seeds), size, size, 3), (len(seeds), size, size))
-        parts = [path.with_suffix(".part") for path in paths]
-        maps = [
-            np.lib.format.open_memmap(part, "w+", np.uint8, shape) for part, shape in zip(parts, shapes, strict=True)
-        ]
-        jobs = [(list(seeds[first : first + CHUNK]), size) for first in range(0, len(seeds), CHUNK)]
-        with ProcessPoolExecutor(workers) as pool:
-            for i, made in enumerate(pool.map(_chunk, jobs)):
-                for held, values in zip(maps, made, strict=True):
-                    held[CHUNK * i : CHUNK * i + len(values)] = values
-                if i % 10 == 0:
-                    print(f"rendered {CHUNK * (i + 1)} of {len(seeds)} scenes ({name})", flush=True)
-        for part, path, held in zip(parts, paths, maps, strict=True):
-            held.flush()
-            os.replace(part, path)
-    photos, sketches = (np.load(path, mmap_mode="r") for path in paths)
+    shapes = ((len(seeds), size, size, 3), (len(seeds), size, size))
+    jobs = [(list(seeds[first : first + CHUNK]), size) for first in range(0, len(seeds), CHUNK)]
+    photos, sketches = memory_mapped(dict(zip(paths, shapes, strict=True)), _chunk, jobs, workers, f"scenes ({name})")
     return photos, sketches
 
 

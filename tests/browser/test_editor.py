@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from helpers import TESTS
-from helpers.editor import load, press_run, show_graph
+from helpers.editor import load, press_run
 from helpers.outputs import check_pictures, check_without_hints
 from helpers.quick import QUICK
 from runtime.comfy_server import NAME, PACK
@@ -26,7 +26,6 @@ def editor_prompt(editor) -> dict:
 def open_template(editor, pack: str, name: str) -> None:
     """Open a template as a person does: Templates, the pack under Extensions, its card."""
     page = editor.page
-    show_graph(editor)  # where Templates are, if the last one was in App mode
     page.locator(".templates-tab-button").click()
     dialog = page.get_by_role("dialog")
     dialog.get_by_text(pack, exact=True).click()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from helpers.editor import load, show_graph, template
+from helpers.editor import load, template
 
 # A painter, a comparison with many nodes, and a graph whose texts are long.
 MEASURED = (
@@ -36,7 +36,6 @@ LETTERS = """
 def test_nodes_fit_their_places(editor, renderer, name):
     graph = template(name)
     load(editor, graph)
-    show_graph(editor)
     places = {str(node["id"]): node["size"] for node in graph["nodes"]}
     sizes = editor.page.evaluate(SIZES, renderer == "Nodes 2.0")
     editor.shot(f"layout - {name} - {renderer}")

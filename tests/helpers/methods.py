@@ -106,7 +106,6 @@ def half(bench: Bench) -> torch.Tensor:
 def with_region(bench: Bench, mask: torch.Tensor, weight: float = 1.0, **pull: Any) -> tuple[Any, list]:
     """(MODEL, CONDITIONING): one region with three words of its own, or on a UNet with the third word of the prompt."""
     regions, patch = (bench.rooms(f"guidance.regions.{name}") for name in ("regions", "patch"))
-    joint = bench.rooms("guidance.regions.joint")
     region = regions.Region(mask, "lake", weight)
     pull = regions.Pull(**{"schedule": regions.CONSTANT, **pull})
     prompt = tiny.cond(bench.family)
@@ -114,9 +113,9 @@ def with_region(bench: Bench, mask: torch.Tensor, weight: float = 1.0, **pull: A
         prompt[0][1][patch.REGIONS] = regions.Placed((regions.Named(region, (2,)),), pull)
         return patch.patch(bench.model), prompt
     alone = tiny.cond(bench.family, seed=7)[0]
-    words = joint.Words(region, alone[0][:, :3], {k: v for k, v in alone[1].items() if "mask" not in k})
-    prompt[0][1][joint.JOINT] = joint.Apart((words,), pull)
-    return joint.patch(bench.model), prompt
+    words = regions.Words(region, alone[0][:, :3], {k: v for k, v in alone[1].items() if "mask" not in k})
+    prompt[0][1][regions.JOINT] = regions.Apart((words,), pull)
+    return bench.rooms("guidance.regions.joint").patch(bench.model), prompt
 
 
 def regions(bench: Bench) -> torch.Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import json
 import re
+import statistics
 import sys
 from pathlib import Path
 
@@ -85,9 +86,8 @@ def test_import_brings_nothing_heavy(imports):
 
 
 def test_import_is_quick(imports):
-    """0.1 s at most, the quickest of 5, in processor time: what else runs on the machine's cores only adds to it (the
-    same import took 0.077 to 0.092 s alone, and 0.106 in the middle of the suite)."""
-    assert min(one["cpu_seconds"] for one in imports) <= 0.1
+    """0.1 s at most, median of 5, counted in processor time: the wall clock of a busy machine says nothing about us."""
+    assert statistics.median(one["cpu_seconds"] for one in imports) <= 0.1
 
 
 def test_the_change_detector_can_fail():

@@ -8,7 +8,6 @@ a broad brush in the colours of those levels, as a person begins.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from ...pictures.painters import simulate_strokes
 from ..batches import Shuffled, places_of
-from ..photos import KEEP, Pictures, Store, tensor
+from ..photos import KEEP, Kept, Pictures, Store, tensor
 
 LEVELS = ((11, 3), (11, 6), (5, 12), (3, 24))  # median filter on 128 x 128 pixels, and colours: coarse to fine
 REFERENCE = 128
@@ -45,6 +44,11 @@ class Painting(NamedTuple):
     @property
     def side(self) -> int:
         return self.strokes.shape[1]
+
+    @property
+    def nbytes(self) -> int:
+        """Of the strokes; the colours are few."""
+        return self.strokes.nbytes
 
 
 class Paintings(Protocol):
@@ -97,8 +101,7 @@ class PhotoPaintings:
 
     def __init__(self, pictures: Pictures, size: int, side: int, keep: int = KEEP) -> None:
         self.store, self.size, self.side = Store(pictures, size, keep // 2), size, side
-        self.held: dict[int, Painting] = {}
-        self.room, self.lock = keep // 2, Lock()
+        self.kept = Kept(keep // 2)
 
     @property
     def count(self) -> int:
@@ -108,14 +111,7 @@ class PhotoPaintings:
         return self.store.photo(i, self.size)
 
     def painting(self, i: int) -> Painting:
-        found = self.held.get(i)
-        if found is None:
-            found = painted(self.photo(i), self.side)
-            with self.lock:
-                if found.strokes.nbytes <= self.room:
-                    self.held[i] = found
-                    self.room -= found.strokes.nbytes
-        return found
+        return self.kept(i, lambda: painted(self.photo(i), self.side))
 
 
 # --- canvases ---------------------------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ import torch
 from ... import files, networks
 from ...pictures.features import Features, features
 from .. import photos
-from ..command import Console, begin, options
-from ..loop import Course, Goal, Lesson, learn, locked
+from ..command import begin, learn_in_folder, options
+from ..loop import Course, Goal, Lesson
 from . import run
 from .new import ENCODERS, SMALL
 from .settings import Settings
@@ -112,15 +112,10 @@ def _learn(lesson: Lesson, choice: argparse.Namespace) -> Course:
     """Trains to --steps or --minutes; each save writes <lesson>.safetensors."""
     if not choice.steps and not choice.minutes:
         raise ValueError("Set --steps or --minutes above 0, so that the training ends.")
-    watch, goal = Console(choice.folder, choice.batch), Goal(choice.steps, choice.minutes)
     path = choice.folder / f"{lesson.name}.safetensors"
 
     def saved(course: Course) -> None:
         notes = {"minutes": f"{course.minutes:.1f}", "threads": torch.get_num_threads(), **lesson.notes()}
         files.replace_weights(path, lesson.weights(), notes)
 
-    with lesson, locked(choice.folder, path):
-        course = learn(lesson, choice.folder, goal, watch=watch, saved=saved, save_every=60 * choice.save_minutes)
-    if watch.stopped:
-        raise KeyboardInterrupt
-    return course
+    return learn_in_folder(lesson, choice, Goal(choice.steps, choice.minutes), saved, choice.batch, path)

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 
 from ... import files
-from ..command import Console, begin, options
-from ..loop import Course, Goal, learn, locked
+from ..command import begin, learn_in_folder, options
+from ..loop import Course, Goal
 from .data import Kind, chosen, kinds_in, listed, split
 from .lesson import RetrievalLesson
 from .run import NETWORKS, Settings, retrieval_lesson
@@ -134,15 +134,9 @@ def main(argv: list[str] | None = None) -> None:
 def _learn(lesson: RetrievalLesson, choice: argparse.Namespace, steps: int) -> Course:
     if not steps and not choice.minutes:
         raise ValueError("Set --epoch or --minutes above 0, so that the training ends.")
-    watch = Console(choice.folder, 4 * choice.batch)
 
     def saved(course: Course) -> None:
         notes = {"minutes": f"{course.minutes:.1f}", **lesson.notes()}
         files.replace_weights(choice.folder / "retriever.safetensors", lesson.weights(), notes)
 
-    with lesson, locked(choice.folder):
-        goal = Goal(steps, choice.minutes)
-        course = learn(lesson, choice.folder, goal, watch=watch, saved=saved, save_every=60 * choice.save_minutes)
-    if watch.stopped:
-        raise KeyboardInterrupt
-    return course
+    return learn_in_folder(lesson, choice, Goal(steps, choice.minutes), saved, 4 * choice.batch)

@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +17,7 @@ from ...files import quote
 from ...pictures.drawings import files_in
 from ...pictures.drawings.raster import EXTENSIONS
 from ...pictures.retrieval import photo_for_retrieval, sketch_for_retrieval
-from ..photos import by_name, read, readable
+from ..photos import Kept, by_name, read, readable
 
 KEEP = 2 << 30  # bytes of prepared pictures kept in memory
 
@@ -149,9 +148,7 @@ class Seen:
     """Pictures as the network sees them [3,S,S], kept as bytes while `keep` bytes suffice. Threads may share it."""
 
     def __init__(self, size: int, keep: int = KEEP) -> None:
-        self.size, self.room = size, keep
-        self.held: dict[tuple[str, Path], Tensor] = {}
-        self.lock = Lock()
+        self.size, self.kept = size, Kept(keep)
 
     def sketch(self, path: Path) -> Tensor:
         """ValueError: damaged, or blank; it names the file."""
@@ -163,17 +160,13 @@ class Seen:
     def _once(
         self, what: str, path: Path, prepare: Callable[..., Tensor], of: Callable[[Image.Image], object]
     ) -> Tensor:
-        found = self.held.get((what, path))
-        if found is None:
+        def seen() -> Tensor:
             try:
-                found = ((prepare(of(read(path, "RGB"))) / 2 + 0.5) * 255).round().byte()
+                return ((prepare(of(read(path, "RGB"))) / 2 + 0.5) * 255).round().byte()
             except ValueError as error:
                 raise ValueError(f"{quote(path.name)}: {error}") from error
-            with self.lock:
-                if found.nbytes <= self.room:
-                    self.held[what, path] = found
-                    self.room -= found.nbytes
-        return (found.float() / 255 - 0.5) / 0.5
+
+        return (self.kept((what, path), seen).float() / 255 - 0.5) / 0.5
 
 
 class Draw(NamedTuple):

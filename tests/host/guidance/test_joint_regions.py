@@ -39,12 +39,12 @@ def looked(bench, model, prompt, latent):
     return spy.seen
 
 
-def words_changed(prompt, joint):
+def words_changed(prompt, regions):
     """The same prompt with other words in its region."""
     context, values = prompt[0]
-    apart = values[joint.JOINT]
+    apart = values[regions.JOINT]
     other = apart.words[0]._replace(context=apart.words[0].context.flip(0, 1) + 0.3)
-    return [[context, {**values, joint.JOINT: joint.Apart((other,), apart.pull)}]]
+    return [[context, {**values, regions.JOINT: regions.Apart((other,), apart.pull)}]]
 
 
 def moved(one, other):
@@ -63,11 +63,11 @@ def attention(queries, keys, mask):
 def shares(room, bench, mask):
     """(inside over outside with the bias, the same without), the worst and mean of all layers. Which tokens are the
     region's words and which pixels lie in it is found by changing them, not from what the pack knows."""
-    joint = room("guidance.regions.joint")
+    regions = room("guidance.regions.regions")
     model, prompt = methods.with_region(bench, mask)
     start, inside = bench.samples, mask[0].bool()
     plain = looked(bench, model, prompt, start)
-    other = looked(bench, model, words_changed(prompt, joint), start)
+    other = looked(bench, model, words_changed(prompt, regions), start)
     within = looked(bench, model, prompt, start + inside)
     beyond = looked(bench, model, prompt, start + ~inside)
     with_bias, without = [], []
@@ -169,7 +169,7 @@ def test_masks_of_a_batch_belong_to_its_pictures(room, family):
 @torch.inference_mode()
 def test_the_door(room, clip):
     """Each phrase is encoded by itself; two regions; what cannot work is refused by name."""
-    doors, joint = room("nodes.regions"), room("guidance.regions.joint")
+    doors, regions = room("nodes.regions"), room("guidance.regions.regions")
     bench = methods.Bench(room, "flux")
     left = methods.half(bench)
     two = doors.SketchPaintRegion.execute(left, "a lake", 1.0).args[0]
@@ -178,7 +178,7 @@ def test_the_door(room, clip):
     model, prompt = doors.CrossAttnRegionMap.execute(
         bench.model, clip, "a quiet place", two, method="GradOP", **settings
     ).args
-    words = prompt[0][1][joint.JOINT].words
+    words = prompt[0][1][regions.JOINT].words
     assert [one.context.shape[1] for one in words] == [4, 3], "start, words, end"
     assert torch.equal(prompt[0][0], clip.encode_from_tokens_scheduled(clip.tokenize("a quiet place"))[0][0])
     made = bench.sample(model, positive=prompt)
@@ -192,12 +192,12 @@ def test_the_door(room, clip):
 
 @torch.inference_mode()
 def test_an_empty_region_is_left_out(room, clip):
-    doors, joint = room("nodes.regions"), room("guidance.regions.joint")
+    doors, regions = room("nodes.regions"), room("guidance.regions.regions")
     bench = methods.Bench(room, "qwen_image")
     nothing = doors.SketchPaintRegion.execute(torch.zeros(1, 8, 8), "lake", 1.0).args[0]
     settings = {"strength": 1.0, "schedule": "constant", "start": 0.0, "end": 0.5, "method": "GradOP"}
     model, prompt = doors.CrossAttnRegionMap.execute(bench.model, clip, "a place", nothing, **settings).args
-    assert prompt[0][1][joint.JOINT].words == ()
+    assert prompt[0][1][regions.JOINT].words == ()
     assert torch.equal(bench.sample(model, positive=prompt), bench.sample(positive=prompt))
 
 

@@ -81,10 +81,12 @@ def test_names_of_another_type(room, load, name):
 
 def test_nothing_given(room):
     """A required input that is left out is told by the host; our validation must not fall over it."""
+    from comfy_api.internal import first_real_override  # how the host asks, base classes included
+
     for node in room("nodes").NODES:
-        if "validate_inputs" in vars(node):
+        if first_real_override(node, "validate_inputs"):
             assert isinstance(node.validate_inputs(), (bool, str)), node
-        if "fingerprint_inputs" in vars(node):
+        if first_real_override(node, "fingerprint_inputs"):
             node.fingerprint_inputs()
 
 

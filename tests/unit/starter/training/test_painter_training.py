@@ -52,9 +52,9 @@ def test_a_painting_ends_at_its_picture(paintings, room, world):
     assert max(used) <= paintings.TONES, "layers are flat"
 
 
-def test_paintings_are_made_once(paintings, tmp_path, monkeypatch):
+def test_paintings_are_made_once(paintings, room, tmp_path, monkeypatch):
     made = paintings.world_paintings(tmp_path, "few", 3, 7, size=32)
-    monkeypatch.setattr(paintings, "ProcessPoolExecutor", None)
+    monkeypatch.setattr(room("starter.training.maps"), "ProcessPoolExecutor", None)
     again = paintings.world_paintings(tmp_path, "few", 3, 7, size=32)
     assert made.count == again.count == 3
     for i in range(3):

@@ -112,5 +112,5 @@ def test_memory_is_limited(module, places, room):
     paintings = module.PhotoPaintings(pictures, 32, 16, keep=2 * 4 * 16 * 16 * 3)
     for i in range(8):
         paintings.painting(i)
-    assert len(paintings.held) == 3
+    assert len(paintings.kept.held) == 3
     assert np.array_equal(paintings.painting(7).strokes, module.painted(paintings.photo(7), 16).strokes)
