@@ -153,7 +153,7 @@ LOGIC = """async () => {
   const steps = [history.now, history.step(-1), history.now, history.step(-1), history.step(-1), history.now]
   history.push(9)
   const read = readPalette('#9CC4EA: a sky # high\\nnot a colour\\n#123456')
-  return { rows, same: writePalette(readPalette(text)) === text, read, steps, ends: [history.now, history.canRedo] }
+  return { rows, same: writePalette(readPalette(text)) === text, read, steps, ends: [history.now, history.has(1)] }
 }"""
 
 

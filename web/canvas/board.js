@@ -106,9 +106,9 @@ export class Board {
   }
 
   refresh() {
-    const { now, canUndo, canRedo } = this.history
-    this.ui.undo.disabled = !canUndo
-    this.ui.redo.disabled = !canRedo
+    const { now } = this.history
+    this.ui.undo.disabled = !this.history.has(-1)
+    this.ui.redo.disabled = !this.history.has(1)
     this.ui.paper.value = now.paper
     ;[this.ui.sides[0].value, this.ui.sides[1].value] = [now.width, now.height]
   }
