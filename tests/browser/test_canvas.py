@@ -267,3 +267,118 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
     page.wait_for_timeout(1500)
     assert brush.value("painting") == painted
     assert near(brush.seen()[32, 48], BLUE)
+
+
+VIEW = "(() => { const { scale, offset } = window.app.canvas.ds; return [scale, ...offset, window.scrollY] })()"
+
+
+def test_a_finger_paints_and_two_zoom(drawn):
+    """One finger paints, and neither page nor graph moves. A second one takes the stroke back; in the large view both
+    zoom the painting. Once a pen was there, a finger (or the hand that holds the pen) paints no more."""
+    page = drawn.page
+    ids = plain(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    place = page.evaluate(VIEW)
+    brush.fingers([(0.2, 0.3), (0.4, 0.3), (0.6, 0.4), (0.8, 0.8)])
+    assert page.evaluate(VIEW) == place
+    painted, first = brush.seen(), brush.value("painting")
+    assert near(painted[154, 102], BLUE)
+    assert near(painted[230, 330], BLUE)
+    assert brush.sheet.locator(".ring").is_hidden(), "no ring below a finger"
+
+    apart = ([(0.45, 0.6), (0.4, 0.6), (0.3, 0.6)], [(0.55, 0.6), (0.6, 0.6), (0.7, 0.6)])
+    brush.fingers(*apart, saved=False)
+    page.wait_for_timeout(500)
+    assert brush.value("painting") == first
+    assert (brush.seen() == painted).all(), "no stroke of the first finger is left"
+
+    page.evaluate("([scale, x, y]) => Object.assign(window.app.canvas.ds, { scale, offset: [x, y] })", place)
+    page.wait_for_timeout(300)
+    brush.click("large")
+    page.keyboard.press("0")
+    stage = brush.sheet.locator(".stage")
+    wide = stage.bounding_box()["width"]
+    brush.fingers(*apart, saved=False)
+    assert stage.bounding_box()["width"] > 2.5 * wide
+    page.wait_for_timeout(300)
+    assert (brush.seen() == painted).all()
+    page.keyboard.press("0")
+    assert stage.bounding_box()["width"] == wide
+    brush.pen(0.5, (0.1, 0.9), (0.3, 0.9), (0.5, 0.9))
+    second, painted = brush.value("painting"), brush.seen()
+    brush.fingers([(0.7, 0.1), (0.8, 0.1), (0.9, 0.1)], saved=False)
+    page.wait_for_timeout(500)
+    assert brush.value("painting") == second
+    assert (brush.seen() == painted).all()
+    page.keyboard.press("Escape")
+
+
+def test_pressure_of_a_pen_is_width(drawn):
+    ids = plain(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    for force, height in ((0.1, 0.2), (0.5, 0.5), (1.0, 0.8)):
+        brush.pen(force, (0.2, height), (0.4, height), (0.6, height), (0.8, height))
+    opaque = brush.seen()[:, 256, 3] > 127
+    wide = [opaque[round(512 * height) - 40 :][:80].sum() for height in (0.2, 0.5, 0.8)]
+    assert wide == pytest.approx([32 * (0.15 + 0.85 * force) for force in (0.1, 0.5, 1.0)], abs=1.5)
+
+
+def test_one_of_several_results_becomes_the_ground(drawn, server):
+    """The arrow offers all pictures of the last run, in their order; one click takes the one. In the large view they
+    lie beside the painting, and a click takes one, too."""
+    page = drawn.page
+    ids = graph(
+        drawn,
+        {
+            "canvas": ["SketchCanvas", 0, 0, {"width": 128, "height": 96}],
+            "red": ["EmptyImage", -400, 0, {"width": 128, "height": 96, "color": 0xFF0000}],
+            "green": ["EmptyImage", -400, 200, {"width": 128, "height": 96, "color": 0x00FF00}],
+            "two": ["ImageBatch", 560, 0, {}],
+            "three": ["ImageBatch", 560, 100, {}],
+            "image": ["PreviewImage", 560, 200, {}],
+        },
+        [
+            ["canvas", "image", "two", "image1"],
+            ["red", "IMAGE", "two", "image2"],
+            ["two", "IMAGE", "three", "image1"],
+            ["green", "IMAGE", "three", "image2"],
+            ["three", "IMAGE", "image", "images"],
+        ],
+    )
+    brush = Brush(drawn, ids["canvas"])
+    brush.click("take")
+    brush.sheet.get_by_text("There is no result yet").wait_for()
+    brush.stroke((0.2, 0.5), (0.8, 0.5))
+    painted = brush.value("painting")
+    press_run(drawn, server)
+    page.wait_for_timeout(500)
+    offered = brush.sheet.locator("[data-act='this']")
+    brush.click("take")
+    assert offered.count() == 3
+    drawn.shot(f"results - {drawn.renderer}")
+    brush.click("take")
+    assert offered.count() == 0, "the arrow closes it again"
+    brush.click("take")
+    offered.nth(1).click()
+    brush.wait_for_other(painted)
+    assert (brush.value("painting"), offered.count()) == ("", 0)
+    red = brush.value("photo")
+    assert near(brush.ground()[48, 64], (255, 0, 0))
+    page.keyboard.press("Control+z")
+    assert brush.wait_for_other("") == painted, "undo brings the strokes back"
+    page.keyboard.press("Control+Shift+z")
+    assert brush.wait_for_other(painted) == "", "the canvas's own undo, which knows redo"
+    page.keyboard.press("Control+z")
+    brush.wait_for_other("")
+
+    press_run(drawn, server)
+    brush.click("large")
+    assert offered.count() == 3
+    drawn.shot(f"results, large - {drawn.renderer}")
+    offered.nth(2).click()
+    brush.wait_for_other(painted)
+    page.wait_for_timeout(300)
+    assert brush.value("photo") not in ("", red)
+    assert near(brush.ground()[48, 64], (0, 255, 0))
+    page.keyboard.press("Escape")
+    offered.first.wait_for(state="detached")

@@ -7,7 +7,7 @@ import { History } from "./history.js"
 import { Hand } from "./hand.js"
 import { Painting } from "./painting.js"
 import { drawn, say } from "./parts.js"
-import { resultOf } from "./results.js"
+import { offer, resultsOf } from "./results.js"
 import { Saver, fetchPicture, fileOf, newName, upload } from "./saver.js"
 import { TOOLS, surface } from "./surface.js"
 
@@ -31,6 +31,7 @@ export class Board {
     this.value = ""
     this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
     this.loading = false // strokes: until they are there, none can be added
+    this.choosing = false // one of several results
     this.gone = new AbortController()
     this.ui = surface(this)
     this.hand = new Hand(this)
@@ -41,7 +42,7 @@ export class Board {
     this.show(this.history.now)
     const { signal } = this.gone
     window.addEventListener("beforeunload", (event) => this.saver.busy && event.preventDefault(), { signal })
-    api.addEventListener("executed", () => this.showResult(), { signal })
+    api.addEventListener("executed", () => this.showResults(), { signal })
   }
 
   // --- what is shown ---------------------------------------------------------------------------------------------
@@ -187,20 +188,39 @@ export class Board {
     if (file) await this.newGround(file, true)
   }
 
-  /** The last result becomes the ground, and the strokes, which it contains, are cleared. */
-  async takeResult() {
-    const result = resultOf(this.node)
-    if (result) await this.newGround(await fetchPicture(result), false)
-    else this.tell(say("There is no result yet: run the graph first."), true)
+  /** The last result becomes the ground; of several a person chooses one. */
+  takeResult() {
+    const found = resultsOf(this.node)
+    if (!found.length) return this.tell(say("There is no result yet: run the graph first."), true)
+    if (found.length === 1) return this.take(0)
+    this.choosing = !this.choosing
+    this.showResults()
   }
 
-  /** @param {Blob} blob @param {boolean} keep whether the strokes stay */
-  async newGround(blob, keep) {
+  /** A result becomes the ground, and the strokes, which it contains, are cleared. @param {number} at which one */
+  async take(at) {
+    this.choosing = false
+    this.showResults()
+    this.ui.keys.focus() // whose undo takes it back
+    await this.newGround(fetchPicture(resultsOf(this.node)[at]), false)
+  }
+
+  /** What can be taken: beside the painting in the large view, or over it while one is chosen. */
+  showResults() {
+    const { results, sheet } = this.ui
+    sheet.classList.toggle("choosing", this.choosing)
+    const shown = this.choosing || this.hand.large
+    offer(results, shown ? resultsOf(this.node) : [], (at) => this.take(at))
+  }
+
+  /** @param {Blob | Promise<Blob>} picture @param {boolean} keep whether the strokes stay */
+  async newGround(picture, keep) {
     try {
       const { width, height } = await createImageBitmap(blob)
       const photo = newName().replace("/", "/ground-")
       await upload(blob, photo)
       const share = Math.min(1, PHOTO / Math.max(width, height))
+      const blob = await picture
       const size = keep && !this.history.now.name && { width: sized(width * share), height: sized(height * share) }
       this.commit({ photo, ...(size || {}), ...(keep ? {} : { strokes: null, name: "" }) }, true)
     } catch (error) {
@@ -304,15 +324,8 @@ export class Board {
     sheet.classList.toggle("large", large)
     this.ui.large.replaceChildren(drawn(large ? "small" : "large"))
     this.hand.fit()
-    if (large) this.showResult()
-    else this.ui.dialog.remove()
-  }
-
-  showResult() {
-    const picture = this.hand.large ? resultOf(this.node) : null
-    if (!picture) return
-    const { filename, subfolder = "", type = "output" } = picture
-    this.ui.result.src = api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+    this.showResults()
+    if (!large) this.ui.dialog.remove()
   }
 
   /** The node is gone. */
