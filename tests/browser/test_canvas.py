@@ -10,6 +10,8 @@ import pytest
 from helpers.canvas import BLUE, WHITE, Brush, graph, near, picture, plain
 from helpers.editor import RENDERERS, VUE_NODES, press_run, setting
 
+STEPS = 10  # of a slow picture: longer than a stroke takes
+
 
 @pytest.fixture(params=RENDERERS, scope="module")
 def drawn(request: pytest.FixtureRequest, one_editor: Any) -> Iterator[Any]:
@@ -102,6 +104,135 @@ def test_live_each_stroke_becomes_a_picture(drawn, server):
     assert list(dict.fromkeys(queued)) == strokes, "each stroke once, in order"
     # The editor of 1.47 itself queues once more as a node changes its size; that run finds everything done.
     assert len(queued) <= 11
+
+
+def slow(editor: Any, steps: int) -> dict[str, int]:
+    """A canvas whose picture takes its time: the starter walks many steps from it."""
+    kind = {"steps": steps, "cfg": 1, "denoise": 0.5, "sampler_name": "euler"}
+    return graph(
+        editor,
+        {
+            "canvas": ["SketchCanvas", 0, 0, {"width": 256, "height": 256}],
+            "models": ["SketchStarterModels", -400, 0, {}],
+            "words": ["CLIPTextEncode", -400, 300, {"text": "a lake"}],
+            "encode": ["VAEEncode", 560, 0, {}],
+            "walk": ["KSampler", 560, 100, kind],
+            "decode": ["VAEDecode", 900, 0, {}],
+            "result": ["PreviewImage", 900, 100, {}],
+            "image": ["PreviewImage", 1300, 100, {}],
+        },
+        [
+            ["models", "clip", "words", "clip"],
+            ["models", "vae", "encode", "vae"],
+            ["canvas", "image", "encode", "pixels"],
+            ["models", "model", "walk", "model"],
+            ["words", "CONDITIONING", "walk", "positive"],
+            ["words", "CONDITIONING", "walk", "negative"],
+            ["encode", "LATENT", "walk", "latent_image"],
+            ["walk", "LATENT", "decode", "samples"],
+            ["models", "vae", "decode", "vae"],
+            ["decode", "IMAGE", "result", "images"],
+            ["canvas", "image", "image", "images"],
+        ],
+    )
+
+
+def fixed_seed(editor: Any) -> None:
+    editor.page.evaluate(
+        """() => {
+            for (const node of window.app.graph.nodes)
+              for (const one of node.widgets ?? []) if (one.name === 'control_after_generate') one.value = 'fixed'
+        }"""
+    )
+
+
+def runs_of(server: Any, sent: list[tuple[str, str]]) -> list[str]:
+    """How each of these prompts ended: the last thing that the server told of it."""
+    ends = []
+    for _, prompt in sent:
+        told = server.get_json(f"/history/{prompt}")[prompt]["status"]["messages"]
+        ends.append(told[-1][0])
+    return ends
+
+
+@pytest.fixture
+def sent(drawn: Any) -> Iterator[list[tuple[str, str]]]:
+    """Painting and prompt id of what the editor queues, as it comes."""
+    found: list[tuple[str, str]] = []
+
+    def listen(answer: Any) -> None:
+        if answer.url.endswith("/api/prompt") and answer.request.method == "POST":
+            for node in answer.request.post_data_json["prompt"].values():
+                if node["class_type"] == "SketchCanvas":
+                    found.append((node["inputs"]["painting"], answer.json()["prompt_id"]))
+
+    drawn.page.on("response", listen)
+    yield found
+    live(drawn, False)
+    drawn.page.remove_listener("response", listen)
+
+
+def paint_on(editor: Any, brush: Brush, sent: list[tuple[str, str]], strokes: int) -> str:
+    """So many strokes, quickly one after the other, and the painting after them, once it is queued."""
+    for number in range(strokes):
+        height = 0.05 + 0.9 * number / strokes
+        brush.stroke((0.2, height), (0.8, height))
+    last = brush.value("painting")
+    for _ in range(round(1200 * editor.patience)):
+        if last in dict(sent):
+            return last
+        editor.page.wait_for_timeout(50)
+    pytest.fail("the last painting is never queued")
+
+
+def test_a_newer_stroke_gives_up_the_picture_before_it(drawn, server, sent):
+    """Ten strokes while pictures are slow: the last one is next, all strokes are in it, and every fourth picture is
+    finished, so that one sees something while one paints. Switched off in the settings, nothing is given up."""
+    ids = slow(drawn, STEPS)
+    fixed_seed(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    brush.stroke((0.1, 0.99), (0.9, 0.99))
+    press_run(drawn, server)
+    sent.clear()
+    live(drawn, True)
+    last = paint_on(drawn, brush, sent, 10)
+    shown = server.wait(dict(sent)[last])
+    strokes = picture(server, shown, ids["image"])
+    assert all(near(strokes[round(256 * (0.05 + 0.09 * row)), 128], BLUE) for row in range(10))
+    assert shown[str(ids["result"])]["images"]
+    ends = runs_of(server, sent)
+    assert sent[-1][0] == last
+    assert ends[-1] == "execution_success"
+    assert ends.count("execution_interrupted") >= 2, ends
+    assert "execution_interrupted " * 4 not in " ".join([*ends, ""]), "three in a row, and not more"
+    live(drawn, False)
+
+    before = setting(drawn.page, "SketchSynth.Canvas.NewestFirst", False)
+    try:
+        sent.clear()
+        live(drawn, True)
+        last = paint_on(drawn, brush, sent, 3)
+        server.wait(dict(sent)[last])
+        assert set(runs_of(server, sent)) == {"execution_success"}
+    finally:
+        setting(drawn.page, "SketchSynth.Canvas.NewestFirst", before)
+
+
+def test_somebody_elses_prompt_is_never_given_up(drawn, server, sent):
+    """The same graph, queued by another client; the strokes wait until it is done."""
+    ids = slow(drawn, STEPS)
+    fixed_seed(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    brush.stroke((0.1, 0.99), (0.9, 0.99))
+    press_run(drawn, server)
+    prompt = drawn.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+    prompt[str(ids["walk"])]["inputs"]["seed"] += 1
+    sent.clear()
+    live(drawn, True)
+    foreign = server.submit(prompt)
+    last = paint_on(drawn, brush, sent, 3)
+    assert server.wait(foreign)[str(ids["result"])]["images"]
+    server.wait(dict(sent)[last])
 
 
 def test_the_painting_is_there_after_reload_copy_and_undo(drawn, server):

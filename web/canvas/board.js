@@ -5,6 +5,7 @@ import { api } from "../../../scripts/api.js"
 import { app } from "../../../scripts/app.js"
 import { History } from "./history.js"
 import { Hand } from "./hand.js"
+import { Live } from "./live.js"
 import { Painting } from "./painting.js"
 import { drawn, say } from "./parts.js"
 import { offer, resultsOf } from "./results.js"
@@ -30,9 +31,10 @@ export class Board {
     this.connected = null // the picture of the ground input, once it has run
     this.value = ""
     this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
-    this.loading = false // strokes: until they are there, none can be added
     this.choosing = false // one of several results
+    this.loading = false // strokes: until they are there, none can be added
     this.gone = new AbortController()
+    this.live = new Live(this.gone.signal)
     this.ui = surface(this)
     this.hand = new Hand(this)
     this.ui.sheet.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event))
@@ -164,6 +166,8 @@ export class Board {
       if (widget && widget.value !== state[name]) widget.value = state[name]
     }
     changed()
+    const others = this.history.states.map((one) => one.name).filter((name) => name && name !== state.name)
+    this.live.giveUp(others).catch(() => {}) // the server does not answer: nothing to give up
   }
 
   writePalette() {
@@ -216,11 +220,11 @@ export class Board {
   /** @param {Blob | Promise<Blob>} picture @param {boolean} keep whether the strokes stay */
   async newGround(picture, keep) {
     try {
+      const blob = await picture
       const { width, height } = await createImageBitmap(blob)
       const photo = newName().replace("/", "/ground-")
       await upload(blob, photo)
       const share = Math.min(1, PHOTO / Math.max(width, height))
-      const blob = await picture
       const size = keep && !this.history.now.name && { width: sized(width * share), height: sized(height * share) }
       this.commit({ photo, ...(size || {}), ...(keep ? {} : { strokes: null, name: "" }) }, true)
     } catch (error) {
