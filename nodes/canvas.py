@@ -47,6 +47,7 @@ class SketchCanvas(io.ComfyNode):
                     "painter",
                     "canvas",
                     "draw",
+                    "brush",
                     "live painting",
                     "paint with words",
                     "画布",

@@ -2,6 +2,7 @@
 
 import { app } from "../../scripts/app.js"
 import { Board } from "./canvas/board.js"
+import { SETTING } from "./canvas/live.js"
 import { readWords } from "./canvas/parts.js"
 
 const LEAST = 420 // height of the widget, in pixels of the graph
@@ -18,6 +19,18 @@ function after(node, name, more) {
 
 app.registerExtension({
   name: "SketchSynth.Canvas",
+  settings: [
+    {
+      id: SETTING,
+      category: ["SketchSynth", "Sketch Canvas", "NewestFirst"],
+      name: "Live: give up a picture for a newer stroke",
+      tooltip:
+        "Under Run (On Change): the picture that is being computed is given up when there is a newer painting. " +
+        "After three in a row one is finished.",
+      type: "boolean",
+      defaultValue: true,
+    },
+  ],
 
   async init() {
     const href = new URL("./canvas/canvas.css", import.meta.url).href

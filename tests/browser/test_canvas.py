@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import io
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from helpers.canvas import BLUE, WHITE, Brush, graph, near, picture, plain
 from helpers.editor import RENDERERS, VUE_NODES, press_run, setting
@@ -104,6 +106,131 @@ def test_live_each_stroke_becomes_a_picture(drawn, server):
     assert len(queued) <= 11
 
 
+def waiting(editor: Any, file: str) -> dict[str, int]:
+    """A canvas whose picture takes until this file is in the input folder."""
+    return graph(
+        editor,
+        {
+            "canvas": ["SketchCanvas", 0, 0, {"width": 256, "height": 256}],
+            "wait": ["HarnessWait", 560, 0, {"file": file}],
+            "image": ["PreviewImage", 560, 150, {}],
+        },
+        [["canvas", "image", "wait", "image"], ["wait", "IMAGE", "image", "images"]],
+    )
+
+
+def release(server: Any, file: str) -> None:
+    """Ends the waiting of all runs."""
+    made = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(made, "PNG")
+    assert server.upload(file, made.getvalue()) == file
+
+
+def running(server: Any) -> list[str]:
+    return [run[1] for run in server.get_json("/queue")["queue_running"]]
+
+
+def runs_of(server: Any, sent: list[tuple[str, str]]) -> list[str]:
+    """How each of these prompts ended: the last thing that the server told of it."""
+    ends = []
+    for _, prompt in sent:
+        told = server.get_json(f"/history/{prompt}")[prompt]["status"]["messages"]
+        ends.append(told[-1][0])
+    return ends
+
+
+@pytest.fixture
+def sent(drawn: Any) -> Iterator[list[tuple[str, str]]]:
+    """Painting and prompt id of what the editor queues, as it comes."""
+    found: list[tuple[str, str]] = []
+
+    def listen(answer: Any) -> None:
+        if answer.url.endswith("/api/prompt") and answer.request.method == "POST":
+            for node in answer.request.post_data_json["prompt"].values():
+                if node["class_type"] == "SketchCanvas":
+                    found.append((node["inputs"]["painting"], answer.json()["prompt_id"]))
+
+    drawn.page.on("response", listen)
+    yield found
+    live(drawn, False)
+    drawn.page.remove_listener("response", listen)
+
+
+def paint_lines(brush: Brush, numbers: range) -> str:
+    """Of ten lines below each other those with these numbers; the painting after them."""
+    for number in numbers:
+        brush.stroke((0.2, 0.05 + 0.09 * number), (0.8, 0.05 + 0.09 * number))
+    return brush.value("painting")
+
+
+def until(editor: Any, found: Callable[[], bool], what: str) -> None:
+    for _ in range(round(200 * editor.patience)):
+        if found():
+            return
+        editor.page.wait_for_timeout(50)
+    pytest.fail(f"never: {what}")
+
+
+def test_a_newer_stroke_gives_up_the_picture_before_it(drawn, server, sent):
+    """Ten strokes while pictures are slow: the newest painting is next, three times in a row; the fourth picture is
+    finished, so that one sees something while one paints; then the last one, and all strokes are in it."""
+    file = f"{drawn.renderer} strokes.png"
+    ids = waiting(drawn, file)
+    brush = Brush(drawn, ids["canvas"])
+    live(drawn, True)
+    for number in range(4):
+        painting = paint_lines(brush, range(number, number + 1))
+        until(drawn, lambda painting=painting: painting in dict(sent), f"stroke {number} is queued")
+        until(drawn, lambda: running(server) == [sent[-1][1]], f"stroke {number} runs")
+    last = paint_lines(brush, range(4, 10))
+    drawn.page.wait_for_timeout(500)
+    assert running(server) == [sent[-1][1]]
+    assert len(sent) == 4
+    release(server, file)
+    until(drawn, lambda: last in dict(sent), "the last painting is queued")
+    strokes = picture(server, server.wait(dict(sent)[last]), ids["image"])
+    assert all(near(strokes[round(256 * (0.05 + 0.09 * row)), 128], BLUE) for row in range(10))
+    assert runs_of(server, sent[:5]) == ["execution_interrupted"] * 3 + ["execution_success"] * 2
+    # The editor of 1.47 itself queues once more as a node changes its size; that run finds everything done.
+    assert {painting for painting, _ in sent[5:]} <= {last}
+
+
+def test_what_no_stroke_gives_up(drawn, server, sent):
+    """Somebody else's run of the same graph; and any run if the setting says so. The strokes wait until it is done."""
+    file = f"{drawn.renderer} foreign.png"
+    ids = waiting(drawn, file)
+    brush = Brush(drawn, ids["canvas"])
+    paint_lines(brush, range(1))
+    foreign = server.submit(drawn.page.evaluate("async () => (await window.app.graphToPrompt()).output"))
+    until(drawn, lambda: running(server) == [foreign], "the other one's run")
+    live(drawn, True)
+    paint_lines(brush, range(1, 3))
+    drawn.page.wait_for_timeout(500)
+    assert running(server) == [foreign]
+    release(server, file)
+    server.wait(foreign)
+    live(drawn, False)
+
+    before = setting(drawn.page, "SketchSynth.Canvas.NewestFirst", False)
+    try:
+        file = f"{drawn.renderer} setting.png"
+        ids = waiting(drawn, file)
+        brush = Brush(drawn, ids["canvas"])
+        sent.clear()
+        live(drawn, True)
+        paint_lines(brush, range(1))
+        until(drawn, lambda: bool(sent) and running(server) == [sent[0][1]], "the first stroke runs")
+        last = paint_lines(brush, range(1, 3))
+        drawn.page.wait_for_timeout(500)
+        assert running(server) == [sent[0][1]]
+        release(server, file)
+        until(drawn, lambda: last in dict(sent), "the last painting is queued")
+        server.wait(dict(sent)[last])
+        assert runs_of(server, sent[:2]) == ["execution_success"] * 2
+    finally:
+        setting(drawn.page, "SketchSynth.Canvas.NewestFirst", before)
+
+
 def test_the_painting_is_there_after_reload_copy_and_undo(drawn, server):
     """In a graph that is opened again, in a copy of the node (which then goes its own way), after the editor's undo."""
     page = drawn.page
@@ -153,7 +280,7 @@ LOGIC = """async () => {
   const steps = [history.now, history.step(-1), history.now, history.step(-1), history.step(-1), history.now]
   history.push(9)
   const read = readPalette('#9CC4EA: a sky # high\\nnot a colour\\n#123456')
-  return { rows, same: writePalette(readPalette(text)) === text, read, steps, ends: [history.now, history.canRedo] }
+  return { rows, same: writePalette(readPalette(text)) === text, read, steps, ends: [history.now, history.has(1)] }
 }"""
 
 
@@ -267,3 +394,118 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
     page.wait_for_timeout(1500)
     assert brush.value("painting") == painted
     assert near(brush.seen()[32, 48], BLUE)
+
+
+VIEW = "(() => { const { scale, offset } = window.app.canvas.ds; return [scale, ...offset, window.scrollY] })()"
+
+
+def test_a_finger_paints_and_two_zoom(drawn):
+    """One finger paints, and neither page nor graph moves. A second one takes the stroke back; in the large view both
+    zoom the painting. Once a pen was there, a finger (or the hand that holds the pen) paints no more."""
+    page = drawn.page
+    ids = plain(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    place = page.evaluate(VIEW)
+    brush.fingers([(0.2, 0.3), (0.4, 0.3), (0.6, 0.4), (0.8, 0.8)])
+    assert page.evaluate(VIEW) == place
+    painted, first = brush.seen(), brush.value("painting")
+    assert near(painted[154, 102], BLUE)
+    assert near(painted[230, 330], BLUE)
+    assert brush.sheet.locator(".ring").is_hidden(), "no ring below a finger"
+
+    apart = ([(0.45, 0.6), (0.4, 0.6), (0.3, 0.6)], [(0.55, 0.6), (0.6, 0.6), (0.7, 0.6)])
+    brush.fingers(*apart, saved=False)
+    page.wait_for_timeout(500)
+    assert brush.value("painting") == first
+    assert (brush.seen() == painted).all(), "no stroke of the first finger is left"
+
+    page.evaluate("([scale, x, y]) => Object.assign(window.app.canvas.ds, { scale, offset: [x, y] })", place)
+    page.wait_for_timeout(300)
+    brush.click("large")
+    page.keyboard.press("0")
+    stage = brush.sheet.locator(".stage")
+    wide = stage.bounding_box()["width"]
+    brush.fingers(*apart, saved=False)
+    assert stage.bounding_box()["width"] > 2.5 * wide
+    page.wait_for_timeout(300)
+    assert (brush.seen() == painted).all()
+    page.keyboard.press("0")
+    assert stage.bounding_box()["width"] == wide
+    brush.pen(0.5, (0.1, 0.9), (0.3, 0.9), (0.5, 0.9))
+    second, painted = brush.value("painting"), brush.seen()
+    brush.fingers([(0.7, 0.1), (0.8, 0.1), (0.9, 0.1)], saved=False)
+    page.wait_for_timeout(500)
+    assert brush.value("painting") == second
+    assert (brush.seen() == painted).all()
+    page.keyboard.press("Escape")
+
+
+def test_pressure_of_a_pen_is_width(drawn):
+    ids = plain(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    for force, height in ((0.1, 0.2), (0.5, 0.5), (1.0, 0.8)):
+        brush.pen(force, (0.2, height), (0.4, height), (0.6, height), (0.8, height))
+    opaque = brush.seen()[:, 256, 3] > 127
+    wide = [opaque[round(512 * height) - 40 :][:80].sum() for height in (0.2, 0.5, 0.8)]
+    assert wide == pytest.approx([32 * (0.15 + 0.85 * force) for force in (0.1, 0.5, 1.0)], abs=1.5)
+
+
+def test_one_of_several_results_becomes_the_ground(drawn, server):
+    """The arrow offers all pictures of the last run, in their order; one click takes the one. In the large view they
+    lie beside the painting, and a click takes one, too."""
+    page = drawn.page
+    ids = graph(
+        drawn,
+        {
+            "canvas": ["SketchCanvas", 0, 0, {"width": 128, "height": 96}],
+            "red": ["EmptyImage", -400, 0, {"width": 128, "height": 96, "color": 0xFF0000}],
+            "green": ["EmptyImage", -400, 200, {"width": 128, "height": 96, "color": 0x00FF00}],
+            "two": ["ImageBatch", 560, 0, {}],
+            "three": ["ImageBatch", 560, 100, {}],
+            "image": ["PreviewImage", 560, 200, {}],
+        },
+        [
+            ["canvas", "image", "two", "image1"],
+            ["red", "IMAGE", "two", "image2"],
+            ["two", "IMAGE", "three", "image1"],
+            ["green", "IMAGE", "three", "image2"],
+            ["three", "IMAGE", "image", "images"],
+        ],
+    )
+    brush = Brush(drawn, ids["canvas"])
+    brush.click("take")
+    brush.sheet.get_by_text("There is no result yet").wait_for()
+    brush.stroke((0.2, 0.5), (0.8, 0.5))
+    painted = brush.value("painting")
+    press_run(drawn, server)
+    page.wait_for_timeout(500)
+    offered = brush.sheet.locator("[data-act='this']")
+    brush.click("take")
+    assert offered.count() == 3
+    drawn.shot(f"results - {drawn.renderer}")
+    brush.click("take")
+    assert offered.count() == 0, "the arrow closes it again"
+    brush.click("take")
+    offered.nth(1).click()
+    brush.wait_for_other(painted)
+    assert (brush.value("painting"), offered.count()) == ("", 0)
+    red = brush.value("photo")
+    assert near(brush.ground()[48, 64], (255, 0, 0))
+    page.keyboard.press("Control+z")
+    assert brush.wait_for_other("") == painted, "undo brings the strokes back"
+    page.keyboard.press("Control+Shift+z")
+    assert brush.wait_for_other(painted) == "", "the canvas's own undo, which knows redo"
+    page.keyboard.press("Control+z")
+    brush.wait_for_other("")
+
+    press_run(drawn, server)
+    brush.click("large")
+    assert offered.count() == 3
+    drawn.shot(f"results, large - {drawn.renderer}")
+    offered.nth(2).click()
+    brush.wait_for_other(painted)
+    page.wait_for_timeout(300)
+    assert brush.value("photo") not in ("", red)
+    assert near(brush.ground()[48, 64], (0, 255, 0))
+    page.keyboard.press("Escape")
+    offered.first.wait_for(state="detached")

@@ -34,7 +34,9 @@ GRAPH = """async (named) => {
 VALUE = """([id, name]) => window.app.canvas.graph.getNodeById(id).widgets.find(one => one.name === name).value"""
 MARK = """id => {
   for (const one of document.querySelectorAll('[data-brush]')) one.removeAttribute('data-brush')
-  window.app.canvas.graph.getNodeById(id).widgets.find(one => one.name === 'painting').element.dataset.brush = id
+  const { element } = window.app.canvas.graph.getNodeById(id).widgets.find(one => one.name === 'painting')
+  const sheet = element.querySelector('.sketch-canvas') ?? document.querySelector('dialog .sketch-canvas')
+  sheet.dataset.brush = id
 }"""
 BLUE, WHITE = (0x3B, 0x6E, 0xA5), (255, 255, 255)
 
@@ -64,12 +66,13 @@ class Brush:
 
     def __init__(self, editor: Any, node: int) -> None:
         self.editor, self.page, self.node = editor, editor.page, node
+        self._devices: Any = None
 
     @property
     def sheet(self) -> Any:
-        """The surface of the node's canvas, also after the graph has been opened again."""
+        """The surface of the node's canvas, also after the graph has been opened again, and in the large view."""
         self.page.evaluate(MARK, self.node)
-        return self.page.locator(f"[data-brush='{self.node}'] .sketch-canvas")
+        return self.page.locator(f"[data-brush='{self.node}']")
 
     def at(self, x: float, y: float) -> tuple[float, float]:
         box = self.sheet.locator(".strokes").evaluate(
@@ -92,6 +95,40 @@ class Brush:
         if saved:
             self.wait_for_other(before)
 
+    def fingers(self, *paths: list[tuple[float, float]], saved: bool = True) -> None:
+        """One finger on each of these paths, all of one length, put down one after the other and moved together."""
+        before = self.value("painting") if saved else ""
+        places = [[self.at(*place) for place in path] for path in paths]
+
+        def touch(kind: str, points: list[tuple[float, float]]) -> None:
+            given = [{"x": x, "y": y, "id": finger} for finger, (x, y) in enumerate(points)]
+            self.devices.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": given})
+
+        for down in range(len(paths)):
+            touch("touchStart", [path[0] for path in places[: down + 1]])
+        for step in zip(*(path[1:] for path in places), strict=True):
+            touch("touchMove", list(step))
+        touch("touchEnd", [])
+        if saved:
+            self.wait_for_other(before)
+
+    def pen(self, force: float, *places: tuple[float, float]) -> None:
+        """A stroke of a pen that is pressed with this force, 0 to 1."""
+        before = self.value("painting")
+        kinds = ["mousePressed", *["mouseMoved"] * (len(places) - 1), "mouseReleased"]
+        for kind, (x, y) in zip(kinds, [*(self.at(*place) for place in places), self.at(*places[-1])], strict=True):
+            pressed = {"force": force, "buttons": 1} if kind != "mouseReleased" else {"force": 0, "buttons": 0}
+            event = {"type": kind, "x": x, "y": y, "button": "left", "clickCount": 1, "pointerType": "pen"}
+            self.devices.send("Input.dispatchMouseEvent", {**event, **pressed})
+        self.wait_for_other(before)
+
+    @property
+    def devices(self) -> Any:
+        """What stands for pens and fingers: the browser's own input."""
+        if self._devices is None:
+            self._devices = self.page.context.new_cdp_session(self.page)
+        return self._devices
+
     def click(self, act: str) -> None:
         self.sheet.locator(f"[data-act='{act}']").click()
 
@@ -112,7 +149,14 @@ class Brush:
 
     def seen(self) -> np.ndarray:
         """The strokes as the page shows them [H, W, 4], 0 to 255."""
-        data = self.sheet.locator(".strokes").evaluate("canvas => canvas.toDataURL('image/png').split(',')[1]")
+        return self._layer("strokes")
+
+    def ground(self) -> np.ndarray:
+        """What lies below them [H, W, 4], 0 to 255."""
+        return self._layer("ground")
+
+    def _layer(self, name: str) -> np.ndarray:
+        data = self.sheet.locator(f"canvas.{name}").evaluate("canvas => canvas.toDataURL('image/png').split(',')[1]")
         return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGBA")).astype(int)
 
 

@@ -5,9 +5,10 @@ import { api } from "../../../scripts/api.js"
 import { app } from "../../../scripts/app.js"
 import { History } from "./history.js"
 import { Hand } from "./hand.js"
+import { Live } from "./live.js"
 import { Painting } from "./painting.js"
 import { drawn, say } from "./parts.js"
-import { resultOf } from "./results.js"
+import { offer, resultsOf } from "./results.js"
 import { Saver, fetchPicture, fileOf, newName, upload } from "./saver.js"
 import { TOOLS, surface } from "./surface.js"
 
@@ -30,8 +31,10 @@ export class Board {
     this.connected = null // the picture of the ground input, once it has run
     this.value = ""
     this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
+    this.choosing = false // one of several results
     this.loading = false // strokes: until they are there, none can be added
     this.gone = new AbortController()
+    this.live = new Live(this.gone.signal)
     this.ui = surface(this)
     this.hand = new Hand(this)
     this.ui.sheet.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event))
@@ -41,7 +44,7 @@ export class Board {
     this.show(this.history.now)
     const { signal } = this.gone
     window.addEventListener("beforeunload", (event) => this.saver.busy && event.preventDefault(), { signal })
-    api.addEventListener("executed", () => this.showResult(), { signal })
+    api.addEventListener("executed", () => this.showResults(), { signal })
   }
 
   // --- what is shown ---------------------------------------------------------------------------------------------
@@ -106,9 +109,9 @@ export class Board {
   }
 
   refresh() {
-    const { now, canUndo, canRedo } = this.history
-    this.ui.undo.disabled = !canUndo
-    this.ui.redo.disabled = !canRedo
+    const { now } = this.history
+    this.ui.undo.disabled = !this.history.has(-1)
+    this.ui.redo.disabled = !this.history.has(1)
     this.ui.paper.value = now.paper
     ;[this.ui.sides[0].value, this.ui.sides[1].value] = [now.width, now.height]
   }
@@ -163,6 +166,8 @@ export class Board {
       if (widget && widget.value !== state[name]) widget.value = state[name]
     }
     changed()
+    const others = this.history.states.map((one) => one.name).filter((name) => name && name !== state.name)
+    this.live.giveUp(others).catch(() => {}) // the server does not answer: nothing to give up
   }
 
   writePalette() {
@@ -187,16 +192,35 @@ export class Board {
     if (file) await this.newGround(file, true)
   }
 
-  /** The last result becomes the ground, and the strokes, which it contains, are cleared. */
-  async takeResult() {
-    const result = resultOf(this.node)
-    if (result) await this.newGround(await fetchPicture(result), false)
-    else this.tell(say("There is no result yet: run the graph first."), true)
+  /** The last result becomes the ground; of several a person chooses one. */
+  takeResult() {
+    const found = resultsOf(this.node)
+    if (!found.length) return this.tell(say("There is no result yet: run the graph first."), true)
+    if (found.length === 1) return this.take(0)
+    this.choosing = !this.choosing
+    this.showResults()
   }
 
-  /** @param {Blob} blob @param {boolean} keep whether the strokes stay */
-  async newGround(blob, keep) {
+  /** A result becomes the ground, and the strokes, which it contains, are cleared. @param {number} at which one */
+  async take(at) {
+    this.choosing = false
+    this.showResults()
+    this.ui.keys.focus() // whose undo takes it back
+    await this.newGround(fetchPicture(resultsOf(this.node)[at]), false)
+  }
+
+  /** What can be taken: beside the painting in the large view, or over it while one is chosen. */
+  showResults() {
+    const { results, sheet } = this.ui
+    sheet.classList.toggle("choosing", this.choosing)
+    const shown = this.choosing || this.hand.large
+    offer(results, shown ? resultsOf(this.node) : [], (at) => this.take(at))
+  }
+
+  /** @param {Blob | Promise<Blob>} picture @param {boolean} keep whether the strokes stay */
+  async newGround(picture, keep) {
     try {
+      const blob = await picture
       const { width, height } = await createImageBitmap(blob)
       const photo = newName().replace("/", "/ground-")
       await upload(blob, photo)
@@ -304,15 +328,8 @@ export class Board {
     sheet.classList.toggle("large", large)
     this.ui.large.replaceChildren(drawn(large ? "small" : "large"))
     this.hand.fit()
-    if (large) this.showResult()
-    else this.ui.dialog.remove()
-  }
-
-  showResult() {
-    const picture = this.hand.large ? resultOf(this.node) : null
-    if (!picture) return
-    const { filename, subfolder = "", type = "output" } = picture
-    this.ui.result.src = api.apiURL(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+    this.showResults()
+    if (!large) this.ui.dialog.remove()
   }
 
   /** The node is gone. */

@@ -44,13 +44,12 @@ export class Hand {
   }
 
   /** @param {PointerEvent} event @returns {Point} */
-  at(event) {
-    const { painting } = this.board
-    const box = painting.strokes.canvas.getBoundingClientRect()
-    const scale = Math.min(box.width / painting.width, box.height / painting.height)
-    const x = (event.clientX - box.left - (box.width - painting.width * scale) / 2) / scale
-    const y = (event.clientY - box.top - (box.height - painting.height * scale) / 2) / scale
-    return { x, y, pressure: event.pointerType === "pen" ? 0.15 + 0.85 * event.pressure : 1 }
+  at({ clientX, clientY, pointerType, pressure }) {
+    const { canvas } = this.board.painting.strokes
+    const box = canvas.getBoundingClientRect()
+    const scale = canvas.width / box.width
+    const pressed = pointerType === "pen" ? 0.15 + 0.85 * pressure : 1
+    return { x: (clientX - box.left) * scale, y: (clientY - box.top) * scale, pressure: pressed }
   }
 
   /** @param {PointerEvent} event */
@@ -60,10 +59,9 @@ export class Hand {
     if (event.pointerType === "pen") this.pen = true
     this.board.ui.keys.focus({ preventScroll: true })
     this.board.ui.menu.hidden = true
-    if (event.pointerType === "touch" && this.large) {
-      this.fingers.set(event.pointerId, event)
-      if (this.fingers.size === 2) return this.give(true)
-    }
+    if (event.isPrimary) this.fingers.clear() // the first finger: no other is left, whatever was missed
+    if (event.pointerType === "touch") this.fingers.set(event.pointerId, event)
+    if (this.fingers.size > 1) return this.give(true) // two zoom: the painting, or in the node the graph
     const eraser = event.button === 5 // the other end of a pen
     if (this.busy || (event.button !== 0 && !eraser) || (this.pen && event.pointerType === "touch")) return
     this.start(event, eraser)
@@ -92,7 +90,7 @@ export class Hand {
   /** @param {PointerEvent} event */
   move(event) {
     this.ring(event)
-    if (this.fingers.has(event.pointerId)) this.pinch(event)
+    if (this.large && this.fingers.has(event.pointerId)) this.pinch(event)
     if (event.pointerId !== this.pointer) return this.drag(event)
     const between = event.getCoalescedEvents?.() ?? []
     for (const one of between.length ? between : [event]) this.board.painting.move(this.at(one))
@@ -123,8 +121,10 @@ export class Hand {
 
   place() {
     const { stage } = this.board.ui
-    const moved = `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
-    stage.style.transform = this.zoom === 1 ? "" : moved
+    const { width, height } = this.board.painting
+    stage.style.transform = `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
+    stage.style.setProperty("--ratio", width / height)
+    stage.style.setProperty("--zoom", this.zoom)
     stage.classList.toggle("near", this.zoom > 3)
   }
 
@@ -193,15 +193,11 @@ export class Hand {
   }
 
   ringAgain() {
-    const { board, last } = this
-    if (!last) return
-    const [box, canvas] = [this.view.getBoundingClientRect(), board.painting.strokes.canvas.getBoundingClientRect()]
-    const shown = box.width / this.view.offsetWidth // the editor's own zoom
-    const scale = Math.min(canvas.width / board.painting.width, canvas.height / board.painting.height) / shown
-    const side = Math.max(4, board.brush.size * scale)
-    board.ui.ring.hidden = ["fill", "pick"].includes(board.brush.tool) || last.pointerType === "touch"
-    board.ui.ring.style.width = board.ui.ring.style.height = `${side}px`
-    const [x, y] = [(last.clientX - box.left) / shown - side / 2, (last.clientY - box.top) / shown - side / 2]
-    board.ui.ring.style.transform = `translate(${x}px, ${y}px)`
+    if (!this.last) return
+    const { brush, painting, ui } = this.board
+    const { x, y } = this.at(this.last)
+    const [left, width] = [x, brush.size].map((length) => `${(100 * length) / painting.width}%`)
+    ui.ring.hidden = ["fill", "pick"].includes(brush.tool) || this.last.pointerType === "touch"
+    Object.assign(ui.ring.style, { left, width, top: `${(100 * y) / painting.height}%` })
   }
 }

@@ -16,12 +16,9 @@ export class History {
     return this.states[this.place]
   }
 
-  get canUndo() {
-    return this.place > 0
-  }
-
-  get canRedo() {
-    return this.place < this.states.length - 1
+  /** Whether there is a step back (-1) or forth (1). @param {-1 | 1} by */
+  has(by) {
+    return this.place + by in this.states
   }
 
   /** A new present; what was undone before is forgotten. @param {T} state */
@@ -31,10 +28,10 @@ export class History {
     this.place = this.states.length - 1
   }
 
-  /** One step back (-1) or forth (1), if there is one. @param {-1 | 1} by @returns {boolean} whether there was */
+  /** One step, if there is one. @param {-1 | 1} by @returns {boolean} whether there was */
   step(by) {
-    if (!(by < 0 ? this.canUndo : this.canRedo)) return false
-    this.place += by
-    return true
+    const there = this.has(by)
+    if (there) this.place += by
+    return there
   }
 }

@@ -90,6 +90,7 @@ export class Painting {
     const area = flood(this.seen(), this.width, this.height, Math.floor(x), Math.floor(y))
     const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))
     const { context } = this.strokes
+    context.save()
     context.globalAlpha = opacity
     for (const part of [1, 2]) {
       const image = this.present.context.createImageData(this.width, this.height)
@@ -98,8 +99,7 @@ export class Painting {
       context.globalCompositeOperation = part === 1 ? "source-over" : "destination-over"
       context.drawImage(this.present.canvas, 0, 0)
     }
-    context.globalAlpha = 1
-    context.globalCompositeOperation = "source-over"
+    context.restore()
     this.present.context.clearRect(0, 0, this.width, this.height)
   }
 
@@ -122,8 +122,7 @@ export class Painting {
       this.present.context.clearRect(0, 0, this.width, this.height)
       this.segment(first, first, point)
       this.points = [first, point]
-      this.mix()
-      return
+      return this.mixAll()
     }
     const [from, to] = [middle(this.points[this.points.length - 2] ?? last, last), middle(last, point)]
     this.segment(from, last, to)
@@ -145,7 +144,7 @@ export class Painting {
   /** Takes the present stroke back. */
   cancel() {
     this.present.context.clearRect(0, 0, this.width, this.height)
-    this.mix()
+    this.mixAll()
     this.brush = null
   }
 
@@ -168,25 +167,26 @@ export class Painting {
     context.stroke()
   }
 
-  /** Lays the present stroke over those before, where it has changed: around these points, or everywhere.
-   * @param {Point[]} points */
+  /** Lays the present stroke over those before, around these points, where it has changed.
+   * @param {{ x: number, y: number }[]} points */
   mix(...points) {
     const { tool, size, opacity } = /** @type {Brush} */ (this.brush)
     const [xs, ys] = [points.map((point) => point.x), points.map((point) => point.y)]
-    const left = points.length ? Math.max(0, Math.floor(Math.min(...xs) - size)) : 0
-    const top = points.length ? Math.max(0, Math.floor(Math.min(...ys) - size)) : 0
-    const wide = (points.length ? Math.min(this.width, Math.ceil(Math.max(...xs) + size)) : this.width) - left
-    const high = (points.length ? Math.min(this.height, Math.ceil(Math.max(...ys) + size)) : this.height) - top
-    if (wide <= 0 || high <= 0) return
-    const { context } = this.strokes
+    const [left, top] = [xs, ys].map((all) => Math.floor(Math.min(...all) - size))
+    const [wide, high] = [Math.max(...xs) - left, Math.max(...ys) - top].map((side) => Math.ceil(side + size))
     const part = /** @type {const} */ ([left, top, wide, high])
+    const { context } = this.strokes
     context.clearRect(...part)
     context.drawImage(this.before.canvas, ...part, ...part)
+    context.save()
     context.globalAlpha = tool === "eraser" ? 1 : opacity
     context.globalCompositeOperation = tool === "eraser" ? "destination-out" : "source-over"
     context.drawImage(this.present.canvas, ...part, ...part)
-    context.globalAlpha = 1
-    context.globalCompositeOperation = "source-over"
+    context.restore()
+  }
+
+  mixAll() {
+    this.mix({ x: 0, y: 0 }, { x: this.width, y: this.height })
   }
 }
 

@@ -1,8 +1,11 @@
-// Pictures that the last run has made of a canvas: those of the nodes after it.
+// What the last run has made of a canvas: pictures of the nodes after it, to see and to take as the next ground.
 
+import { api } from "../../../scripts/api.js"
 import { app } from "../../../scripts/app.js"
+import { make, say } from "./parts.js"
+import { addressOf } from "./saver.js"
 
-/** @typedef {{ filename: string, subfolder?: string, type?: string }} Picture */
+/** @typedef {import("./saver.js").Picture} Picture */
 
 /** The nodes that a node leads to, nearest first; of its own graph only. @param {any} node */
 function after(node) {
@@ -15,16 +18,24 @@ function after(node) {
   return [...found]
 }
 
-/**
- * The picture at the end of what a canvas leads to: of several in one node the one that is opened there, or the first.
- * @param {any} node @returns {Picture | null}
- */
-export function resultOf(node) {
+/** The pictures at the end of what a canvas leads to, in their order. @param {any} node @returns {Picture[]} */
+export function resultsOf(node) {
   const prefix = node.graph === (app.rootGraph ?? app.graph) ? "" : `${node.graph.id}:`
-  let result = null
-  for (const one of after(node)) {
-    const images = app.nodeOutputs?.[`${prefix}${one.id}`]?.images
-    if (images?.length) result = images[one.imageIndex ?? 0] ?? images[0]
-  }
-  return result
+  const shown = after(node).map((one) => app.nodeOutputs?.[`${prefix}${one.id}`]?.images ?? [])
+  return shown.findLast((images) => images.length) ?? []
+}
+
+/** Shows pictures as buttons. A button that is there only changes its picture, so that nothing flickers.
+ * @param {HTMLElement} holder @param {Picture[]} pictures @param {(at: number) => void} take */
+export function offer(holder, pictures, take) {
+  while (holder.children.length > pictures.length) holder.lastChild?.remove()
+  pictures.forEach((picture, at) => {
+    if (!holder.children[at]) {
+      const title = say("Take this one as ground")
+      const image = make("img", { alt: `${title} (${at + 1})`, draggable: false })
+      holder.append(make("button", { type: "button", title, "data-act": "this", onclick: () => take(at) }, image))
+    }
+    const image = /** @type {HTMLImageElement} */ (holder.children[at].firstChild)
+    image.src = api.apiURL(addressOf(picture))
+  })
 }

@@ -10,9 +10,11 @@ import { api } from "../../../scripts/api.js"
  *   height: number, saved: boolean }} State
  */
 
+/** @typedef {{ filename: string, subfolder?: string, type?: string }} Picture as the server's outputs name it */
+
 const FOLDER = "sketch_canvas"
 const PATIENCE = 30_000 // milliseconds for one upload
-const LONGEST = 8_000 // between two attempts
+const [FIRST, LONGEST] = [500, 8_000] // milliseconds between two attempts
 
 export function newName() {
   const now = new Date().toISOString().replace(/\D/g, "").slice(0, 14)
@@ -31,9 +33,14 @@ export async function upload(blob, name) {
   if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`)
 }
 
-/** Reads a file that the server has. @param {{ filename: string, subfolder?: string, type?: string }} file */
-export async function fetchPicture({ filename, subfolder = "", type = "input" }) {
-  const answer = await api.fetchApi(`/view?${new URLSearchParams({ filename, subfolder, type })}`)
+/** Where the server has a picture. @param {Picture} picture */
+export function addressOf({ filename, subfolder = "", type = "output" }) {
+  return `/view?${new URLSearchParams({ filename, subfolder, type })}`
+}
+
+/** Reads a picture that the server has. @param {Picture} picture */
+export async function fetchPicture(picture) {
+  const answer = await api.fetchApi(addressOf(picture))
   if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`)
   return await answer.blob()
 }
@@ -55,41 +62,33 @@ export class Saver {
     this.done = done
     this.tell = tell
     /** @type {State | null} */
-    this.wanted = null
-    this.running = false
+    this.wanted = null // until it is on the server
     /** @type {Error | null} */
     this.failed = null
-    /** @type {Promise<void>} the attempt under way */
-    this.attempt = Promise.resolve()
-    this.wake = () => {}
+    this.pause = FIRST
+    this.attempt = Promise.resolve() // the last one, perhaps under way
   }
 
   get busy() {
-    return !!this.wanted && !this.wanted.saved
+    return this.wanted !== null
   }
 
   /** @param {State} state */
   save(state) {
     this.wanted = state
-    if (!this.running) this.run()
-    else this.wake()
+    this.pause = FIRST
+    this.next()
   }
 
-  async run() {
-    this.running = true
-    for (let pause = 500; this.wanted; pause = Math.min(2 * pause, LONGEST)) {
-      const state = this.wanted
-      this.attempt = this.once(state)
-      await this.attempt
-      if (state !== this.wanted) pause = 250
-      else if (state.saved) break
-      else await new Promise((wake) => (this.wake = () => wake(null), setTimeout(wake, pause)))
-    }
-    this.running = false
+  /** One more attempt, after the one under way. */
+  next() {
+    return (this.attempt = this.attempt.catch(() => {}).then(() => this.once()))
   }
 
-  /** @param {State} state */
-  async once(state) {
+  async once() {
+    const state = this.wanted
+    if (!state) return
+    clearTimeout(this.later)
     try {
       if (!state.saved && state.strokes) await upload(await state.strokes, state.name)
       state.saved = true
@@ -97,16 +96,19 @@ export class Saver {
     } catch (error) {
       this.failed = /** @type {Error} */ (error)
       this.tell(this.failed)
+      this.later = setTimeout(() => this.next(), this.pause)
+      this.pause = Math.min(2 * this.pause, LONGEST)
+      return
     }
-    if (state.saved && state === this.wanted) this.done(state)
+    if (state !== this.wanted) return
+    this.wanted = null
+    this.done(state)
   }
 
   /** Until the newest state is on the server. Throws the failure if an attempt fails. */
   async settled() {
     while (this.busy) {
-      this.wake()
-      await null // a pause ends before the next line, so that it waits for the new attempt
-      await this.attempt
+      await this.next()
       if (this.busy && this.failed) throw this.failed
     }
   }

@@ -29,27 +29,27 @@ export function surface(board) {
   const opacity = slider("Opacity", 100, (value) => (board.brush.opacity = value / 100), () => board.remember())
   const { menu, paper, sides } = groundMenu(board)
   const status = make("div", { class: "status", role: "status" })
-  const stage = make("div", { class: "stage" }, ground.canvas, strokes.canvas)
   const ring = make("div", { class: "ring", hidden: true })
+  const stage = make("div", { class: "stage" }, make("div", { class: "paper" }, ground.canvas, strokes.canvas, ring))
   // Holds the keyboard while one paints: the editor leaves alone what is typed into an input. A button, because in an
   // input for text Ctrl+C would not copy the node.
   const keys = make("input", { class: "keys", type: "button", "aria-label": say("Paint here") })
   // An empty title keeps the tooltip of the widget away from the picture.
-  const view = make("div", { class: "view", title: "" }, stage, ring, keys, menu, status)
-  const result = make("img", { class: "result", alt: say("result after a run"), draggable: false })
+  const view = make("div", { class: "view", title: "" }, stage, keys, menu, status)
+  const results = make("div", { class: "results", onclick: () => board.choosing && board.takeResult() })
   const palette = new PaletteBar((colour) => board.useColour(colour), () => board.writePalette())
   const sheet = make(
     "div",
     { class: "sketch-canvas" },
     make("div", { class: "bar" }, ...tools, make("i"), undo, redo, clear, make("i"), take, below, large),
     make("div", { class: "bar sliders" }, size.element, opacity.element),
-    make("div", { class: "pictures" }, view, result),
+    make("div", { class: "pictures" }, view, results),
     palette.element
   )
   const root = make("div", { class: "sketch-canvas-place" }, sheet)
   const dialog = make("dialog", { class: "sketch-canvas-large" })
   const bars = { tools, undo, redo, large, size, opacity, palette }
-  return { ...bars, menu, paper, sides, status, stage, ring, keys, view, result, sheet, root, dialog }
+  return { ...bars, menu, paper, sides, status, stage, ring, keys, view, results, sheet, root, dialog }
 }
 
 /** @param {import("./board.js").Board} board */

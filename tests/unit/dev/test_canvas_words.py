@@ -28,3 +28,12 @@ def test_every_text_is_translated_and_none_is_left_over(language):
     words = json.loads((CANVAS / "words.json").read_text(encoding="utf-8"))[language]
     assert set(words) == said()
     assert all(words.values())
+
+
+@pytest.mark.parametrize("language", ["zh", "ja"])
+def test_the_setting_is_translated(language):
+    """The editor reads settings.json by the setting's id, with _ for each dot."""
+    [setting] = re.findall(r'SETTING = "([^"]+)"', (CANVAS / "live.js").read_text(encoding="utf-8"))
+    texts = json.loads((PACK / "locales" / language / "settings.json").read_text(encoding="utf-8"))
+    assert set(texts) == {setting.replace(".", "_")}
+    assert all(texts[setting.replace(".", "_")][part] for part in ("name", "tooltip"))
