@@ -177,13 +177,20 @@ class _Step:
         )  # of the slope at the state; at pure noise nothing is seen
 
     def inner_shift(self, energies: list[Energy]) -> Tensor:
-        """The shift of all energies at DENOISED; one more evaluation for each further inner step."""
+        """The shift of all energies at DENOISED; one more evaluation for each further inner step.
+
+        Each inner step has its share of the limit, too: a published weight far beyond the goal, cut in length after two
+        steps instead of in each, would point away from it.
+        """
         shift = torch.zeros_like(self.denoised)
         for number in range(max((energy.inner_steps for energy in energies), default=0)):
             going = [energy for energy in energies if number < energy.inner_steps]
             at = self.denoised - shift if number else self.denoised
             more = self.denoised_shift([energy for energy in going if not energy.auto], at)
             more += self.auto_shift([energy for energy in going if energy.auto], at)
+            if max(energy.inner_steps for energy in energies) > 1:
+                limits = [energy.limit / energy.inner_steps for energy in going if energy.limit > 0]
+                more = _limited(more, self.x - self.denoised, [max(limits)] if limits else [])
             shift = shift + more if number else more
         return shift
 

@@ -77,6 +77,14 @@ def test_auto_stops_to_overshoot(room, energy):
     assert left[1] < 0.6 * left[0]
 
 
+@pytest.mark.parametrize("steps", [1, 2, 3, 4])
+def test_a_limit_holds_in_each_step(room, energy, steps):
+    """A weight that overshoots many times over still leads towards the goal, and no farther than allowed."""
+    shift, latent = shift_of(room, energy, towards(energy, 3.0, 20.0, inner_steps=steps, limit=1.0))
+    assert (shift * (latent - 3.0)).flatten(1).sum(1).min() > 0
+    assert torch.allclose(shift.square().mean((1, 2, 3)).sqrt(), torch.full((2,), 0.1), rtol=1e-3)
+
+
 def test_each_energy_has_its_own_number(room, energy):
     seen = []
     three, one = towards(energy, 1.0, 0.6, seen, inner_steps=3), towards(energy, 2.0, 0.5, seen)
