@@ -704,11 +704,14 @@ def words_alone(base: Any, context: Tensor, values: Mapping[str, Any], noise: Te
     return words[:, filled] if filled.any() else words[:, :1]
 
 
-def with_more_words(model_conds: Mapping[str, Any], more: Tensor) -> dict[str, Any]:
-    """A prompt's processed conditions with text vectors [1, n, width] after its own."""
+def with_more_words(model_conds: Mapping[str, Any], more: Tensor, controlled: bool = False) -> dict[str, Any]:
+    """A prompt's processed conditions with text vectors [1, n, width] after its own. controlled: a ControlNet, which
+    would see all of them everywhere, gets the prompt's own only."""
     own, count = model_conds["c_crossattn"], more.shape[1]
     words = torch.cat([own.cond, more.to(own.cond).expand(len(own.cond), -1, -1)], 1)
     made = {**model_conds, "c_crossattn": comfy.conds.CONDRegular(words)}
+    if controlled:
+        made.setdefault("crossattn_controlnet", comfy.conds.CONDRegular(own.cond))
     if "attention_mask" in made:
         mask = made["attention_mask"].cond
         filled = (

@@ -9,6 +9,8 @@ prediction down its slope, as in the guided step of Inversion-by-Inversion (arXi
 All image-space energies of a step share one decode and one backward pass, and none goes through the diffusion model.
 The `published` point is the paper's own: energies look at a trial next sample (or at the noisy state), and the shift is
 sigma^2 * weight * dE/dx. In the host's coordinates that is exactly the published guided ancestral step.
+Inner steps take a slope several times at one level, each at the prediction as the last one left it, and each with its
+share of the weight (as FreeDoM's, TFG's and FlowChef's iterations do): a steep energy overshoots less.
 Point `through` differentiates with respect to the noisy state itself, through the diffusion model:
 
     denoised <- denoised - noise^2 / signal * sum_j weight_j * dE_j / dx
@@ -66,7 +68,7 @@ class Energy:
     The sample is an image in [-1, 1], as `decoder` shows it; with looks_at STATE it is the model's noisy state divided
     by its standard deviation. weight: as in the papers. start, end: fractions of the model's own schedule between which
     the energy acts. limit: largest shift, relative to the noise still in the picture (root mean square per image);
-    0: no limit. auto: weight is a dial from 0 to 1, at point DENOISED.
+    0: no limit. auto: weight is a dial from 0 to 1. inner_steps: slopes taken at one level. Both at DENOISED only.
     """
 
     name: str
@@ -79,6 +81,7 @@ class Energy:
     looks_at: str = NEXT
     limit: float = 0.0
     auto: bool = False
+    inner_steps: int = 1
 
 
 class RunContext:
@@ -103,6 +106,8 @@ def attach(model: Any, energy: Energy) -> Any:
         raise ValueError(
             "Scale 'auto' works at point 'denoised' only. Set point to 'denoised', or scale to 'published'."
         )
+    if energy.inner_steps > 1 and (energy.point != DENOISED or energy.looks_at != NEXT):
+        raise ValueError("Inner steps work at point 'denoised' only. Set point to 'denoised', or inner_steps to 1.")
     if energy.point == PUBLISHED and (host.noise_family(model).kind != "discrete" or energy.decoder is not PIXELS):
         raise ValueError(
             "The published point is defined for pixel priors (ADM, DDPM) only. Set point to 'denoised' for this model."
@@ -132,9 +137,7 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
     with gradients():
         x = ordinary(arguments["input"]).float()
         step = _Step(run, arguments, x, ordinary(denoised).float(), sigma)
-        here = [energy for energy in active if energy.point == DENOISED]
-        shift = step.denoised_shift([energy for energy in here if not energy.auto])
-        shift += step.auto_shift([energy for energy in here if energy.auto])
+        shift = step.inner_shift([energy for energy in active if energy.point == DENOISED])
         through = [energy for energy in active if energy.point == THROUGH]
         if through:
             with host.differentiating(model):
@@ -173,13 +176,31 @@ class _Step:
             noise**2 / signal if signal > 0 else 0.0
         )  # of the slope at the state; at pure noise nothing is seen
 
-    def denoised_shift(self, energies: list[Energy]) -> Tensor:
-        """c * sum of weight * slope, evaluated on the prediction; one decode and one backward pass per decoder."""
+    def inner_shift(self, energies: list[Energy]) -> Tensor:
+        """The shift of all energies at DENOISED; one more evaluation for each further inner step.
+
+        Each inner step has its share of the limit, too: a published weight far beyond the goal, cut in length after two
+        steps instead of in each, would point away from it.
+        """
+        shift = torch.zeros_like(self.denoised)
+        for number in range(max((energy.inner_steps for energy in energies), default=0)):
+            going = [energy for energy in energies if number < energy.inner_steps]
+            at = self.denoised - shift if number else self.denoised
+            more = self.denoised_shift([energy for energy in going if not energy.auto], at)
+            more += self.auto_shift([energy for energy in going if energy.auto], at)
+            if max(energy.inner_steps for energy in energies) > 1:
+                limits = [energy.limit / energy.inner_steps for energy in going if energy.limit > 0]
+                more = _limited(more, self.x - self.denoised, [max(limits)] if limits else [])
+            shift = shift + more if number else more
+        return shift
+
+    def denoised_shift(self, energies: list[Energy], at: Tensor) -> Tensor:
+        """c * sum of weight / inner_steps * slope on the prediction; one decode and one backward pass per decoder."""
         shift = torch.zeros_like(self.denoised)
         for decoder, sharing in _by_decoder(energies):
-            leaf = self.denoised.clone().requires_grad_()
+            leaf = at.clone().requires_grad_()
             shown = self.run.decode(decoder, self.model, leaf)
-            values = [energy.weight * self._measured(energy, shown.image, self.level) for energy in sharing]
+            values = [_share(energy) * self._measured(energy, shown.image, self.level) for energy in sharing]
             (slope,) = torch.autograd.grad(torch.stack(values).sum(), leaf)
             shift += self.c / shown.gain * slope
         for energy in energies:
@@ -187,16 +208,17 @@ class _Step:
                 shift += self.c * energy.weight * self._slope(energy, self.x / self.size) / self.size
         return shift
 
-    def auto_shift(self, energies: list[Energy]) -> Tensor:
-        """The sum of MOST * dial * spread * slope / rms(slope); one decode per decoder, one backward per energy."""
+    def auto_shift(self, energies: list[Energy], at: Tensor) -> Tensor:
+        """The sum of MOST * dial / inner_steps * spread * slope / rms(slope); one decode per decoder, one backward pass
+        per energy."""
         shift = torch.zeros_like(self.denoised)
         for decoder, sharing in _by_decoder(energies):
-            leaf = self.denoised.clone().requires_grad_()
+            leaf = at.clone().requires_grad_()
             image = self.run.decode(decoder, self.model, leaf).image
             values = [self._measured(energy, image, self.level) for energy in sharing]
             for number, (energy, value) in enumerate(zip(sharing, values, strict=True), 1):
                 (slope,) = torch.autograd.grad(value, leaf, retain_graph=number < len(values))
-                shift += MOST * energy.weight * self.spread * unit(slope)
+                shift += MOST * _share(energy) * self.spread * unit(slope)
         return shift
 
     def through_shift(self, energies: list[Energy]) -> Tensor:
@@ -253,6 +275,11 @@ class _Step:
         if energy not in self.run.prepared:
             self.run.prepared[energy] = energy.prepare(RunContext(self.run, sample))
         return self.run.prepared[energy](sample, level).sum()
+
+
+def _share(energy: Energy) -> float:
+    """The weight of one inner step."""
+    return energy.weight / energy.inner_steps
 
 
 def _is_active(energy: Energy, model: Any, sigma: float) -> bool:

@@ -112,7 +112,9 @@ def _with_run(execute: Any, model: Any, sigmas: Tensor, extra_args: dict, callba
         return execute(model, sigmas, extra_args, callback, noise, *rest)
     run = Run(noise, sigmas, extra_args.get("seed"))
     sampler = execute.class_obj
-    run.sampler = getattr(getattr(getattr(sampler, "inner", sampler), "sampler_function", None), "__name__", "")
+    while hasattr(sampler, "inner"):  # one of ours around another
+        sampler = sampler.inner
+    run.sampler = getattr(getattr(sampler, "sampler_function", None), "__name__", "")
     run.ancestral = run.sampler in host.ANCESTRAL
     run.draw_recorded = options["transformer_options"].get(DRAW)
     carried = {**options, "transformer_options": {**options["transformer_options"], RUN: run}}

@@ -75,6 +75,11 @@ SCALE_TIP = (
     "What weights mean. published: as in the papers; how strong one is depends on the energy and the model. auto: a "
     "dial from 0 to 1, the same for every model, size, decoder and energy; try 0.5. Works at point denoised."
 )
+INNER_STEPS_TIP = (
+    "How often the slope is taken in each step, 1 to 20, each time where the last one led and with its share of the "
+    "weight. 1: once, as published. 4 makes few steps (4 to 8) follow better and looks at the picture four times as "
+    "often. Works at point denoised."
+)
 
 
 def window_inputs() -> list:
@@ -98,6 +103,10 @@ def limit_input(default: float = 1.0) -> Any:
 
 def scale_input() -> Any:
     return io.Combo.Input("scale", options=list(SCALES), optional=True, tooltip=SCALE_TIP)
+
+
+def inner_steps_input() -> Any:
+    return io.Int.Input("inner_steps", default=1, min=1, max=20, optional=True, advanced=True, tooltip=INNER_STEPS_TIP)
 
 
 def _metric() -> Any:
@@ -145,6 +154,7 @@ class SketchShapeEnergy(io.ComfyNode):
                 ),
                 limit_input(),
                 scale_input(),
+                inner_steps_input(),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with this energy added.")],
         )
@@ -167,6 +177,7 @@ class SketchShapeEnergy(io.ComfyNode):
         extractor: Any = None,
         features: Any = None,
         scale: str = SCALES[0],
+        inner_steps: int = 1,
     ) -> io.NodeOutput:
         check_numbers(weight=weight, start=start, end=end, limit=limit)
         sketch = as_rgb(sketch, "sketch")
@@ -175,7 +186,7 @@ class SketchShapeEnergy(io.ComfyNode):
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target, rescale=rescale, features=features)
         eye = decoders.choose(model, vae, decoder)
         auto = check_dial(scale, weight=weight)
-        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit, auto=auto)
+        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit, auto=auto, inner_steps=inner_steps)
         return io.NodeOutput(attach(model, pull))
 
 
@@ -247,6 +258,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     "is EGSDE's other form: only a colour's direction from grey counts. Needs a far larger weight.",
                 ),
                 scale_input(),
+                inner_steps_input(),
             ],
             outputs=[io.Model.Output("patched", display_name="model", tooltip="The model with these energies added.")],
         )
@@ -271,6 +283,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
         clip_vision: Any = None,
         colour_metric: str = terms.L2,
         scale: str = SCALES[0],
+        inner_steps: int = 1,
     ) -> io.NodeOutput:
         check_numbers(colour_weight=colour_weight, feature_weight=feature_weight, start=start, end=end, limit=limit)
         exemplar = as_rgb(exemplar, "exemplar")
@@ -286,7 +299,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
         if colour_weight > 0:
             opener = terms.colour(exemplar, grid=grid, blur=blur, metric=colour_metric)
             eye = decoders.choose(model, vae, decoder, low_pass=blur == "both")
-            pull = Energy("colour", colour_weight, opener, start, end, eye, point, colours_of, limit, auto)
+            pull = Energy("colour", colour_weight, opener, start, end, eye, point, colours_of, limit, auto, inner_steps)
             model = attach(model, pull)
         if feature_weight > 0:
             features = features or clip_vision_features("CLIP vision", clip_vision)
@@ -298,7 +311,9 @@ class AppearanceEnergyGuidance(io.ComfyNode):
             opener = terms.feature(exemplar, features, feature_metric)
             eye = decoders.choose(model, vae, decoder)
             looks_at = STATE if point == PUBLISHED else NEXT
-            pull = Energy("features", feature_weight, opener, start, end, eye, point, looks_at, limit, auto)
+            pull = Energy(
+                "features", feature_weight, opener, start, end, eye, point, looks_at, limit, auto, inner_steps
+            )
             model = attach(model, pull)
         return io.NodeOutput(model)
 
@@ -424,6 +439,7 @@ class ShapeInversion(io.ComfyNode):
                 ),
                 limit_input(),
                 scale_input(),
+                inner_steps_input(),
             ],
             outputs=[
                 io.Model.Output("patched", display_name="model", tooltip="The model with the shape energy added."),
@@ -456,6 +472,7 @@ class ShapeInversion(io.ComfyNode):
         sampler: Any = None,
         latent: dict[str, Any] | None = None,
         scale: str = SCALES[0],
+        inner_steps: int = 1,
     ) -> io.NodeOutput:
         check_numbers(weight=weight, t0=t0, start=start, end=end, limit=limit)
         sketch = as_rgb(sketch, "sketch")
@@ -466,7 +483,7 @@ class ShapeInversion(io.ComfyNode):
             )
         opener = terms.shape(sketch, extractor or EDGES, metric, target=target)
         eye, auto = decoders.choose(model, vae, decoder), check_dial(scale, weight=weight)
-        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit, auto=auto)
+        pull = Energy("shape", weight, opener, start, end, eye, point, limit=limit, auto=auto, inner_steps=inner_steps)
         stepper = sampler or KSAMPLER(sde.sample_sde)
         family = host.noise_family(model)
         walk = levels.walk(family, levels.start_sigma(family, t0)[0], steps)

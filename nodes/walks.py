@@ -1,4 +1,4 @@
-"""Two more samplers: ILVR, on which Inversion-by-Inversion builds, and its own accelerated one."""
+"""More samplers: ILVR, on which Inversion-by-Inversion builds, its own accelerated one, and time travel."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from comfy.samplers import KSAMPLER
 from comfy_api.latest import io
 
 from ..samplers import ilvr, jump
+from ..samplers.travel import TravelSampler
+from .parts import search
 from .parts.checks import check_numbers, plain_samples
 
 WINDOW_TIP = (
@@ -172,4 +174,76 @@ class SketchJumpSampler(io.ComfyNode):
         return io.NodeOutput(KSAMPLER(jump.sample_jump, options))
 
 
-NODES = [SketchILVRSampler, SketchJumpSampler]
+class SketchTimeTravelSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchTimeTravelSampler",
+            display_name="Time Travel Sampler",
+            category="sketch/inversion",
+            description="Walks parts of the way several times: after some steps the sample is noised again, back to "
+            "where they began. So energies and other guidance get more chances to agree with the model. Any model, any "
+            "sampler.",
+            search_aliases=[
+                *("time travel", "resampling", "RePaint", "FreeDoM", "universal guidance", "self recurrence"),
+                *("jump back", "renoise", "Inversion-by-Inversion", *search.INPAINT),
+            ],
+            inputs=[
+                io.Sampler.Input(
+                    "sampler",
+                    tooltip="Any sampler that steps through SIGMAS: ddpm, euler, dpmpp_2m, ... Samplers that "
+                    "remember earlier steps begin anew after each jump. Repeat Sampler goes after this node.",
+                ),
+                io.Int.Input(
+                    "jumps",
+                    default=2,
+                    min=0,
+                    max=20,
+                    tooltip="How often each stretch is walked again, 0 to 20; 0: never, no change. Each time costs "
+                    "as many model calls as the stretch has steps. FreeDoM: 2; universal guidance: up to 9.",
+                ),
+                io.Int.Input(
+                    "length",
+                    default=1,
+                    min=1,
+                    max=1000,
+                    tooltip="Steps of a stretch, 1 to 1000: how far each jump leads back. 1 is usual for guidance; "
+                    "RePaint jumps back 10 of 250 steps to blend masked pictures.",
+                ),
+                io.Float.Input(
+                    "start",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="From where on steps are walked again, " + WINDOW_TIP,
+                ),
+                io.Float.Input(
+                    "end",
+                    default=1.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="Until where, " + WINDOW_TIP + "A short window in the middle costs less.",
+                ),
+            ],
+            outputs=[
+                io.Sampler.Output(
+                    "travelling",
+                    display_name="sampler",
+                    tooltip="For SamplerCustom, Repeat Sampler or Shape Inversion.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, sampler: Any, jumps: int, length: int, start: float, end: float) -> io.NodeOutput:
+        check_numbers(start=start, end=end)
+        if start >= end and jumps > 0:
+            raise ValueError(
+                f"start ({start:g}) is not below end ({end:g}), so no step would be walked again. Set start below end."
+            )
+        return io.NodeOutput(TravelSampler(sampler, jumps, length, start, end))
+
+
+NODES = [SketchILVRSampler, SketchJumpSampler, SketchTimeTravelSampler]

@@ -17,20 +17,19 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from comfy.samplers import Sampler, ksampler
+from comfy.samplers import Sampler
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from .. import host
 from ..guidance.noise import check_sigmas, signal_and_noise
 from ..guidance.run import run_of
+from .again import moving, noise_like, own_seed
 from .canvas import FAST, PREDICTED, TWO_WALKS, Canvas, Task
 from .levels import signal_share
-from .repeat import FINISHED, RepeatSampler, noise_like, round_seed
+from .repeat import FINISHED, RepeatSampler
 
 BEGUN = 0.1  # share of signal above which a start does not count as pure noise
-# Host samplers that return their input for a single step, and for a single step to 0.
-STILL, STILL_TO_0 = ("sample_unipc", "sample_unipc_bh2"), ("dpm_fast_function", "dpm_adaptive_function")
 
 
 class GradOpSampler(Sampler):
@@ -85,7 +84,7 @@ class GradOpSampler(Sampler):
         for k, (begin, end) in enumerate(parts):
             guide, given, arguments = start, fresh, _with_all_sigmas(extra_args, sigmas)
             if k > 0:
-                arguments["seed"] = round_seed(seed, k)
+                arguments["seed"] = own_seed(seed, k)
                 fresh = given = self._noise(k, noise, arguments)
             if k > 0 and denoise_mask is not None:
                 # The inner sampler keeps masked pixels of the latent that it is given, so it gets the first latent, and
@@ -94,7 +93,7 @@ class GradOpSampler(Sampler):
                 signal, level = signal_and_noise(family, float(sigmas[begin]))
                 guide, given = first, fresh + signal / level * (start - first)
             levels = sigmas[begin : end + 1].clone()  # some samplers write into them
-            x = self._sampler(levels).sample(
+            x = moving(self.inner, levels).sample(
                 model_wrap, levels, arguments, progress.part(end - begin), given, guide, denoise_mask, True
             )
             if k < len(parts) - 1:
@@ -104,15 +103,6 @@ class GradOpSampler(Sampler):
         progress.bar.close()
         self.tell(_describe(self.task, family, sigmas, parts, canvas.losses))
         return x
-
-    def _sampler(self, levels: Tensor) -> Any:
-        """The sampler for one part: `inner`, or euler where `inner` leaves a single step unchanged.
-
-        First-order steps of UniPC and DPM-Solver are DDIM's, which are euler's in the host's coordinates.
-        """
-        name = getattr(getattr(self.inner, "sampler_function", None), "__name__", "")
-        still = name in STILL or (name in STILL_TO_0 and levels[-1] == 0)
-        return ksampler("euler") if still and len(levels) == 2 else self.inner
 
     def _noise(self, k: int, noise: Tensor, arguments: dict[str, Any]) -> Tensor:
         """The noise that part k >= 1 starts from; the run tells the MODEL's patches."""

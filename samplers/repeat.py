@@ -6,43 +6,37 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from comfy.samplers import KSAMPLER, KSamplerX0Inpaint
+from comfy.samplers import KSamplerX0Inpaint
 from torch import Tensor
 
 from .. import host
 from ..guidance.noise import check_sigmas
 from ..guidance.run import run_of
+from .again import AgainSampler, noise_like, own_seed, shifted, steps_of
 
 FINISHED = 0.0015  # counts as 0: the host's uni_pc overwrites the final 0 of its SIGMAS with .001
-SEED_STRIDE = 0x9E3779B97F4A7C15  # odd, so no two of 2^63 rounds share a seed; far from the host's own seed + 1
 
 
-class RepeatSampler(KSAMPLER):
+class RepeatSampler(AgainSampler):
     """A SAMPLER that runs `inner` K times: the edited region of one round is the guide of the next (SDEdit, section 3).
 
     Every round has its own noise, for its start and for its steps. Kept pixels come from the first latent in every
     round, at the noise level that the host expects; where noise_mask is exactly 0 the guide itself is that first
-    latent. All rounds are one run of the host: patches, conditioning and progress bar see K * n steps. One repeat is
-    the same as `inner`.
+    latent. One repeat is the same as `inner`.
     """
 
     def __init__(self, inner: Any, repeats: int, round_noise: Callable[[int], Tensor] | None = None):
         """round_noise(k) replaces the noise that round k >= 1 starts from (recorded noise, in tests)."""
         if isinstance(inner, RepeatSampler):
             inner, repeats = inner.inner, inner.repeats * repeats
-        if getattr(type(inner), "sample", None) is not KSAMPLER.sample:
-            raise ValueError(
-                f"Only samplers made of a k-diffusion function can be repeated, got {type(inner).__name__}. Connect "
-                "KSamplerSelect, one of the Sampler... nodes, or SDE Sampler."
-            )
-        super().__init__(self._run_rounds, inner.extra_options, inner.inpaint_options)
-        self.inner = inner
+        super().__init__(inner, self._run_rounds, "repeated")
         self.repeats = repeats
         self.round_noise = round_noise
 
-    def sample(
-        self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False
-    ):
+    def steps(self, model_wrap: Any, sigmas: Tensor) -> int:
+        return self.repeats * steps_of(self.inner, model_wrap, sigmas)
+
+    def sample(self, model_wrap, sigmas, extra_args, callback, noise, *rest, **options):
         if self.repeats > 1:
             check_sigmas(sigmas)
             host.check_run(model_wrap, noise)
@@ -51,29 +45,20 @@ class RepeatSampler(KSAMPLER):
                 f"Repeats start from a finished picture, but these SIGMAS end at {float(sigmas[-1]):.4g}, not at 0. "
                 "Connect SIGMAS that run down to 0, such as those of Noise to t0, or set repeats to 1."
             )
-
-        def whole_walk(i: int, denoised: Tensor, x: Tensor, steps: int) -> None:
-            callback(i, denoised, x, self.repeats * steps)
-
-        watch = None if callback is None else whole_walk
-        return super().sample(model_wrap, sigmas, extra_args, watch, noise, latent_image, denoise_mask, disable_pbar)
+        return super().sample(model_wrap, sigmas, extra_args, callback, noise, *rest, **options)
 
     def _run_rounds(self, model, x, sigmas, extra_args, callback, disable, **options):
-        steps = len(sigmas) - 1
+        steps = steps_of(self.inner, model.inner_model, sigmas)
         for k in range(self.repeats):
             arguments = dict(extra_args)  # a copy: samplers write into theirs
             if k > 0:
-                arguments["seed"] = round_seed(extra_args["seed"], k)
+                arguments["seed"] = own_seed(extra_args["seed"], k)
                 model, x = self._restart(model, x, sigmas, arguments, k)
-
-            def in_round(step: dict[str, Any], first: int = k * steps) -> None:
-                if callback is not None:
-                    callback({**step, "i": first + step["i"]})
-
             # Only the last round may write into SIGMAS, as `inner` alone would.
             levels = sigmas if k == self.repeats - 1 else sigmas.clone()
+            watch = shifted(callback, k * steps)
             x = self.inner.sampler_function(
-                model, x, levels, extra_args=arguments, callback=in_round, disable=disable, **options
+                model, x, levels, extra_args=arguments, callback=watch, disable=disable, **options
             )
         return x
 
@@ -89,14 +74,3 @@ class RepeatSampler(KSAMPLER):
         again.noise = noise_like(noise, seed + 1) if self.inpaint_options.get("random") else noise
         sampling = model.inner_model.inner_model.model_sampling
         return again, sampling.noise_scaling(sigmas[0], noise, guide, self.max_denoise(model.inner_model, sigmas))
-
-
-def round_seed(seed: int, k: int) -> int:
-    """The seed of round k; below 2^63, because the host's noise sampler adds 1."""
-    return (seed + k * SEED_STRIDE) % 2**63
-
-
-def noise_like(noise: Tensor, seed: int) -> Tensor:
-    """Unit normal noise with the shape, type and device of `noise`, drawn on the CPU like the host's."""
-    generator = torch.Generator().manual_seed(seed)
-    return torch.randn(noise.shape, generator=generator).to(noise)

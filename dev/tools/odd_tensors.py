@@ -170,6 +170,9 @@ class Doors:
             "SDE Sampler, sigmas": lambda rng: self._walk(sigmas=odd(rng, (3,))),
             "SDE Sampler, latent": lambda rng: self._walk(latent=odd(rng, (1, 4, 8, 8))),
             "Jump Sampler, sigmas": lambda rng: self._walk(self._one("SketchJumpSampler"), sigmas=odd(rng, (3,))),
+            "Time Travel Sampler, sigmas": lambda rng: self._walk(
+                self._one("SketchTimeTravelSampler", sampler=self.plain), sigmas=odd(rng, (3,))
+            ),
             "Repeat Sampler, sigmas": lambda rng: self._walk(
                 self._one("SketchRepeatSampler", sampler=self.plain), sigmas=odd(rng, (3,))
             ),

@@ -72,7 +72,8 @@ def _note_prompts(layout: Any, execute: Any, model: Any, conds: list, x: Tensor,
             prepared[apart] = [host.words_alone(model, one.context, one.values, x) for one in apart.words]
         more, spans, text = _placed(layout, prompt["model_conds"]["c_crossattn"].cond.shape[1], prepared[apart], shown)
         rows[number, prompt["uuid"]] = _Row(tuple(one.region for one in apart.words), spans, text, force, spot)
-        return {**prompt, "model_conds": host.with_more_words(prompt["model_conds"], more)}
+        controlled = prompt.get("control") is not None
+        return {**prompt, "model_conds": host.with_more_words(prompt["model_conds"], more, controlled)}
 
     conds = [side and [noted(number, prompt) for prompt in side] for number, side in enumerate(conds)]
     if rows:

@@ -371,7 +371,7 @@ def test_two_rounds_are_two_runs(doors, models, room, family):
     model, latent = models[family], guide(family, batch=2)
     sigmas = to_t0(doors, model, latent, 0.5, 4)[0]
     first = run(model, family, named("euler_ancestral"), sigmas, latent, seed=9)
-    second_seed = room("samplers.repeat").round_seed(9, 1)
+    second_seed = room("samplers.again").own_seed(9, 1)
     expected = run(model, family, named("euler_ancestral"), sigmas, {"samples": first}, seed=second_seed)
     sampler = doors.SketchRepeatSampler.execute(named("euler_ancestral"), 2)[0]
     twice = run(model, family, sampler, sigmas, latent, seed=9)

@@ -116,7 +116,7 @@ def test_flow_starts_at_pure_noise(sde):
 
 
 def test_seeds_of_rounds_differ(room):
-    repeat = room("samplers.repeat")
-    seeds = {repeat.round_seed(seed, k) for seed in (0, 1, 2, 2**64 - 1) for k in range(1, 11)}
+    again = room("samplers.again")
+    seeds = {again.own_seed(seed, k) for seed in (0, 1, 2, 2**64 - 1) for k in range(1, 11)}
     assert len(seeds) == 40
     assert max(seeds) < 2**63
