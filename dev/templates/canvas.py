@@ -142,7 +142,9 @@ def choose_and_go_on() -> Graph:
 def with_words(base: Base, prompt: str, without: str) -> Graph:
     """GradOP+ follows the painting; its words act where their colours are."""
     small, side = base.side < 512, max(256, base.side)
-    few = {"schedule": "constant"} if base.steps < 10 else {}  # they need their whole strength in each step
+    few: dict[str, Any] = (
+        {"schedule": "constant"} if base.steps < 10 else {}
+    )  # they need their whole strength in each step
     nodes: dict[str, Any] = {
         "note": note(
             "Paint with words",

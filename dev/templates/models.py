@@ -69,15 +69,32 @@ class Base:
 
 def starter() -> Base:
     loader = node("SketchStarterModels", (300, 0))
-    given = (("models", output) for output in ("model", "clip", "vae"))
-    told = {"group": "the built-in painter and its words", "words": KNOWN, "solve": {"strength": 0.7, "rounds": 5}}
-    return Base({"models": loader}, *given, 128, 4.0, **told)
+    return Base(
+        {"models": loader},
+        model=("models", "model"),
+        clip=("models", "clip"),
+        vae=("models", "vae"),
+        side=128,
+        cfg=4.0,
+        group="the built-in painter and its words",
+        words=KNOWN,
+        solve={"strength": 0.7, "rounds": 5},
+    )
 
 
 def _checkpoint(file: dict[str, str], side: int, cfg: float, words: str, end: str) -> Base:
     loader = node("CheckpointLoaderSimple", (320, 0), "your model", [file], ckpt_name=file["name"])
-    given = (("checkpoint", output) for output in ("MODEL", "CLIP", "VAE"))
-    return Base({"checkpoint": loader}, *given, side, cfg, group="your checkpoint and its words", words=words, end=end)
+    return Base(
+        {"checkpoint": loader},
+        model=("checkpoint", "MODEL"),
+        clip=("checkpoint", "CLIP"),
+        vae=("checkpoint", "VAE"),
+        side=side,
+        cfg=cfg,
+        group="your checkpoint and its words",
+        words=words,
+        end=end,
+    )
 
 
 def sd15() -> Base:
