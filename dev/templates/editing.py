@@ -27,7 +27,7 @@ def edit_in_place() -> Graph:
         "encode": node("VAEEncode"),
         "reference": node("ReferenceLatent", named="the photo as reference"),
         "none reference": node("ReferenceLatent", named="the same beside it"),
-        "shape": node("SketchShapeEnergy", (320, 0), "hold it in place", scale="auto"),
+        "shape": node("SketchShapeEnergy", (320, 0), "hold it in place", scale="auto", inner_steps=4),
         "of photo": node("GetImageSize", named="the photo's size"),
         "empty": node(base.empty, named="how many results", batch_size=1),
         "schedule": node("Flux2Scheduler", steps=base.steps),
