@@ -141,7 +141,7 @@ def measure(folder: Path, counts: list[int], pairs: int, size: int) -> list[str]
         say(f"  {rows[0]}")
     return [
         f'{len(first)} pairs through "{TEMPLATE.stem}" at {size} px. Every run gave the same files, bit for bit; bare '
-        "requests the same pixels. All servers and the command share this machine's cores.",
+        "requests the same pixels. All servers, of one thread each, and the command share this machine's cores.",
         "",
         "| | seconds | load average at its end |",
         "| --- | --- | --- |",
@@ -159,6 +159,8 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=BENCH)
     options = parser.parse_args()
     counts = [int(count) for count in options.servers.split(",")]
+    # A thread each: several servers with as many threads as there are cores would wait for each other.
+    os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory(prefix="sketchsynth-batch-") as made:
         lines = measure(Path(made), counts, options.pairs, options.size)
         renew(options.output, {HEADING: lines}, machine.busy())
