@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sys
+import textwrap
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from runtime.rooms import PACK, room
 DEMO = PACK / "demo_output"
 PICTURES = PACK / "docs" / "pictures"
 SIDE = 512
+LETTERS = 15  # of a line on a thumbnail that shows a name
 STROKES = "02 Strokes to photo - sketch to image"
 EDIT = "04 Strokes on your photo - inpaint with a mask"
 LINES = "09 Line drawing and exemplar - sketch to photo"
@@ -136,7 +138,7 @@ def load(template: str, kind: str) -> list[Image.Image]:
 def named(template: str) -> Image.Image:
     """The words of a template's name, one below the other."""
     sheet = Image.new("RGB", (SIDE, SIDE), "#2b2d36")
-    words = template.split(" - ")[0].split(" ", 1)[1].replace(", ", ",\n")
+    words = "\n".join(textwrap.wrap(template.split(" - ")[0].split(" ", 1)[1], LETTERS))
     ImageDraw.Draw(sheet).multiline_text(
         (SIDE / 2, SIDE / 2 + 22), words, "white", ImageFont.load_default(64), "mm", 24, "center"
     )
