@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -19,12 +20,12 @@ from ..pictures.fit import as_rgb
 from ..pictures.lines import LINES_ALONE
 from ..pictures.painters import simulate_strokes
 from .parts import search, wiring
-from .parts.folders import CANVAS_FOLDER, input_file
+from .parts.folders import BATCH_FOLDER, CANVAS_FOLDER, input_file
 from .parts.inputs import rgb
 from .parts.samples import find_sample, show_samples
 
 MASK_EDITOR = "clipspace-"  # how the names of the mask editor's files begin; older editors put them into "clipspace/"
-OTHERS = ("clipspace", CANVAS_FOLDER)  # folders of files that belong to a widget
+OTHERS = ("clipspace", CANVAS_FOLDER, BATCH_FOLDER)  # folders of files that no person chooses
 LARGE = 2048  # longer side, in pixels, from which a drawing is larger than any model paints
 # Longer side of what is shown. At its own size a drawing is shown whole: a Painter takes the size of its canvas from
 # that, before the run from the file, and strokes would move if the two differed.
@@ -209,16 +210,26 @@ class SketchPhotoToStrokes(io.ComfyNode):
 
 def _input_files() -> list[str]:
     """Drawings of the input folder, then those of its sub-folders, with / on every system. Links to other folders are
-    not followed, since what lies outside is not read. The files of the mask editor and of Sketch Canvas are left out:
-    both choose them themselves."""
-    root = Path(folder_paths.get_input_directory())
-    found = []
-    for folder, inner, names in os.walk(root):
-        inner[:] = sorted(name for name in inner if name not in OTHERS and not name.startswith("."))
-        for name in sorted(names):
-            path = Path(folder, name)
-            if path.suffix.lower() in EXTENSIONS and not name.startswith(MASK_EDITOR) and path.is_file():
-                found.append(path.relative_to(root).as_posix())
+    not followed, since what lies outside is not read. The files of the mask editor, of Sketch Canvas and of
+    `python3 batch` are left out: these choose them themselves."""
+    return _files_below(folder_paths.get_input_directory(), "")
+
+
+def _files_below(folder: str, within: str) -> list[str]:
+    """Those of a folder. Plain strings: ComfyUI asks several times for each prompt, and there may be 30,000 files."""
+    found, inner = [], []
+    with contextlib.suppress(OSError), os.scandir(folder) as entries:
+        for entry in sorted(entries, key=lambda entry: entry.name):
+            name = entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if name not in OTHERS and not name.startswith("."):
+                    inner.append(name)
+            elif os.path.splitext(name)[1].lower() not in EXTENSIONS or name.startswith(MASK_EDITOR):
+                continue
+            elif entry.is_file():
+                found.append(within + name)
+    for name in inner:
+        found += _files_below(os.path.join(folder, name), f"{within}{name}/")
     return found
 
 

@@ -18,6 +18,7 @@ BUILT_IN = "samples (built in)"
 PHOTOS = host.PACK / "starter" / "photos"
 BUILT_IN_PHOTOS = "sample photos (built in)"
 CANVAS_FOLDER = "sketch_canvas"  # of the input folder: what web/canvas/saver.js saves
+BATCH_FOLDER = "sketchsynth-batch"  # there too: what `python3 batch` brings (batch/task.py)
 OUTPUT = " [output]"  # at the end of a name, as in the host's annotated file names
 PREFIXES = {"sketches": "line drawing - ", "exemplars": "photo - "}  # of the samples for each purpose
 
