@@ -1,8 +1,9 @@
-"""`python3 batch` on real servers: the sketch GAN's starter over pairs, on one, two and four at once.
+"""`python3 batch` on real servers: pairs of the starter, on one, two and four of them at once.
 
 `python3 dev/run.py bench_batch_servers [--pairs 300] [--servers 1,2,4] [--size 256]` renews its own section of
-docs/BENCH.md. Every run must give the pictures of the first one, bit for bit. Bare HTTP: all prompts are posted to one
-server and their pictures fetched as they come, by the fewest requests that do it.
+docs/BENCH.md: the sketch GAN, in one pass. With `--sampled` each pair is sampled in 25 steps; that is a section of its
+own. Every run must give the pictures of the first one, bit for bit. Bare HTTP: all prompts are posted to one server and
+their pictures fetched as they come, by the fewest requests that do it.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import NamedTuple
 
 from bench.page import BENCH, renew
 from runtime import machine
@@ -26,13 +28,29 @@ from runtime.provision import say
 from runtime.rooms import room
 from tools.graph import to_prompt
 
-HEADING = "Batch: real servers"
-TEMPLATE = PACK / "workflows" / "18 Sketch and style - one pass, no prompt.json"
-SKETCH, PHOTO, SEED = "your sketch", "style: its colours", "SketchGANDecode.seed"
+
+class Work(NamedTuple):
+    """A graph of pairs: its template, what it calls the two drawings, which node has the seed, and its section."""
+
+    template: str
+    sketch: str
+    photo: str
+    seeded: str
+    heading: str
+
+
+ONE_PASS = Work(
+    "18 Sketch and style - one pass, no prompt",
+    *("your sketch", "style: its colours", "SketchGANDecode", "Batch: real servers"),
+)
+SAMPLED = Work(
+    "10 Line drawing on a KSampler - scribble",
+    *("your lines", "exemplar: its colours", "KSampler", "Batch: real servers, sampled pairs"),
+)
 PHOTOS = 15  # of the pairs; the rest of their number are sketches
 
 
-def prepare(folder: Path, pairs: int, size: int) -> Path:
+def prepare(work: Work, folder: Path, pairs: int, size: int) -> Path:
     """The template at this size, and scenes of the starter world as folders of sketches and of photos."""
     from PIL import Image
 
@@ -42,35 +60,38 @@ def prepare(folder: Path, pairs: int, size: int) -> Path:
         for number, scene in enumerate(scenes[:count]):
             picture = scene.sketch if name == "sketches" else scene.image
             Image.fromarray(picture).save(folder / name / f"{number:03d}.png")
-    graph = json.loads(TEMPLATE.read_text(encoding="utf-8"))
+    graph = json.loads((PACK / "workflows" / f"{work.template}.json").read_text(encoding="utf-8"))
     for node in graph["nodes"]:
         if node["type"] == "SketchLoader":
-            node["widgets_values"] = [size if value == 256 else value for value in node["widgets_values"]]
+            node["widgets_values"] = [size if value in (64, 256) else value for value in node["widgets_values"]]
+        if node["type"] == "EmptyLatentImage":
+            node["widgets_values"][-1] = 1  # one picture a pair
     path = folder / "graph.json"
     path.write_text(json.dumps(graph), encoding="utf-8")
     return path
 
 
-def command(graph: Path, servers: list[ComfyServer], out: Path, *more: str) -> float:
+def command(work: Work, graph: Path, servers: list[ComfyServer], out: Path, *more: str) -> float:
     """Seconds of one run of the command."""
-    words = ["--set", f"{SKETCH}={graph.parent / 'sketches'}", "--set", f"{PHOTO}={graph.parent / 'photos'}"]
+    words = ["--set", f"{work.sketch}={graph.parent / 'sketches'}", "--set", f"{work.photo}={graph.parent / 'photos'}"]
     words += ["--servers", ",".join(f"127.0.0.1:{server.port}" for server in servers)]
     began = time.perf_counter()
+    words += ["--seed", f"{work.seeded}.seed", "--out", str(out), *more]
     subprocess.run(
-        [sys.executable, str(PACK / "batch"), str(graph), *words, "--seed", SEED, "--out", str(out), *more],
+        [sys.executable, str(PACK / "batch"), str(graph), *words],
         check=True,
         stderr=subprocess.DEVNULL,
     )
     return time.perf_counter() - began
 
 
-def bare(graph: Path, server: ComfyServer, items: list[dict[str, str]]) -> tuple[float, dict[str, bytes]]:
+def bare(work: Work, graph: Path, server: ComfyServer, items: list[dict[str, str]]) -> tuple[float, dict[str, bytes]]:
     """Seconds of plain requests for the same items, and the pictures by their items' names."""
     workflow = json.loads(graph.read_text(encoding="utf-8"))
     prompt = to_prompt(workflow, server.object_info())
     titles = {str(node["id"]): node.get("title") for node in workflow["nodes"]}
-    sketch, photo = (next(key for key, title in titles.items() if title == name) for name in (SKETCH, PHOTO))
-    decode = next(key for key, node in prompt.items() if node["class_type"] == "SketchGANDecode")
+    sketch, photo = (next(key for key, title in titles.items() if title == name) for name in (work.sketch, work.photo))
+    decode = next(key for key, node in prompt.items() if node["class_type"] == work.seeded)
     began = time.perf_counter()
     sent: dict[tuple[str, str], str] = {}
     posted = []
@@ -89,13 +110,13 @@ def bare(graph: Path, server: ComfyServer, items: list[dict[str, str]]) -> tuple
     return time.perf_counter() - began, found
 
 
-def listed(out: Path) -> list[dict[str, str]]:
+def listed(work: Work, out: Path) -> list[dict[str, str]]:
     """The items of a run: name, sketch, photo, seed."""
     found = []
     with (out / "_batch" / "items.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             values = {key.split(".")[0]: value for key, value in row.items()}
-            files = {"sketch": Path(values[SKETCH]).name, "photo": Path(values[PHOTO]).name}
+            files = {"sketch": Path(values[work.sketch]).name, "photo": Path(values[work.photo]).name}
             seed = next(value for key, value in row.items() if key.endswith(".seed"))
             found.append({"name": row["name"], "seed": seed, **files})
     return found
@@ -111,9 +132,9 @@ def results(out: Path) -> dict[str, bytes]:
     return {path.stem: path.read_bytes() for path in sorted(out.glob("*.png"))}
 
 
-def measure(folder: Path, counts: list[int], pairs: int, size: int) -> list[str]:
+def measure(work: Work, folder: Path, counts: list[int], pairs: int, size: int) -> list[str]:
     """The lines of the report. SystemExit: a run gave other pictures."""
-    graph = prepare(folder, pairs, size)
+    graph = prepare(work, folder, pairs, size)
     rows = []
     with ExitStack() as stack:
         servers = [
@@ -121,11 +142,11 @@ def measure(folder: Path, counts: list[int], pairs: int, size: int) -> list[str]
             for i in range(max(counts))
         ]
         for number, server in enumerate(servers):  # the first run of a server loads the networks
-            command(graph, [server], folder / f"warm{number}", "--total", "2")
+            command(work, graph, [server], folder / f"warm{number}", "--total", "2")
         first: dict[str, bytes] = {}
         for count in counts:
             out = folder / f"out{count}"
-            seconds = command(graph, servers[:count], out)
+            seconds = command(work, graph, servers[:count], out)
             made = results(out)
             first = first or made
             if made != first:
@@ -134,13 +155,13 @@ def measure(folder: Path, counts: list[int], pairs: int, size: int) -> list[str]
                 [f"`python3 batch`, {count} server{'s' * (count > 1)}", f"{seconds:.1f}", f"{os.getloadavg()[0]:.0f}"]
             )
             say(f"  {rows[-1]}")
-        seconds, plain = bare(graph, servers[0], listed(folder / f"out{counts[0]}"))
+        seconds, plain = bare(work, graph, servers[0], listed(work, folder / f"out{counts[0]}"))
         if {name: pixels(one) for name, one in plain.items()} != {name: pixels(one) for name, one in first.items()}:
             sys.exit("bare requests gave other pictures")
         rows.insert(0, ["bare HTTP, 1 server", f"{seconds:.1f}", f"{os.getloadavg()[0]:.0f}"])
         say(f"  {rows[0]}")
     return [
-        f'{len(first)} pairs through "{TEMPLATE.stem}" at {size} px. Every run gave the same files, bit for bit; bare '
+        f'{len(first)} pairs through "{work.template}" at {size} px. Every run gave the same files, bit for bit; bare '
         "requests the same pixels. All servers, of one thread each, and the command share this machine's cores.",
         "",
         "| | seconds | load average at its end |",
@@ -155,15 +176,17 @@ def main() -> int:
     )
     parser.add_argument("--pairs", type=int, default=300)
     parser.add_argument("--servers", default="1,2,4", help="how many at once, with commas")
-    parser.add_argument("--size", type=int, default=256, help="pixels")
+    parser.add_argument("--size", type=int, default=0, help="pixels; 0: 256, or 64 of sampled pairs")
+    parser.add_argument("--sampled", action="store_true", help="pairs that take 25 steps each, instead of one pass")
     parser.add_argument("--output", type=Path, default=BENCH)
     options = parser.parse_args()
     counts = [int(count) for count in options.servers.split(",")]
     # A thread each: several servers with as many threads as there are cores would wait for each other.
     os.environ["OMP_NUM_THREADS"] = "1"
     with tempfile.TemporaryDirectory(prefix="sketchsynth-batch-") as made:
-        lines = measure(Path(made), counts, options.pairs, options.size)
-        renew(options.output, {HEADING: lines}, machine.busy())
+        work, usual = (SAMPLED, 64) if options.sampled else (ONE_PASS, 256)
+        lines = measure(work, Path(made), counts, options.pairs, options.size or usual)
+        renew(options.output, {work.heading: lines}, machine.busy())
     return 0
 
 
