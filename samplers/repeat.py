@@ -48,7 +48,7 @@ class RepeatSampler(AgainSampler):
         return super().sample(model_wrap, sigmas, extra_args, callback, noise, *rest, **options)
 
     def _run_rounds(self, model, x, sigmas, extra_args, callback, disable, **options):
-        steps = steps_of(self.inner, model.inner_model, sigmas)
+        steps = steps_of(self.inner, model.inner_model, sigmas) if self.repeats > 1 else 0
         for k in range(self.repeats):
             arguments = dict(extra_args)  # a copy: samplers write into theirs
             if k > 0:
