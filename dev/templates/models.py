@@ -58,7 +58,7 @@ class Base:
             model = group("model", self.group, ([*self.nodes, *beside], words))
             return [[draw, model], [walk], list(results)]
         network = [key for key in ("network", "shift") if key in self.nodes]
-        model = group("model", self.group, ([*network, *beside], ["clip", "vae"], words))
+        model = group("model", self.group, (network, ["clip", "vae"], [*words, *beside]))  # right of what they read
         return [[draw], [model, walk], list(results)]
 
     @property
