@@ -5,6 +5,7 @@ Tolerance: 1e-4 of the largest value; seen 4e-6. Weights are made from their nam
 
 from __future__ import annotations
 
+import copy
 import json
 
 import pytest
@@ -192,31 +193,79 @@ def test_identity_by_encoder(painter, paint, recorded, steps):
     assert off.mean() < 0.01
 
 
-def test_identity_by_optimisation(painter, paint, networks, layers, recorded):
-    """Losses of three Adam steps, and the move: on average, as Adam magnifies rounding where a gradient is near 0."""
+@pytest.fixture(scope="module")
+def optimised(painter, paint, networks, layers, recorded):
+    """`optimised(dtype)` -> (losses [steps,4], delta_w after the last step, the loss as a function of delta_w)."""
     settings, wanted = recorded("identity_loss")
-    face = networks.build(filled(settings, layers))
-    decoder = painter("restyle32").decoder
     a, b = (detfill.smooth(name, (2, 3, 256, 256), settings["seed"]) for name in "ab")
+
+    def run(dtype):
+        face = networks.build(filled(settings, layers)).to(dtype)
+        decoder = copy.deepcopy(painter("restyle32").decoder).to(dtype)
+        code, photo = wanted["w0"][None].to(dtype), as_input(b[:1]).to(dtype)
+        mask = paint.layer_mask(settings["mask_layers"], 8, code)
+        weights = {"identity_weight": settings["lambda_id"], "picture_weight": settings["lambda_l2"]}
+        weights |= {"length_weight": settings["lambda_reg"]}
+
+        def picture(w):
+            return paint.pooled(decoder(w), 256)
+
+        def features(made):
+            return paint.face_features(face, made)
+
+        steps = paint.optimise_identity(
+            *(picture, features, code, photo, mask), steps=settings["n_iter"], learning_rate=settings["lr"], **weights
+        )
+        moves, losses = zip(*steps, strict=True)
+        found = torch.tensor(
+            [(one.identity, one.length, one.picture, one.total) for one in losses], dtype=torch.float64
+        )
+        goal, before = features(photo).detach(), picture(code).detach()
+
+        def loss(move):
+            made = picture(code + move * mask)
+            change = settings["lambda_l2"] * (made - before).square().mean()
+            likeness = settings["lambda_id"] * (1 - (features(made) * goal).sum(1)).mean()
+            return likeness + settings["lambda_reg"] * move.norm() + change
+
+        return found, moves[-1], loss, (face, a, b)
+
+    return run
+
+
+def test_identity_by_optimisation(optimised, paint, recorded):
+    """Features, losses and the move of three Adam steps.
+
+    Adam makes a step of the learning rate's size of any gradient, however near 0, so rounding grows from the second
+    loss on: exact arithmetic is 1.7e-4 (losses) and 1.1e-2 (the move, on average) from the recorded run, and a CPU with
+    other kernels up to 6e-4 and 7e-3. The test below holds the steps themselves.
+    """
+    wanted = recorded("identity_loss")[1]
+    found, move, _, (face, a, b) = optimised(torch.float32)
     features = paint.face_features(face, a), paint.face_features(face, b)
     close(features[0], wanted["feat_a"])
     close(features[1], wanted["feat_b"])
     close(paint.identity_loss(*features), wanted["loss"])
-    code = wanted["w0"][None]
-    steps = paint.optimise_identity(
-        lambda w: paint.pooled(decoder(w), 256),
-        lambda picture: paint.face_features(face, picture),
-        code,
-        as_input(b[:1]),
-        paint.layer_mask(settings["mask_layers"], 8, code),
-        steps=settings["n_iter"],
-        learning_rate=settings["lr"],
-        identity_weight=settings["lambda_id"],
-        picture_weight=settings["lambda_l2"],
-        length_weight=settings["lambda_reg"],
-    )
-    moves, losses = zip(*steps, strict=True)
-    found = torch.tensor([(one.identity, one.length, one.picture, one.total) for one in losses], dtype=torch.float64)
-    close(found, wanted["opt_losses"])
-    error = (moves[-1] - wanted["opt_delta_w"]).abs().mean() / wanted["opt_delta_w"].abs().mean()
-    assert error < 5e-3, float(error)
+    close(found[0], wanted["opt_losses"][0])
+    close(found, wanted["opt_losses"], 1e-3)
+    error = (move - wanted["opt_delta_w"]).abs().mean() / wanted["opt_delta_w"].abs().mean()
+    assert error < 2e-2, float(error)
+
+
+def test_its_steps_are_adams(optimised, recorded):
+    """In double precision against Adam's own formulas (Kingma and Ba, algorithm 1)."""
+    settings, wanted = recorded("identity_loss")
+    found, move, loss, _ = optimised(torch.float64)
+    mine, first, second = (torch.zeros_like(wanted["w0"][None], dtype=torch.float64) for _ in range(3))
+    for step in range(1, settings["n_iter"] + 1):
+        mine.requires_grad_(True)
+        value = loss(mine)
+        (slope,) = torch.autograd.grad(value, mine)
+        close(found[step - 1, 3], value, 1e-9)
+        first, second = 0.9 * first + 0.1 * slope, 0.999 * second + 0.001 * slope.square()
+        corrected = first / (1 - 0.9**step), second / (1 - 0.999**step)
+        mine = (mine - settings["lr"] * corrected[0] / (corrected[1].sqrt() + 1e-8)).detach()
+    moved = mine * (move != 0)
+    assert (move != 0).any()
+    assert (move == 0).any(), "the layers outside of the mask stay"
+    close(moved, move, 1e-6)
