@@ -11,6 +11,7 @@ from templates.parts import (
     CANVAS,
     FIXED,
     IDENTITY,
+    STARTER_LINES,
     WATERCOLOUR,
     Graph,
     app,
@@ -231,11 +232,13 @@ def train_your_own() -> Graph:
             "train: photos, name, steps",
             name="sample photos",
             photos=PHOTOS,
+            decoder="learns along",
             size="64",
             width=32,
             steps=20,
             batch=4,
         ),
+        "features": node("SketchFeatureLoader", (300, 0), "compares pictures", features=STARTER_LINES),
         "plot": show("the losses", (340, 300)),
         "rows": show("canvas, prediction, photo", (420, 200)),
         "canvas": canvas("strokes to try it on", 24, painting=BEGINNING, paper=BLACK),
@@ -243,6 +246,7 @@ def train_your_own() -> Graph:
         "save": save("painted by your own painter", "your strokes, painted", (360, 400)),
     }
     links = [
+        ("features", "features", "train", "features"),
         ("train", "plot", "plot", "images"),
         ("train", "preview", "rows", "images"),
         ("train", "painter", "predict", "painter"),
@@ -250,7 +254,7 @@ def train_your_own() -> Graph:
         ("predict", "image", "save", "images"),
     ]
     groups = [
-        [group("draw", "your photos", ["note", "train"])],
+        [group("draw", "your photos", ["note", "features", "train"])],
         [group("model", "how it goes", ["plot", "rows"])],
         [group("walk", "try it", ["canvas", "predict"])],
         [group("result", "by your own painter", ["save"])],

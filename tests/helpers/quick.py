@@ -7,6 +7,7 @@ from typing import Any
 QUICK: dict[str, dict[str, Any]] = {
     "SketchTrainGAN": {"draft_steps": 16, "gan_steps": 8},
     "SketchTrainPrior": {"steps": 8},
+    "SketchTrainPaint2pix": {"steps": 6},
     "ShapeInversion": {"steps": 10},
     "NoiseToT0": {"steps": 10},
     "SketchT0Sweep": {"steps": 8},
