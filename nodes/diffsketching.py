@@ -29,7 +29,7 @@ from .inversion import (
     VAE_TIP,
     decoder_input,
     limit_input,
-    window_inputs,
+    when_inputs,
 )
 from .parts.checks import check_numbers
 from .parts.folders import model_state
@@ -162,7 +162,7 @@ class SketchClassGuidance(io.ComfyNode):
                 io.Vae.Input("vae", optional=True, tooltip=VAE_TIP),
                 io.String.Input("class_id", default="0", tooltip=CLASS_TIP),
                 io.Float.Input("scale", default=1.0, min=0.0, max=1000.0, step=0.1, tooltip=SCALE_TIP),
-                *window_inputs(),
+                *when_inputs(),
                 decoder_input(),
                 limit_input(0.0),
             ],
@@ -245,7 +245,7 @@ class SketchDiffSketching(io.ComfyNode):
                     tooltip="Strength of the reference, 0 to 1000; 0 has no effect. The paper gives no value.",
                 ),
                 io.Combo.Input("gradient", options=list(GRADIENTS), tooltip=GRADIENT_TIP),
-                *window_inputs(),
+                *when_inputs(),
                 decoder_input(),
                 limit_input(),
                 io.Combo.Input(

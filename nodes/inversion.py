@@ -22,6 +22,7 @@ from ..samplers import levels, sde
 from ..samplers.repeat import RepeatSampler
 from .parts import search
 from .parts.checks import check_numbers, latent_samples
+from .parts.inputs import window_inputs
 from .parts.sockets import ExtractorSocket, FeaturesSocket
 from .sdedit import STEPS_TIP, T0_TIP, t0_input
 
@@ -82,11 +83,8 @@ INNER_STEPS_TIP = (
 )
 
 
-def window_inputs() -> list:
-    return [
-        io.Float.Input("start", default=0.0, min=0.0, max=1.0, step=0.01, tooltip=START_TIP, advanced=True),
-        io.Float.Input("end", default=1.0, min=0.0, max=1.0, step=0.01, tooltip=END_TIP, advanced=True),
-    ]
+def when_inputs() -> list[io.Input]:
+    return window_inputs(START_TIP, END_TIP, advanced=True)
 
 
 def decoder_input() -> Any:
@@ -135,7 +133,7 @@ class SketchShapeEnergy(io.ComfyNode):
                 ),
                 io.Float.Input("weight", default=0.5, min=0.0, max=100.0, step=0.05, tooltip=WEIGHT_TIP),
                 _metric(),
-                *window_inputs(),
+                *when_inputs(),
                 decoder_input(),
                 _point(),
                 io.Combo.Input(
@@ -238,7 +236,7 @@ class AppearanceEnergyGuidance(io.ComfyNode):
                     tooltip="style: mean and standard deviation of each channel over the whole picture. l2, l1, "
                     "cosine: position by position, which also copies the layout. Published: l2.",
                 ),
-                *window_inputs(),
+                *when_inputs(),
                 decoder_input(),
                 _point(AT_STATE, tooltip=STATE_TIP),
                 io.Combo.Input(
@@ -344,7 +342,7 @@ class SketchDomainEnergy(io.ComfyNode):
                     step=1.0,
                     tooltip="0 to 100000. EGSDE uses 500. 0 has no effect.",
                 ),
-                *window_inputs(),
+                *when_inputs(),
                 _point(),
                 limit_input(),
                 io.Combo.Input(
@@ -428,7 +426,7 @@ class ShapeInversion(io.ComfyNode):
                     tooltip="How many times the stage runs, 1 to 10, each time from its own result. Published: 3, 2 "
                     "and 1 for the three stages.",
                 ),
-                *window_inputs(),
+                *when_inputs(),
                 decoder_input(),
                 _point(),
                 io.Combo.Input(

@@ -20,6 +20,7 @@ from ..pictures.fit import as_rgb, fit_image
 from ..samplers.looking import attention_maps
 from .parts import search
 from .parts.checks import check_conditioning, check_numbers, latent_samples
+from .parts.inputs import window_inputs
 from .parts.sockets import RegionsSocket
 
 PAPER = ("GradOP", "semantic control", "cross attention control")
@@ -209,25 +210,13 @@ class CrossAttnRegionMap(io.ComfyNode):
                     "noisiest level to 0. constant: the same at every step. window: constant from start to end, 0 "
                     "elsewhere.",
                 ),
-                io.Float.Input(
-                    "start",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="For schedule window only: fraction of the model's schedule where it starts, 0 (pure "
+                *window_inputs(
+                    "For schedule window only: fraction of the model's schedule where it starts, 0 (pure "
                     "noise) to 1 (clean).",
-                ),
-                io.Float.Input(
-                    "end",
-                    default=0.5,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    advanced=True,
-                    tooltip="For schedule window only: fraction of the model's schedule where it ends, 0 (pure noise) "
+                    "For schedule window only: fraction of the model's schedule where it ends, 0 (pure noise) "
                     "to 1 (clean).",
+                    last=0.5,
+                    advanced=True,
                 ),
                 io.Combo.Input(
                     "method",

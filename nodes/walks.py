@@ -11,6 +11,7 @@ from ..samplers import ilvr, jump
 from ..samplers.travel import TravelSampler
 from .parts import search
 from .parts.checks import check_numbers, plain_samples
+from .parts.inputs import window_inputs
 
 WINDOW_TIP = (
     "as a fraction of the model's schedule, 0 (pure noise) to 1 (clean). On the starter prior, sampling from t0 0.4 "
@@ -45,21 +46,9 @@ class SketchILVRSampler(io.ComfyNode):
                     "a layout is imposed. 4 to 8 imposes colours and leaves shapes free; 32 nearly copies the "
                     "reference. The paper's N is the side divided by this.",
                 ),
-                io.Float.Input(
-                    "start",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Where the replacement starts, " + WINDOW_TIP,
-                ),
-                io.Float.Input(
-                    "end",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Where it ends, " + WINDOW_TIP + "Ending at 0.8 to 0.9 lets the model blend the colours.",
+                *window_inputs(
+                    "Where the replacement starts, " + WINDOW_TIP,
+                    "Where it ends, " + WINDOW_TIP + "Ending at 0.8 to 0.9 lets the model blend the colours.",
                 ),
                 io.Float.Input(
                     "weight",
@@ -210,21 +199,9 @@ class SketchTimeTravelSampler(io.ComfyNode):
                     tooltip="Steps of a stretch, 1 to 1000: how far each jump leads back. 1 is usual for guidance; "
                     "RePaint jumps back 10 of 250 steps to blend masked pictures.",
                 ),
-                io.Float.Input(
-                    "start",
-                    default=0.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="From where on steps are walked again, " + WINDOW_TIP,
-                ),
-                io.Float.Input(
-                    "end",
-                    default=1.0,
-                    min=0.0,
-                    max=1.0,
-                    step=0.01,
-                    tooltip="Until where, " + WINDOW_TIP + "A short window in the middle costs less.",
+                *window_inputs(
+                    "From where on steps are walked again, " + WINDOW_TIP,
+                    "Until where, " + WINDOW_TIP + "A short window in the middle costs less.",
                 ),
             ],
             outputs=[

@@ -14,6 +14,15 @@ def seed_input(tip: str) -> io.Int.Input:
     return io.Int.Input("seed", default=0, min=0, max=0xFFFFFFFFFFFFFFFF, control_after_generate=True, tooltip=tip)
 
 
+def window_inputs(start: str, end: str, last: float = 1.0, advanced: bool | None = None) -> list[io.Input]:
+    """Where something starts and ends, as fractions of the model's schedule. start, end: their tooltips; last: where it
+    ends by default."""
+    return [
+        io.Float.Input(name, default=default, min=0.0, max=1.0, step=0.01, tooltip=tip, advanced=advanced)
+        for name, default, tip in (("start", 0.0, start), ("end", last, end))
+    ]
+
+
 def rgb(colour: str, what: str) -> tuple[float, float, float]:
     """#rrggbb as 0..1. The editor's colour widget may add an opacity (#rrggbbaa), which is dropped.
 
