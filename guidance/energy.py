@@ -183,12 +183,13 @@ class _Step:
         steps instead of in each, would point away from it.
         """
         shift = torch.zeros_like(self.denoised)
-        for number in range(max((energy.inner_steps for energy in energies), default=0)):
+        most = max((energy.inner_steps for energy in energies), default=0)
+        for number in range(most):
             going = [energy for energy in energies if number < energy.inner_steps]
             at = self.denoised - shift if number else self.denoised
             more = self.denoised_shift([energy for energy in going if not energy.auto], at)
             more += self.auto_shift([energy for energy in going if energy.auto], at)
-            if max(energy.inner_steps for energy in energies) > 1:
+            if most > 1:
                 limits = [energy.limit / energy.inner_steps for energy in going if energy.limit > 0]
                 more = _limited(more, self.x - self.denoised, [max(limits)] if limits else [])
             shift = shift + more if number else more

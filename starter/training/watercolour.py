@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from kornia.filters import gaussian_blur2d, median_blur, sobel
 from torch import Tensor
-from torch.nn.functional import avg_pool2d, interpolate
+from torch.nn.functional import avg_pool2d, interpolate, l1_loss
 
 from ... import files
 from ...networks import build
@@ -84,10 +84,8 @@ class ArtistTask(Task):
         """What the painter makes of canvases after its last pass, and some random styles."""
         (painter,) = self.known
         code = painter.latent_avg.expand(len(batch.canvas), -1, -1)
-        result = painter.decoder(painter.latent_avg[None]).expand(len(batch.canvas), -1, -1, -1)
         for _ in range(PASSES):
-            code = painter.codes(seen_by(painter, batch, result), code)
-            result = painter.decoder(code)
+            code = painter.codes(seen_by(painter, batch, painter.decoder(code)), code)
         return torch.cat([code, random_styles(painter.decoder, RANDOM, rng, code.device)])
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
@@ -96,8 +94,7 @@ class ArtistTask(Task):
             codes = self.codes(batch, rng)
             wanted = watercolour(painter.decoder(codes).float())
         made = self.decoder(codes).float()
-        pairs = ((made, wanted), *((avg_pool2d(a, 4), avg_pool2d(b, 4)) for a, b in ((made, wanted),)))
-        return sum((a - b).abs().mean() for a, b in pairs)  # pyright: ignore[reportReturnType]
+        return l1_loss(made, wanted) + l1_loss(avg_pool2d(made, 4), avg_pool2d(wanted, 4))
 
     def weights(self) -> dict[str, Tensor]:
         return {key: value.detach().cpu() for key, value in self.decoder.state_dict().items()}
