@@ -75,8 +75,8 @@ def command(work: Work, graph: Path, servers: list[ComfyServer], out: Path, *mor
     """Seconds of one run of the command."""
     words = ["--set", f"{work.sketch}={graph.parent / 'sketches'}", "--set", f"{work.photo}={graph.parent / 'photos'}"]
     words += ["--servers", ",".join(f"127.0.0.1:{server.port}" for server in servers)]
-    began = time.perf_counter()
     words += ["--seed", f"{work.seeded}.seed", "--out", str(out), *more]
+    began = time.perf_counter()
     subprocess.run(
         [sys.executable, str(PACK / "batch"), str(graph), *words],
         check=True,

@@ -7,17 +7,9 @@ from templates.gan import SKETCH_GAN
 from templates.gradop import GRADOP
 from templates.inversion import INVERSION
 from templates.paint2pix import PAINT2PIX
+from templates.regions import REGIONS
 from templates.retrieval import RETRIEVAL
 from templates.sdedit import SDEDIT
 
-TEMPLATES = {
-    **SDEDIT,
-    **INVERSION,
-    **GRADOP,
-    **SKETCH_GAN,
-    **RETRIEVAL,
-    **DIFFSKETCHING,
-    **PAINT2PIX,
-    **CANVASES,
-    **EDITING,
-}
+ROOMS = (SDEDIT, EDITING, INVERSION, GRADOP, REGIONS, SKETCH_GAN, RETRIEVAL, DIFFSKETCHING, PAINT2PIX, CANVASES)
+TEMPLATES = dict(sorted((name, graph) for room in ROOMS for name, graph in room.items()))

@@ -143,7 +143,7 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
     """GradOP+ follows the painting; its words act where their colours are."""
     small, side = base.side < 512, max(256, base.side)
     few: dict[str, Any] = (
-        {"schedule": "constant"} if base.steps < 10 else {}
+        {"schedule": "constant"} if base.distilled else {}
     )  # they need their whole strength in each step
     nodes: dict[str, Any] = {
         "note": note(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from templates.editing import kept_outside
 from templates.inversion import loaders
 from templates.parts import (
     CLASSIFIER,
@@ -25,7 +26,6 @@ from templates.parts import (
     starter_walk,
 )
 from templates.retrieval import PHOTOS
-from templates.sdedit import kept_outside
 
 OWN_PRIOR = "39 Train your own - pixel prior from a folder"
 CLASSES = ("lake at sunset", "lake by day", "lake at dawn", "lake at night")

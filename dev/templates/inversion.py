@@ -365,7 +365,7 @@ def energies_on_a_ksampler() -> Graph:
 
 def energies(base: Base) -> Graph:
     """On a model of the user's. A distilled one takes its own sampler and steps, and the energies their own scale."""
-    distilled = base.steps < 10
+    distilled = base.distilled
     sampler, steps = (base.sampler, base.steps) if distilled else ("euler_ancestral", 30)
     scale: dict[str, Any] = {"scale": "auto", "inner_steps": 4} if distilled else {}
     nodes = {

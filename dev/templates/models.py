@@ -42,6 +42,11 @@ class Base:
     solve: dict[str, Any] = field(default_factory=dict)
 
     @property
+    def distilled(self) -> bool:
+        """Whether it paints in a few steps, which it then takes as they are."""
+        return self.steps < 10
+
+    @property
     def column(self) -> list[str]:
         """The keys of its nodes, one below the other."""
         return list(self.nodes)
@@ -120,13 +125,12 @@ def _three_files(
     shift = more.pop("shift", None)
     nodes = {
         "network": node("UNETLoader", (320, 0), named, [network], unet_name=network["name"]),
+        **({"shift": node("ModelSamplingAuraFlow", shift=shift)} if shift else {}),
         "clip": node("CLIPLoader", (320, 0), "its text encoder", [encoder], clip_name=encoder["name"], type=kind),
         "vae": node("VAELoader", (320, 0), "its VAE", [vae], vae_name=vae["name"]),
     }
-    links, model = [], ("network", "MODEL")
-    if shift is not None:
-        nodes = {"network": nodes["network"], "shift": node("ModelSamplingAuraFlow", shift=shift), **nodes}
-        links, model = [("network", "MODEL", "shift", "model")], ("shift", "MODEL")
+    links = [("network", "MODEL", "shift", "model")] if shift else []
+    model = ("shift" if shift else "network", "MODEL")
     told = {"scheduler": "simple", "empty": "EmptySD3LatentImage", "words": OWN_WORDS, **more}
     return Base(
         nodes, model, ("clip", "CLIP"), ("vae", "VAE"), 1024, group=f"{named} and its words", links=links, **told

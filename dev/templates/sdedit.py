@@ -1,4 +1,4 @@
-"""The graphs of SDEdit: strokes, edits and cut-outs become pictures."""
+"""The graphs of SDEdit: strokes become pictures."""
 
 from __future__ import annotations
 
@@ -29,15 +29,6 @@ PAINTER = "the built-in landscape painter"
 LAKE = "photo of a mountain lake, snow-capped peaks, conifers, a red cabin on the shore, morning light"
 WITHOUT = "painting, drawing, blurry, flat colours"
 TODAYS = f"{THREE} t0 0.4 to 0.65 keeps the layout; higher invents more."
-
-
-FINER = 128  # pixels of the longer side, where pieces of a photo keep their shapes: the starter paints any size
-
-
-def finer(walk: Graph) -> Graph:
-    """The walk at FINER, with fewer steps."""
-    walk["nodes"]["t0"]["widgets"]["steps"] = 15
-    return walk
 
 
 def bands(draw: Any, model: Any, walk: Any, result: Any, *says: str) -> list[list[Graph]]:
@@ -147,165 +138,6 @@ def best_of_four() -> Graph:
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.5), groups=groups, app=shown)
 
 
-def kept_outside(photo: tuple[str, str], mask: tuple[str, str], variations: int) -> Graph:
-    """The results, put into the photo at its own size: every pixel outside the mask is the photo's own."""
-    nodes = {
-        "copies": node("RepeatImageBatch", named="one photo for each result", amount=variations),
-        "paste": node("ImageCompositeMasked", named="repainted there only", x=0, y=0, resize_source=True),
-    }
-    links = [
-        (*photo, "copies", "image"),
-        ("copies", "IMAGE", "paste", "destination"),
-        ("decode", "IMAGE", "paste", "source"),
-        (*mask, "paste", "mask"),
-    ]
-    return {"nodes": nodes, "links": links}
-
-
-def edit_with_mask() -> Graph:
-    nodes = {
-        "note": note(
-            "Strokes on a photo",
-            "Only the strokes and a little around them are repainted. All else stays your photo, to the pixel.",
-            "t0 0.25 to 0.45 blends them in.",
-            "The strokes have a clear background: that is the mask.",
-            width=638,
-        ),
-        "photo": drawing("photo - mountain meadow.png", "your photo", size=0),
-        "strokes": drawing(
-            "strokes - cabin and trees.png", "strokes on nothing", kind="colour painting", paper="#4a5c2c", size=0
-        ),
-        "put": node("ImageCompositeMasked", named="strokes on the photo", x=0, y=0, resize_source=True),
-        "show": show("photo with strokes"),
-        "grow": node("GrowMask", named="room around the strokes", expand=12),
-        "small": model_size(FINER),
-        "encode": node("VAEEncode"),
-        "mask": node("SetLatentNoiseMask", named="repaint only there"),
-        "save": save("edited photo"),
-    }
-    links = [
-        ("photo", "image", "put", "destination"),
-        ("strokes", "image", "put", "source"),
-        ("strokes", "mask", "put", "mask"),
-        ("strokes", "mask", "grow", "mask"),
-        ("put", "IMAGE", "show", "images"),
-        ("put", "IMAGE", "small", "image"),
-        ("small", "IMAGE", "encode", "pixels"),
-        ("prior", "vae", "encode", "vae"),
-        ("encode", "LATENT", "mask", "samples"),
-        ("grow", "MASK", "mask", "mask"),
-        ("paste", "IMAGE", "save", "images"),
-    ]
-    groups = [
-        [
-            group("draw", "strokes on your photo", ["note", ("photo", "strokes")]),
-            group("model", PAINTER, ("prior", ["put", "small", "encode"], ["grow", "mask", "repeat"])),
-        ],
-        [group("walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode"]))],
-        [group("result", "the rest is kept to the pixel", ["copies", "paste", "save"])],
-    ]
-    shown = app(
-        [("photo", "image"), ("strokes", "image"), ("grow", "expand"), ("t0", "t0"), ("sampler", "noise_seed")], "save"
-    )
-    return join(
-        {"nodes": nodes, "links": links},
-        finer(starter_walk(("mask", "LATENT"), 0.25, 2, 0)),
-        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
-        groups=groups,
-        app=shown,
-    )
-
-
-def paint_on_photo() -> Graph:
-    nodes = {
-        "note": note(
-            "Paint on your photo",
-            "Choose your photo, paint on it, press Run. What you do not paint stays as it is, to the pixel.",
-            width=440,
-        ),
-        "photo": drawing("photo - quiet lake.png", "your photo", size=0),
-        "paint": canvas("paint on it", 32, 512),
-        "grow": node("GrowMask", named="room around your paint", expand=8),
-        "small": model_size(FINER),
-        "encode": node("VAEEncode"),
-        "mask": node("SetLatentNoiseMask", named="repaint only there"),
-        "result": show("your photo, repainted (right-click to save)", (420, 480)),
-    }
-    links = [
-        ("photo", "image", "paint", "ground"),
-        ("paint", "image", "small", "image"),
-        ("paint", "mask", "grow", "mask"),
-        ("small", "IMAGE", "encode", "pixels"),
-        ("prior", "vae", "encode", "vae"),
-        ("encode", "LATENT", "mask", "samples"),
-        ("grow", "MASK", "mask", "mask"),
-        ("paste", "IMAGE", "result", "images"),
-    ]
-    groups = bands(
-        (["note", "photo"], "paint"),
-        ("prior", ["small", "encode"], ["grow", "mask", "repeat"]),
-        (["t0", "label", "ddpm"], ["sampler", "decode"]),
-        ["copies", "paste", "result"],
-        *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
-    )
-    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2, 0))
-    shown = app([("photo", "image"), ("paint", "painting"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
-    return join(
-        {"nodes": nodes, "links": links},
-        walk,
-        kept_outside(("photo", "image"), ("grow", "MASK"), 2),
-        groups=groups,
-        app=shown,
-    )
-
-
-def cut_and_paste() -> Graph:
-    nodes = {
-        "note": note(
-            "Cut and paste",
-            "A low t0 blends seams and light: 0.1 keeps the piece, 0.3 redraws it.",
-            "x and y move the piece.",
-            width=638,
-        ),
-        "photo": drawing("photo - mountain meadow.png", "the photo", size=256),
-        "piece": drawing(
-            "cut-out - red cabin.png", "the piece, cut out", kind="colour painting", paper="#6b2a20", size=0
-        ),
-        "put": node("ImageCompositeMasked", named="where the piece goes: x, y", x=112, y=124),
-        "show": show("pasted"),
-        "small": model_size(FINER),
-        "encode": node("VAEEncode"),
-        "twice": node("SketchRepeatSampler", named="twice: blends more", repeats=2),
-        "save": save("cut and paste"),
-    }
-    links = [
-        ("photo", "image", "put", "destination"),
-        ("piece", "image", "put", "source"),
-        ("piece", "mask", "put", "mask"),
-        ("put", "IMAGE", "show", "images"),
-        ("put", "IMAGE", "small", "image"),
-        ("small", "IMAGE", "encode", "pixels"),
-        ("prior", "vae", "encode", "vae"),
-        ("larger", "IMAGE", "save", "images"),
-        ("ddpm", "SAMPLER", "twice", "sampler"),
-        ("twice", "sampler", "sampler", "sampler"),
-    ]
-    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2, 2.0))
-    walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
-    groups = bands(
-        ["note", ("photo", "piece")],
-        ("prior", ["put", "small"], ["encode", "repeat"]),
-        (["t0", "show", "label", "ddpm"], ["twice", "sampler", "decode", "larger"]),
-        ["save"],
-        *("a piece into a photo", PAINTER, "t0 is the knob", "blended"),
-    )
-    shown = app(
-        [("photo", "image"), ("piece", "image"), ("put", "x"), ("put", "y"), ("t0", "t0"), ("sampler", "noise_seed")],
-        "save",
-    )
-    return join({"nodes": nodes, "links": links}, walk, groups=groups, app=shown)
-
-
 def sweep() -> Graph:
     nodes = {
         "note": note(
@@ -400,8 +232,7 @@ def photo_to_strokes() -> Graph:
 def own_walk(base: Base, pixels: tuple[str, str], t0: float, prompt: str) -> Graph:
     """A model of the user's, prompts, t0 and sampler, from a picture to pictures. A distilled model walks its full
     number of steps from t0."""
-    distilled = base.steps < 10
-    sampler, steps = (base.sampler, base.steps) if distilled else ("ddpm", 30)
+    sampler, steps = (base.sampler, base.steps) if base.distilled else ("ddpm", 30)
     nodes = {
         **base.nodes,
         "positive": node("CLIPTextEncode", (360, 140), "what the strokes show", text=prompt),
@@ -552,9 +383,6 @@ SDEDIT = {
     "02 Strokes to photo - sketch to image (Qwen-Image)": lambda: on_your_model(qwen_image(), TODAYS),
     "02 Strokes to photo - sketch to image (LSUN church)": twin_church,
     "03 Best of four - img2img, ranked": best_of_four,
-    "04 Strokes on your photo - inpaint with a mask": edit_with_mask,
-    "05 Paint on your photo - inpaint sketch": paint_on_photo,
-    "06 Cut and paste - photo collage": cut_and_paste,
     "07 Find the right t0 - denoise strength": sweep,
     "08 Photo to strokes and back": photo_to_strokes,
     "24 Finish at full size - upscale and refine (SD1.5)": full_size,
