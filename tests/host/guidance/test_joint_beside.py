@@ -6,36 +6,22 @@ import pytest
 import torch
 
 from helpers import methods, tiny
+from helpers.controls import Control
 
 FAMILIES = ("zimage", "qwen_image", "flux", "sd3", "anima")
 
 
-class Control:
-    """As much of a ControlNet as the host asks for. It tells the pixels something, and notes the words it is given."""
+class Noting(Control):
+    """Tells the pixels something, and notes the words it is given."""
 
     def __init__(self, tokens, width):
-        self.multigpu_clones, self.extra_hooks, self.previous_controlnet = {}, None, None
+        super().__init__()
         self.hint = torch.randn(1, tokens, width, generator=torch.Generator().manual_seed(3))
         self.words = []
 
     def get_control(self, x, t, cond, batched_number, transformer_options):
         self.words.append(cond.get("crossattn_controlnet", cond["c_crossattn"]).clone())
         return {"input": [self.hint.to(x)], "output": [self.hint.to(x)]}
-
-    def get_models(self):
-        return []
-
-    def get_extra_hooks(self):
-        return []
-
-    def inference_memory_requirements(self, dtype):
-        return 0
-
-    def pre_run(self, model, percent_to_timestep_function):
-        pass
-
-    def cleanup(self):
-        pass
 
 
 @pytest.mark.parametrize(("family", "width"), [("flux", 48), ("qwen_image", None), ("sd3", None)])
@@ -47,23 +33,20 @@ def test_a_controlnet_reads_the_prompt_alone(room, family, width):
     network = bench.model.get_model_object("diffusion_model")
     width = width or getattr(network, "inner_dim", None) or network.hidden_size
     grid = bench.samples.shape[-1] // 2
-    control = Control(grid * grid, width)
-
-    def controlled(prompt):
-        return [[prompt[0][0], {**prompt[0][1], "control": control, "control_apply_to_uncond": True}]]
+    control = Noting(grid * grid, width)
 
     model, prompt = methods.with_region(bench, methods.half(bench))
-    negative = controlled(tiny.cond(family, seed=1))
-    plain = bench.sample(positive=controlled(tiny.cond(family)), negative=negative)
+    negative = control.on(tiny.cond(family, seed=1))
+    plain = bench.sample(positive=control.on(tiny.cond(family)), negative=negative)
     alone = [words.clone() for words in control.words]
     control.words.clear()
-    both = bench.sample(model, positive=controlled(prompt), negative=negative)
+    both = bench.sample(model, positive=control.on(prompt), negative=negative)
     assert {tuple(words.shape[1:]) for words in control.words} == {tuple(words.shape[1:]) for words in alone}
     assert both.isfinite().all()
     assert not torch.allclose(both, plain, atol=1e-3), "the regions act"
     assert not torch.allclose(both, bench.sample(model, positive=prompt), atol=1e-3), "so does the ControlNet"
     faint, prompt = methods.with_region(bench, methods.half(bench), strength=0.0)
-    assert torch.equal(bench.sample(faint, positive=controlled(prompt), negative=negative), plain)
+    assert torch.equal(bench.sample(faint, positive=control.on(prompt), negative=negative), plain)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

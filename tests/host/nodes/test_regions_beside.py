@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from helpers.controls import Control
 from helpers.region_walks import BLOCKS, SHORT, by_hand, close, encoded, lake, latent, left, mapped, walk
 
 
@@ -115,44 +116,24 @@ def test_stacked_with_cores_guidance(doors, model, clip, all_nodes, node):
         close(found, walk(reference, positive, negative), plain)
 
 
-class AddsToTheMiddle:
-    """As much of a ControlNet as the host asks for."""
-
+class AddsToTheMiddle(Control):
     def __init__(self):
-        self.multigpu_clones, self.extra_hooks, self.previous_controlnet = {}, None, None
+        super().__init__()
         self.options = []
 
     def get_control(self, x, t, cond, batched_number, transformer_options):
         self.options.append(transformer_options)
         return {"middle": [torch.full((1, 64, 1, 1), 0.1)], "input": [], "output": []}
 
-    def get_models(self):
-        return []
-
-    def get_extra_hooks(self):
-        return []
-
-    def inference_memory_requirements(self, dtype):
-        return 0
-
-    def pre_run(self, model, percent_to_timestep_function):
-        pass
-
-    def cleanup(self):
-        pass
-
 
 def test_a_controlnet_beside_it(doors, model, clip):
     control = AddsToTheMiddle()
     patched, positive = mapped(doors, model, clip, lake(doors))
 
-    def controlled(prompt):
-        return [[prompt[0][0], {**prompt[0][1], "control": control, "control_apply_to_uncond": True}]]
-
-    negative = controlled(encoded(clip, ""))
-    plain = walk(model, controlled(encoded(clip, SHORT)), negative)
+    negative = control.on(encoded(clip, ""))
+    plain = walk(model, control.on(encoded(clip, SHORT)), negative)
     reference = by_hand(model, {2: (left(), 1.0)}, kappa=lambda _: 0.7)
-    found, expected = (walk(m, controlled(positive), negative) for m in (patched, reference))
+    found, expected = (walk(m, control.on(positive), negative) for m in (patched, reference))
     assert control.options
     close(found, expected, plain)
 

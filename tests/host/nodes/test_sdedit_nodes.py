@@ -8,12 +8,10 @@ import pytest
 import torch
 
 from helpers import tiny
-from helpers.golden_files import load_file
+from helpers.walked import FAMILIES, NO_PROMPT, every_model, guide, named
 
 OWN, PUBLISHED = "this model's own time", "published noise level"
-FAMILIES = ("pixel", *tiny.FAMILIES)
 FLOWS = ("sd3", "flux")
-NO_PROMPT = [[torch.zeros(1, 1, 1), {}]]
 
 
 @pytest.fixture(autouse=True)
@@ -24,20 +22,12 @@ def _as_the_host_runs_nodes(host_nodes):
 
 @pytest.fixture(scope="module")
 def models(room, golden):
-    """One tiny MODEL of each family; `pixel` is the golden DDPM network as a pixel prior."""
-    weights = load_file(golden / "sdedit" / "weights_a.safetensors")
-    pixel = room("host").pixel_model(room("networks").build(weights))
-    return {"pixel": pixel, **{family: tiny.model(family) for family in tiny.FAMILIES}}
+    return every_model(room, golden)
 
 
 @pytest.fixture
 def doors(room):
     return room("nodes.sdedit")
-
-
-def guide(family, *, batch=1, height=8, width=8, seed=5):
-    latent = tiny.latent(family, batch=batch, height=height, width=width, seed=seed)
-    return {"samples": latent["samples"][:, :3].clamp(-1, 1)} if family == "pixel" else latent
 
 
 def run(model, family, sampler, sigmas, latent, *, seed=3, add_noise=True, cfg=1.0):
@@ -47,12 +37,6 @@ def run(model, family, sampler, sigmas, latent, *, seed=3, add_noise=True, cfg=1
     positive, negative = (NO_PROMPT, NO_PROMPT) if family == "pixel" else (tiny.cond(), tiny.cond(seed=1))
     out, _ = SamplerCustom.execute(model, add_noise, seed, cfg, positive, negative, sampler, sigmas, latent).args
     return out["samples"]
-
-
-def named(sampler):
-    import comfy.samplers
-
-    return comfy.samplers.sampler_object(sampler)
 
 
 def to_t0(doors, model, latent, t0=0.5, steps=6, *, meaning=PUBLISHED, seed=3, sigmas=None):

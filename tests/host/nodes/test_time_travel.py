@@ -6,10 +6,8 @@ import pytest
 import torch
 
 from helpers import tiny
-from helpers.golden_files import load_file
+from helpers.walked import FAMILIES, NO_PROMPT, every_model, guide, named
 
-FAMILIES = ("pixel", *tiny.FAMILIES)
-NO_PROMPT = [[torch.zeros(1, 1, 1), {}]]
 INNER = ["euler", "dpmpp_2m", "euler_ancestral", "uni_pc", "ddim", "ddpm", "dpmpp_sde", "euler_cfg_pp", "dpm_fast"]
 
 
@@ -21,9 +19,7 @@ def _as_the_host_runs_nodes(host_nodes):
 
 @pytest.fixture(scope="module")
 def models(room, golden):
-    weights = load_file(golden / "sdedit" / "weights_a.safetensors")
-    pixel = room("host").pixel_model(room("networks").build(weights))
-    return {"pixel": pixel, **{family: tiny.model(family) for family in tiny.FAMILIES}}
+    return every_model(room, golden)
 
 
 @pytest.fixture
@@ -37,17 +33,6 @@ def travelling(room):
 @pytest.fixture
 def repeated(room):
     return lambda sampler, count: room("nodes.sdedit").SketchRepeatSampler.execute(named(sampler), count)[0]
-
-
-def named(sampler):
-    import comfy.samplers
-
-    return comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
-
-
-def guide(family, *, batch=1, height=8, width=8):
-    latent = tiny.latent(family, batch=batch, height=height, width=width, seed=5)
-    return {"samples": latent["samples"][:, :3].clamp(-1, 1)} if family == "pixel" else latent
 
 
 def ladder(room, model, t0=0.5, steps=6):

@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-DECODER = {"widths": (12, 8, 8, 8), "style_dim": 16, "mappings": 2}  # 32 pixels, 8 styles
-UNITS = ((8, 8, 2), (8, 12, 2), (12, 16, 2))  # 3 stages
+from helpers.painters import tiny_painter
 
 
 @pytest.fixture(scope="module")
@@ -16,11 +15,7 @@ def training(room):
 
 @pytest.fixture(scope="module")
 def painter(room):
-    torch.manual_seed(0)
-    encoder = {"in_channels": 12, "units": UNITS, "style_dim": 16, "halvings": (2,) * 8, "second_stem": True}
-    network = room("networks.paint2pix.whole").Painter(encoder=encoder, decoder=DECODER)
-    network.latent_avg.normal_(std=0.1)
-    return network
+    return tiny_painter(room)
 
 
 @pytest.fixture(scope="module")

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
-import torch
 from PIL import Image, ImageDraw
 
-DECODER = {"widths": (12, 8, 8, 8), "style_dim": 16, "mappings": 2}  # 32 pixels, 8 styles
-UNITS = ((8, 8, 2), (8, 12, 2), (12, 16, 2))  # 3 stages
+from helpers.painters import tiny_painter
 
 
 def place(seed: int, side: int = 32) -> Image.Image:
@@ -33,13 +33,4 @@ def places(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny(room):
-    whole = room("networks.paint2pix.whole")
-
-    def painter(seed=0, channels=12, second=True):
-        torch.manual_seed(seed)
-        encoder = {"in_channels": channels, "units": UNITS, "style_dim": 16, "halvings": (2,) * 8}
-        net = whole.Painter(encoder={**encoder, "second_stem": second}, decoder=DECODER)
-        net.latent_avg.normal_(std=0.1)
-        return net
-
-    return painter
+    return partial(tiny_painter, room)
