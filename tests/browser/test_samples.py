@@ -73,11 +73,13 @@ def test_the_list_shows_the_samples(editor, renderer, refused):
         for _ in range(40):  # the list holds only what is in view
             pictures = [["", 0]]
             for _ in range(round(100 * editor.patience)):  # a picture that scrolls into view starts to load then
-                pictures = menu.locator("img").evaluate_all("all => all.map(one => [one.alt, one.naturalWidth])")
+                pictures = menu.locator("img[alt*='(sample)']").evaluate_all(
+                    "all => all.map(one => [one.alt, one.naturalWidth])"
+                )
                 if all(width > 16 for _, width in pictures):
                     break
                 page.wait_for_timeout(100)
-            assert all(width > 16 for _, width in pictures), pictures
+            assert all(width > 16 for _, width in pictures), [name for name, width in pictures if width <= 16]
             if not seen:
                 editor.shot("samples - list - Nodes 2.0")
             seen |= {name for name, _ in pictures}
