@@ -152,21 +152,28 @@ def sample(
     seed: int = 0,
     y: Any = None,
 ) -> Tensor:
-    """Ancestral samples [count, 3, size, size] for the sample sheet. y: their classes.
+    """Ancestral samples [count, 3, size, size] for the sample sheet. y: their classes."""
+    generator = torch.Generator().manual_seed(seed)
+    x = torch.randn(count, 3, size, size, generator=generator).to(device)
+    times = torch.linspace(len(alphas_cumprod) - 1, 0, steps).round().long().tolist()
+    return denoised(network, alphas_cumprod, x, times, generator, y=y)
+
+
+def denoised(
+    network: Any, alphas_cumprod: Tensor, x: Tensor, times: list[int], generator: torch.Generator, *, y: Any = None
+) -> Tensor:
+    """x [B,3,H,W], noised to times[0], after ancestral steps at these times, falling, and one to the clean picture.
 
     Clipped deterministic steps (DDIM) leave noise in them: at the highest levels a small error of epsilon is a large
     one of the picture, and what clipping cuts off stays in the sample for good.
     """
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(count, 3, size, size, generator=generator).to(device)
-    times = torch.linspace(len(alphas_cumprod) - 1, 0, steps).round().long().tolist()
     for now, after in pairwise([*times, -1]):
         a, b = alphas_cumprod[now], alphas_cumprod[after] if after >= 0 else torch.tensor(1.0)
-        epsilon = network(x, torch.full((count,), float(now), device=device), y).float()[:, :3]
+        epsilon = network(x, torch.full((len(x),), float(now), device=x.device), y).float()[:, :3]
         clean = ((x - (1 - a).sqrt() * epsilon) / a.sqrt()).clamp(-1, 1)
         beta = 1 - a / b
         mean = (b.sqrt() * beta * clean + (1 - beta).sqrt() * (1 - b) * x) / (1 - a)
-        x = mean + (beta * (1 - b) / (1 - a)).sqrt() * torch.randn(x.shape, generator=generator).to(device)
+        x = mean + (beta * (1 - b) / (1 - a)).sqrt() * torch.randn(x.shape, generator=generator).to(x.device)
     return x
 
 

@@ -1,7 +1,7 @@
 """`python3 dev/run.py train NAME --folder DIR`: trainings outside the host.
 
-Of the starter's networks: prior, experts, vae, decoder, text, starter-retriever, classifier, starter-painter,
-watercolour. On your own pictures: the others.
+Of the starter's networks: prior, experts, vae, decoder, text, starter-retriever, classifier, upscaler,
+starter-painter, watercolour. On your own pictures: the others.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ TRAININGS = {
     "photosketch": "training.photosketch",
     "paint2pix": "training.paint2pix.command",
     "stylegan": "training.paint2pix.command",
+    "upscaler": "starter.training.upscaler",
     "starter-painter": "starter.training.painter",
     "watercolour": "starter.training.watercolour",
 }

@@ -62,21 +62,14 @@ class DecoderTask(Task):
         return self.network(z.contiguous(memory_format=torch.channels_last)).float() * 2 - 1
 
     def loss(self, batch: Batch, rng: torch.Generator) -> Tensor:
-        """Absolute and perceptual difference and the critic's opinion; plus the critic's own hinge loss.
-
-        Each half's gradient reaches its own weights only, so that one backward pass serves both.
-        """
+        """Absolute and perceptual difference, and the duel with the critic."""
         z, wanted = batch
         spread = torch.rand(len(z), 1, 1, 1, generator=rng) * NOISE
         painted = self.decode(z + spread * torch.randn(z.shape, generator=rng))
-        grain = [torch.randn(wanted.shape, generator=rng) for _ in range(3)]
-        fixed = {name: value.detach() for name, value in self.critic.named_parameters()}
-        opinion = functional_call(self.critic, fixed, (painted, grain[0])).float().mean()
-        loss = (painted - wanted).abs().mean() - CRITICAL * opinion
+        loss = (painted - wanted).abs().mean() + self.critic.duel(painted, wanted, rng)
         if self.look is not None:
             loss = loss + 0.4 * perceptual_distance(self.look(painted), self.look(wanted)).mean()
-        real, made = self.critic(wanted, grain[1]).float(), self.critic(painted.detach(), grain[2]).float()
-        return loss + (1 - real).relu().mean() + (1 + made).relu().mean()
+        return loss
 
     def weights(self) -> dict[str, Tensor]:
         decoder = {f"taesd_decoder.{key}": value for key, value in self.network.state_dict().items()}
@@ -110,6 +103,17 @@ class Critic(nn.Module):
         x = x + GRAIN * noise
         detail = x - nn.functional.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False)
         return self.layers(torch.cat([x, 6 * detail], 1))
+
+    def duel(self, made: Tensor, wanted: Tensor, rng: torch.Generator) -> Tensor:
+        """What a critic adds to a loss: its opinion of what was made, and its own hinge loss.
+
+        Each half's gradient reaches its own weights only, so that one backward pass serves both.
+        """
+        grain = [torch.randn(wanted.shape, generator=rng) for _ in range(3)]
+        fixed = {name: value.detach() for name, value in self.named_parameters()}
+        opinion = functional_call(self, fixed, (made, grain[0])).float().mean()
+        real, fake = self(wanted, grain[1]).float(), self(made.detach(), grain[2]).float()
+        return (1 - real).relu().mean() + (1 + fake).relu().mean() - CRITICAL * opinion
 
 
 @torch.no_grad()
