@@ -12,20 +12,19 @@ from torch import Tensor
 from .. import host
 from ..guidance.regions.legend import read_strokes
 from ..guidance.regions.patch import patch
-from ..guidance.regions.regions import METHODS, PAINT, SCHEDULES, Pull, painted
-from ..guidance.regions.words import encode, encode_apart, find_phrases
+from ..guidance.regions.regions import METHODS, PAINT, SCHEDULES, Pull, Region, painted
+from ..guidance.regions.words import apart, encode, encode_apart, find_phrases
 from ..pictures import overlays as region_pictures
 from ..pictures import palettes
 from ..pictures.fit import as_rgb, fit_image
-from ..samplers.looking import attention_maps
+from ..samplers.looking import attention_maps, attention_shares
 from .parts import search
 from .parts.checks import check_conditioning, check_numbers, latent_samples
 from .parts.inputs import window_inputs
 from .parts.sockets import RegionsSocket
 
 PAPER = ("GradOP", "semantic control", "cross attention control")
-MODEL_TIP = "A UNet with cross-attention: SD1.5, SD2, SDXL or Starter Models. SD3, Flux and the like are unsupported."
-REGION_MODEL_TIP = (
+MODEL_TIP = (
     "SD1.5, SD2, SDXL, Starter Models, SD3, Flux.1 and .2, Chroma, Z-Image, Lumina 2, Qwen-Image, Krea 2, Anima, "
     "Ideogram 4, OmniGen 2, AuraFlow and others; the node names those that cannot."
 )
@@ -182,7 +181,7 @@ class CrossAttnRegionMap(io.ComfyNode):
             inputs=[
                 io.Model.Input(
                     "model",
-                    tooltip=REGION_MODEL_TIP + " It is not changed itself; the output is a copy that supports regions.",
+                    tooltip=MODEL_TIP + " It is not changed itself; the output is a copy that supports regions.",
                 ),
                 io.Clip.Input("clip", tooltip="The model's text encoder."),
                 io.String.Input(
@@ -283,16 +282,22 @@ class SketchAttentionMaps(io.ComfyNode):
             display_name="Attention Maps",
             category="sketch/regions",
             description="Shows where a model attends to chosen words: noises a latent to a few levels, runs the model "
-            "once at each, and averages the words' cross-attention maps. The masks can be used in Paint Region.",
+            "once at each, and averages the words' attention maps. The masks can be used in Paint Region.",
             search_aliases=[*PAPER, "DAAM", "heat map", "attention map", "word to mask", "explain"],
             inputs=[
                 io.Model.Input("model", tooltip=MODEL_TIP),
                 io.Clip.Input(
-                    "clip", tooltip="The text encoder that made the conditioning; used to find the words in it."
+                    "clip",
+                    tooltip="The text encoder that made the conditioning: finds the words in it, or encodes them.",
                 ),
                 io.Conditioning.Input("conditioning", tooltip="The prompt, as for a sampler's positive input."),
                 io.Latent.Input("latent", tooltip="One picture, encoded for this model or sampled by it."),
-                io.String.Input("phrases", multiline=True, tooltip="Words of the prompt, one phrase per line."),
+                io.String.Input(
+                    "phrases",
+                    multiline=True,
+                    tooltip="One phrase per line: words of the prompt. On transformers, such as Flux, any words: each "
+                    "phrase is encoded by itself.",
+                ),
                 io.Int.Input(
                     "levels",
                     default=3,
@@ -309,7 +314,7 @@ class SketchAttentionMaps(io.ComfyNode):
                     multiline=True,
                     optional=True,
                     tooltip="The text of the conditioning. Leave it empty if the conditioning is from Cross-Attention "
-                    "Region Map, which stores its words.",
+                    "Region Map, which stores its words, or on transformers, which do not need it.",
                 ),
                 io.Image.Input(
                     "image",
@@ -361,8 +366,12 @@ class SketchAttentionMaps(io.ComfyNode):
             raise ValueError(
                 f"Attention Maps takes a latent of one picture, got {len(samples)}. Choose one with Latent From Batch."
             )
-        places = find_phrases(clip, conditioning, prompt, wanted)
-        maps = attention_maps(model, conditioning, samples, places, levels, seed)
+        if host.token_layout(model) is None:
+            places = find_phrases(clip, conditioning, prompt, wanted)
+            maps = attention_maps(model, conditioning, samples, places, levels, seed)
+        else:
+            words = [apart(clip, Region(torch.ones(1, 1, 1), phrase)) for phrase in wanted]
+            maps = attention_shares(model, conditioning, samples, words, levels, seed)
         picture = _picture(model, samples, image, vae)
         masks = torch.nn.functional.interpolate(maps[None], picture.shape[:2], mode="bilinear")[0]
         low, high = masks.amin((1, 2), keepdim=True), masks.amax((1, 2), keepdim=True)

@@ -53,6 +53,28 @@ def joint_bias(length: int, image: Span, regions: Sequence[Span], masks: Tensor,
     return bias
 
 
+def word_shares(
+    q: Tensor, k: Tensor, image: Span, words: Sequence[Span], bias: Tensor | None = None, scale: float | None = None
+) -> Tensor:
+    """How much of each image token's attention goes to each of some spans of words [b, heads, I, spans], float32: the
+    mean over a span's words of their shares after the softmax.
+
+    q [b, heads, n, d] and k [b, heads or fewer, m, d], for which several heads share keys. image: among the queries;
+    words: among the keys. bias [b or 1, heads or 1, n or 1, m]: what the model adds to its scores. scale: of the
+    scores, 1 / sqrt(d) if None. One head at a time: all of them at 4096 pixels would take gigabytes.
+    """
+    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    shared, found = q.shape[1] // k.shape[1], []
+    for head in range(q.shape[1]):
+        scores = q[:, head, image.tokens()].float() @ k[:, head // shared].float().transpose(-1, -2) * scale
+        if bias is not None:
+            added = bias[:, head if bias.shape[1] > 1 else 0].float()
+            scores = scores + (added[:, image.tokens()] if added.shape[1] > 1 else added)
+        whole = scores.logsumexp(-1, keepdim=True)
+        found.append(torch.stack([(scores[..., one.tokens()] - whole).exp().mean(-1) for one in words], -1))
+    return torch.stack(found, 1)
+
+
 def cross_bias(length: int, regions: Sequence[Span], masks: Tensor, forces: Sequence[float]) -> Tensor:
     """[b, I, length], for pixels that look at `length` words."""
     bias = torch.zeros(masks.shape[1], masks.shape[2], length, device=masks.device)

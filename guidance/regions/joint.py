@@ -20,22 +20,24 @@ from torch import Tensor
 from ... import host
 from ...pictures.fit import pair_batches
 from ..run import keep, run_of
-from .bias import NEVER, Span, cross_bias, joint_bias, text_bias
-from .patch import OVERRIDE, force_at, say_if_unused
+from .bias import NEVER, Span, cross_bias, joint_bias, text_bias, word_shares
+from .patch import OVERRIDE, RECORD, Record, force_at, say_if_unused
 from .regions import JOINT, Region, Spot, on_grid
 
 ROWS = "sketch_joint_rows"  # in transformer_options: (positive or negative, uuid) -> _Row
 
 
 class _Row(NamedTuple):
-    """What one prompt needs in one step. spans: of its regions' words, among the words alone; text: how many words it
-    has in all, those that the network fills up with included."""
+    """What one prompt needs in one step. forces: kappa_t w_r of each region. spans: of its regions' words, among the
+    words alone; text: how many words it has in all, those that the network fills up with included. record: of the
+    last of these regions, if they are looked at."""
 
     regions: tuple[Region, ...]
+    forces: tuple[float, ...]
     spans: tuple[Span, ...]
     text: int
-    force: float
     spot: Spot
+    record: Record | None
 
 
 def patch(model: Any, tell: Callable[[str], Any] = logging.warning) -> Any:
@@ -47,7 +49,7 @@ def patch(model: Any, tell: Callable[[str], Any] = logging.warning) -> Any:
     patched = model.clone()
     if host.wrap_prompts(patched, JOINT, partial(_note_prompts, layout), partial(_bias_model, layout), whole=True):
         keep(patched)
-        host.wrap_sampling(patched, JOINT, partial(say_if_unused, tell, (JOINT,)))
+        host.wrap_sampling(patched, JOINT, partial(say_if_unused, tell, (JOINT, RECORD)))
     return patched
 
 
@@ -59,19 +61,23 @@ def _note_prompts(layout: Any, execute: Any, model: Any, conds: list, x: Tensor,
     prepared = run.prepared if run is not None else {}
 
     def noted(number: int, prompt: dict[str, Any]) -> dict[str, Any]:
-        apart = prompt.get(JOINT)
-        if apart is None or not apart.words:
-            return prompt
-        force = force_at(apart.pull, model.model_sampling, level)
-        if not force:
+        apart, looked = prompt.get(JOINT), prompt.get(RECORD)
+        force = (apart is not None and force_at(apart.pull, model.model_sampling, level)) or 0.0
+        asking = [one for one in (apart if force else None, looked) if one is not None and one.words]
+        if not asking:
             return prompt
         area = prompt.get("area")
         spot = Spot((x.shape[-2], x.shape[-1]), None if area is None else tuple(area))
         shown = spot.size if spot.area is None else spot.area[:2]
-        if apart not in prepared:
-            prepared[apart] = [host.words_alone(model, one.context, one.values, x) for one in apart.words]
-        more, spans, text = _placed(layout, prompt["model_conds"]["c_crossattn"].cond.shape[1], prepared[apart], shown)
-        rows[number, prompt["uuid"]] = _Row(tuple(one.region for one in apart.words), spans, text, force, spot)
+        for one in asking:
+            if one not in prepared:
+                prepared[one] = [host.words_alone(model, word.context, word.values, x) for word in one.words]
+        words = [word for one in asking for word in prepared[one]]
+        more, spans, text = _placed(layout, prompt["model_conds"]["c_crossattn"].cond.shape[1], words, shown)
+        regions = tuple(word.region for one in asking for word in one.words)
+        forces = tuple(1.0 if one is looked else force * word.region.weight for one in asking for word in one.words)
+        record = None if looked is None else looked.record
+        rows[number, prompt["uuid"]] = _Row(regions, forces, spans, text, spot, record)
         controlled = prompt.get("control") is not None
         return {**prompt, "model_conds": host.with_more_words(prompt["model_conds"], more, controlled)}
 
@@ -159,6 +165,7 @@ class _Call:
         if bias is not None:
             mask = args[0] if args else kwargs.get("mask")
             both = bias if mask is None else bias + _as_scores(mask, bias)
+            self._look(q, k, heads, both, kwargs)
             if args:
                 args = (both, *args[1:])
             else:
@@ -193,21 +200,52 @@ class _Call:
         queries, keys = sizes
         if row is None:
             return torch.zeros(1, queries, keys, device=device)
-        masks, forces = self._masks(row, device), [row.force * one.weight for one in row.regions]
-        forces += [0.0] * (len(row.spans) - len(row.regions))  # of words that nobody sees
+        masks = self._masks(row, device)
+        forces = [*row.forces, *[0.0] * (len(row.spans) - len(row.regions))]  # of words that nobody sees
+        spans = self._spans(row, kind, queries)
+        if kind == "text":
+            return text_bias(queries, spans, masks)
+        if kind == "cross":
+            return cross_bias(keys, spans, masks, forces)
+        return joint_bias(queries, self._pixels(kind, queries), spans, masks, forces)
+
+    def _spans(self, row: _Row, kind: str, queries: int) -> list[Span]:
+        """Where a prompt's regions have their words among the keys of this kind of attention."""
         shift = 0
         if kind == "text" and queries == self.text - self.layout.before:
             shift = self.layout.before
         if kind == "joint" and self.layout.order == host.IMAGE_FIRST:
             shift = -self.image
-        spans = [Span(one.first - shift, one.end - shift) for one in row.spans]
-        if kind == "text":
-            return text_bias(queries, spans, masks)
-        if kind == "cross":
-            return cross_bias(keys, spans, masks, forces)
+        return [Span(one.first - shift, one.end - shift) for one in row.spans]
+
+    def _pixels(self, kind: str, queries: int) -> Span:
+        """Where the image's tokens stand among the queries."""
         first = {host.TEXT_FIRST: self.text, host.IMAGE_FIRST: 0, host.IMAGE_LAST: queries - self.image}
-        begin = first[self.layout.order]
-        return joint_bias(queries, Span(begin, begin + self.image), spans, masks, forces)
+        begin = 0 if kind == "cross" else first[self.layout.order]
+        return Span(begin, begin + self.image)
+
+    def _look(self, q: Tensor, k: Tensor, heads: int, bias: Tensor, told: dict[str, Any]) -> None:
+        """Adds this attention's maps to the records of the prompts that have one."""
+        kind = self._kind(q.shape[-2], k.shape[-2])
+        if kind in (None, "text"):
+            return
+        for number, row in enumerate(self.chunks):
+            if row is None or row.record is None:
+                continue
+            rows = slice(number * self.batch, (number + 1) * self.batch)
+            apart, keys = q[rows], k[rows]
+            if not told.get("skip_reshape"):
+                wide = apart.shape[-1] // heads
+                apart, keys = (one.unflatten(-1, (-1, wide)).transpose(1, 2) for one in (apart, keys))
+            count = len(row.record.phrases)
+            last = len(row.regions)
+            words = self._spans(row, str(kind), q.shape[-2])[last - count : last]
+            pixels, cells = self._pixels(str(kind), q.shape[-2]), self.grid[0] * self.grid[1]
+            seen = Span(pixels.first, pixels.first + cells)  # without what the network fills up with
+            own = bias if len(bias) == 1 else bias[rows]
+            maps = word_shares(apart, keys, seen, words, own, told.get("scale"))
+            row.record.seen = True
+            row.record.add(maps, torch.arange(count), self.grid)
 
     def _masks(self, row: _Row, device: torch.device) -> Tensor:
         """[spans, batch or 1, image tokens]: 0 for tokens that the network fills up with."""

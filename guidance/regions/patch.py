@@ -82,16 +82,12 @@ class _Row(NamedTuple):
 
 
 def patch(model: Any, tell: Callable[[str], Any] = logging.warning) -> Any:
-    """A clone of a MODEL that applies regions and records of any CONDITIONING. ValueError: an unsupported family.
+    """A clone of a MODEL, a UNet, that applies regions and records of any CONDITIONING. ValueError: it makes no images.
 
     tell(text) is called at the start of a run in which no prompt comes from Cross-Attention Region Map.
     """
     host.check_image_model(model)
-    if host.token_layout(model) is not None:
-        raise ValueError(
-            f"{type(model.model).__name__} models have no cross-attention maps of a UNet. Regions work on them through "
-            "Cross-Attention Region Map; attention maps do not."
-        )
+    assert host.token_layout(model) is None, "transformers have joint.py"
     patched = model.clone()
     if host.wrap_prompts(patched, REGIONS, _note_prompts, _correct_network):
         keep(patched)

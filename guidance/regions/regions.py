@@ -91,6 +91,15 @@ class Apart:
     pull: Pull
 
 
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """Phrases whose attention on a transformer is looked at. words: each encoded by itself, its region all of the
+    picture. record: what collects their maps, in this order."""
+
+    words: tuple[Words, ...]
+    record: Any
+
+
 class Spot(NamedTuple):
     """The part of the picture that one call of the model paints. size: the whole LATENT's (height, width); area: its
     (height, width, top, left) of a ConditioningSetArea, or None for all of it."""

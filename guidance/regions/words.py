@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ... import host
 from .patch import REGIONS, TOKENS
-from .regions import JOINT, Apart, Placed, Pull, Reader, Regions, Words, find, place, shown, tokens_of
+from .regions import JOINT, Apart, Placed, Pull, Reader, Region, Regions, Words, find, place, shown, tokens_of
 
 DEEPEST = 400  # brackets in brackets: each is a call of the host's parser, of which Python allows 1000
 SAME, OTHER = 0.9, 1 / 3
@@ -63,15 +63,20 @@ def encode_apart(clip: Any, prompt: str, given: Regions, pull: Pull) -> tuple[li
     reader = reader_of(clip)
     words, lines = [], []
     for region in given:
-        context, values = clip.encode_from_tokens_scheduled(reader.tokenize(region.phrase))[0]
-        context = context[:, : _used(reader, region.phrase, context.shape[1])]
-        words.append(Words(region, context, values))
+        words.append(apart(clip, region))
         empty = "" if region.mask.any() else ", but its mask is empty: no effect"
-        lines.append(f"{region.phrase}: {context.shape[1]} tokens of its own{empty}")
+        lines.append(f"{region.phrase}: {words[-1].context.shape[1]} tokens of its own{empty}")
     words = [one for one in words if one.region.mask.any() and one.region.weight > 0]
     carried: dict[str, Any] = {JOINT: Apart(tuple(words), pull)} if given else {}
     text = "\n".join(lines) or "no regions"
     return clip.encode_from_tokens_scheduled(reader.tokenize(prompt), add_dict=carried), text
+
+
+def apart(clip: Any, region: Region) -> Words:
+    """A region with its phrase encoded by itself."""
+    reader = reader_of(clip)
+    context, values = clip.encode_from_tokens_scheduled(reader.tokenize(region.phrase))[0]
+    return Words(region, context[:, : _used(reader, region.phrase, context.shape[1])], values)
 
 
 def _used(reader: Reader, phrase: str, count: int) -> int:

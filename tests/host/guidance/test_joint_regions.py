@@ -217,3 +217,83 @@ def test_padding_is_no_word(room, count, used):
     tokens = {"l": [1, 5, *[2] * 5], "t5xxl": [7, 8, 1, *[0] * 253]}
     reader = room("guidance.regions.regions").Reader(lambda _: {k: [[(n, 1.0) for n in v]] for k, v in tokens.items()})
     assert room("guidance.regions.words")._used(reader, "lake", count) == used
+
+
+# --- looking ----------------------------------------------------------------------------------------------------------
+
+
+def phrase(bench, room, seed=7):
+    """Three words of their own that all pixels see."""
+    regions = room("guidance.regions.regions")
+    context, values = tiny.cond(bench.family, seed=seed)[0]
+    rest = {key: value for key, value in values.items() if "mask" not in key}
+    return regions.Words(regions.Region(torch.ones(1, 1, 1), "lake"), context[:, :3], rest)
+
+
+def spied_shares(room, bench, words, latent=None, prompt=None, model=None):
+    """The maps of some phrases at one level, and what went into each attention."""
+    spied, spy = (model or bench.model).clone(), Spy()
+    spied.model_options["transformer_options"]["optimized_attention_override"] = spy
+    latent = bench.samples if latent is None else latent
+    prompt = prompt or tiny.cond(bench.family)
+    with torch.inference_mode():
+        return room("samplers.looking").attention_shares(spied, prompt, latent, words, 1, 3), spy.seen
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_maps_are_the_models_own(room, family):
+    """By hand: the softmax of what goes into each attention. Words and pixels are found by changing them."""
+    bench = methods.Bench(room, family, wide=True)
+    maps, seen = spied_shares(room, bench, [phrase(bench, room)])
+    _, other = spied_shares(room, bench, [phrase(bench, room, 11)])
+    _, shifted = spied_shares(room, bench, [phrase(bench, room)], bench.samples + 0.5)
+    size, expected = None, []
+    for now, words, pixels in zip(seen, other, shifted, strict=True):
+        if size is None:  # in later layers everything has moved a little
+            by_words, by_pixels = moved(now[1], words[1]), moved(now[0], pixels[0])
+            if by_words.max() < 1e-8 or by_pixels.max() < 1e-8:
+                continue
+            columns, rows = by_words > 1e-6 * by_words.max(), by_pixels > 1e-6 * by_pixels.max()
+            if columns.all():
+                continue
+            size = now[0].shape[2], now[1].shape[2]
+            columns = columns.nonzero().flatten()[:3]  # copies of them may follow, which nobody sees
+        if (now[0].shape[2], now[1].shape[2]) == size:
+            expected.append(attention(*now)[rows][:, columns].mean(1))
+    mean = torch.stack(expected).mean(0)
+    assert maps.shape[0] == 1
+    cells = maps[0].numel()
+    assert torch.allclose(maps.flatten(), mean[:cells], rtol=2e-3, atol=1e-7)
+    assert not mean[cells:].any(), "what the network fills up with"
+
+
+def test_each_phrase_has_its_own_map(room):
+    bench = methods.Bench(room, "flux", wide=True)
+    one, two = phrase(bench, room), phrase(bench, room, 11)
+    both, _ = spied_shares(room, bench, [one, two])
+    swapped, _ = spied_shares(room, bench, [two, one])
+    assert torch.allclose(both, swapped.flip(0), rtol=1e-3)
+    assert not torch.allclose(both[0], both[1], rtol=1e-2)
+
+
+def test_regions_act_while_phrases_are_looked_at(room):
+    """The region's words take a share of the attention inside it, so less is left for the phrase there."""
+    bench = methods.Bench(room, "qwen_image", wide=True)
+    free, _ = spied_shares(room, bench, [phrase(bench, room)])
+    model, prompt = methods.with_region(bench, methods.half(bench), weight=50.0)
+    held, _ = spied_shares(room, bench, [phrase(bench, room)], prompt=prompt, model=model)
+    ratio = (held / free)[0]
+    half = ratio.shape[1] // 2
+    assert ratio[:, :half].mean() < 0.8 * ratio[:, half:].mean()
+
+
+def test_looking_leaves_nothing_behind(room):
+    bench = methods.Bench(room, "sd3")
+    prompt, wrappers = tiny.cond("sd3"), repr(bench.model.wrappers)
+    keys, plain = set(prompt[0][1]), bench.sample(positive=prompt)
+    first, _ = spied_shares(room, bench, [phrase(bench, room)], prompt=prompt)
+    second, _ = spied_shares(room, bench, [phrase(bench, room)], prompt=prompt)
+    assert torch.equal(first, second)
+    assert set(prompt[0][1]) == keys
+    assert repr(bench.model.wrappers) == wrappers
+    assert torch.equal(bench.sample(positive=prompt), plain)

@@ -183,5 +183,15 @@ def test_bad_input(doors, model, clip):
     several = [clip.encode_from_tokens_scheduled(clip.tokenize(text))[0] for text in (PROMPT, "very " * 90)]
     with pytest.raises(ValueError, match="several prompts"):
         maps(doors, model, clip, conditioning=several)
-    with pytest.raises(ValueError, match="Flux"):
-        maps(doors, tiny.model("flux"), clip, latent=tiny.latent("flux"))
+    with pytest.raises(ValueError, match="HunyuanImage21 models mix all words"):
+        maps(doors, tiny.model("hunyuan_image"), clip, latent=tiny.latent("hunyuan_image"))
+
+
+def test_transformers_show_any_phrase_beside_the_prompt(doors, clip):
+    """Those of the prompt or others. No text of the prompt is needed."""
+    model, latent = tiny.model("flux"), tiny.latent("flux")
+    heat, masks = maps(doors, model, clip, "lake\na wooden hut", latent=latent, prompt="", levels=1)
+    assert heat.shape[0] == 2
+    assert masks.amin((1, 2)).tolist() == [0, 0]
+    assert masks.amax((1, 2)).tolist() == [1, 1]
+    assert not torch.equal(masks[0], masks[1])
