@@ -32,6 +32,7 @@ Renew what is made from something else:
   python3 dev/run.py templates     workflows/*.json, built in the real editor
   python3 dev/run.py blueprints    subgraphs/*.json, each from a template
   python3 dev/run.py thumbnails    the pictures beside the templates and in the README, after `demo`
+  python3 dev/run.py hero          the README's first picture: a painting that comes alive, in the real editor
   python3 dev/run.py template_shots  every template in both renderers, looked at in .shots/ and docs/evidence
   python3 dev/run.py help_pictures the pictures of the help pages, after `demo`
   python3 dev/run.py make_samples  the drawings in starter/samples
@@ -85,6 +86,7 @@ TOOLS = {
     "templates": "templates.build",
     "blueprints": "templates.blueprints",
     "thumbnails": "templates.thumbnails",
+    "hero": "templates.hero",
     "template_shots": "templates.shots",
     "help_pictures": "templates.help_pictures",
     "make_samples": "templates.make_samples",
