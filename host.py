@@ -331,6 +331,16 @@ def _text_patchers(text: str, vae: str, disable_dynamic: bool = False) -> list[A
     return [model, clip.patcher, decoder.patcher]
 
 
+def upscaler(path: str) -> Any:
+    """UPSCALE_MODEL from a file, as the host's Load Upscale Model gives it: spandrel knows the layout by its keys."""
+    from spandrel import ModelLoader
+
+    found: Any = ModelLoader().load_from_state_dict(read_weights(path)[0]).eval()
+    device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
+    found.patcher = comfy.model_patcher.CoreModelPatcher(found.model, load_device=device, offload_device=offload)
+    return found
+
+
 def unknown_tokens(clip: comfy.sd.CLIP) -> frozenset[int]:
     """The tokens for words that a CLIP does not know. Stable Diffusion's is never used: it spells out every word."""
     parts = [part for part in vars(clip.tokenizer).values() if isinstance(part, comfy.sd1_clip.SDTokenizer)]

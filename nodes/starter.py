@@ -1,4 +1,4 @@
-"""The built-in text-conditioned model as MODEL, CLIP and VAE."""
+"""The built-in text-conditioned model as MODEL, CLIP and VAE, and the upscaler of its world."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from .. import host
 from .parts.model_files import WEIGHTS
 
 SETS = {"landscapes 128 px": (WEIGHTS / "text.safetensors", WEIGHTS / "vae.safetensors")}
+UPSCALER = WEIGHTS / "upscaler.safetensors"
 
 
 class SketchStarterModels(io.ComfyNode):
@@ -17,8 +18,9 @@ class SketchStarterModels(io.ComfyNode):
             node_id="SketchStarterModels",
             display_name="Starter Models",
             category="sketch/loaders",
-            description="A small text-conditioned diffusion model that comes with the pack. Same outputs as Load "
-            "Checkpoint, so that a graph runs without a download and can switch to a real checkpoint later.",
+            description="A small text-conditioned diffusion model that comes with the pack, and an upscaler. Same "
+            "outputs as Load Checkpoint and Load Upscale Model, so that a graph runs without a download and can switch "
+            "to real models later.",
             search_aliases=[
                 "GradOP",
                 "checkpoint loader",
@@ -28,6 +30,9 @@ class SketchStarterModels(io.ComfyNode):
                 "tiny diffusion",
                 "text to image",
                 "landscapes",
+                "upscaler",
+                "load upscale model",
+                "ESRGAN",
             ],
             inputs=[
                 io.Combo.Input(
@@ -56,13 +61,44 @@ class SketchStarterModels(io.ComfyNode):
                     display_name="vae",
                     tooltip="8x8 pixels per latent pixel, 4 channels. Use Empty Latent Image at 128x128.",
                 ),
+                _upscale_model(),
             ],
         )
 
     @classmethod
     def execute(cls, which: str) -> io.NodeOutput:
         text, vae = SETS[which]
-        return io.NodeOutput(*host.text_models(str(text), str(vae)))
+        return io.NodeOutput(*host.text_models(str(text), str(vae)), host.upscaler(str(UPSCALER)))
 
 
-NODES = [SketchStarterModels]
+class SketchStarterUpscaler(io.ComfyNode):
+    """Its own door beside SketchStarterModels, which takes a hundred times as long to load."""
+
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchStarterUpscaler",
+            display_name="Starter Upscaler",
+            category="sketch/loaders",
+            description="The upscaler that comes with the pack, for what the built-in models paint. Same output as "
+            "Load Upscale Model.",
+            search_aliases=["upscaler", "upscale model", "load upscale model", "ESRGAN", "enlarge", "super resolution"],
+            inputs=[],
+            outputs=[_upscale_model()],
+        )
+
+    @classmethod
+    def execute(cls) -> io.NodeOutput:
+        return io.NodeOutput(host.upscaler(str(UPSCALER)))
+
+
+def _upscale_model() -> io.Output:
+    return io.UpscaleModel.Output(
+        "upscale_model",
+        display_name="upscale_model",
+        tooltip="For Upscale Image (using Model): four times larger. It knows landscapes of 64 or 128 px as the "
+        "built-in models paint them; your photos want an upscaler of your own.",
+    )
+
+
+NODES = [SketchStarterModels, SketchStarterUpscaler]

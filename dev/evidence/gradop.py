@@ -53,7 +53,7 @@ class TextLab:
 
     def __init__(self) -> None:
         starter = inprocess.room("nodes.starter")
-        self.model, self.clip, self.vae = starter.SketchStarterModels.execute(*starter.SETS).args
+        self.model, self.clip, self.vae = starter.SketchStarterModels.execute(*starter.SETS).args[:3]
         self.sdedit, self.gradop = inprocess.room("nodes.sdedit"), inprocess.room("nodes.gradop")
 
     def prompts(self, texts: list[str]) -> list:

@@ -20,10 +20,15 @@ def starter(pack, room):
 
 
 @pytest.fixture(scope="module")
-def models(starter):
-    """MODEL, CLIP and VAE of the shipped files, as the node gives them."""
+def outputs(starter):
     with torch.inference_mode():
         return starter.SketchStarterModels.execute(next(iter(starter.SETS))).result
+
+
+@pytest.fixture(scope="module")
+def models(outputs):
+    """MODEL, CLIP and VAE of the shipped files, as the node gives them."""
+    return outputs[:3]
 
 
 @pytest.fixture(scope="module")
@@ -249,3 +254,29 @@ def test_it_can_be_made_again(models):
 def test_region_nodes_take_it_for_a_unet_with_words(models, room):
     assert room("host").token_layout(models[0]) is None, "a UNet"
     assert tiny.model("sd15").model.diffusion_model.__class__ is models[0].model.diffusion_model.__class__
+
+
+# --- the upscaler -----------------------------------------------------------------------------------------------------
+
+
+def test_the_upscaler_runs_in_the_hosts_own_node(outputs, room):
+    """Four times larger, any size, and closer to the large render than bicubic pixels, by the starter's features."""
+    from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
+
+    world, seeds = room("starter.world"), range(910_000, 910_004)
+    small, large = (
+        torch.from_numpy(np.stack([scene.image for scene in world.render_batch(seeds, side)])).float() / 255
+        for side in (64, 256)
+    )
+    with torch.inference_mode():
+        made = ImageUpscaleWithModel.execute(outputs[3], small).result[0]
+        odd = ImageUpscaleWithModel.execute(outputs[3], small[:1, :50, :37]).result[0]
+    assert made.shape == large.shape
+    assert odd.shape == (1, 200, 148, 3)
+    plain = torch.nn.functional.interpolate(small.movedim(-1, 1), scale_factor=4, mode="bicubic").movedim(1, -1)
+    assert detail_error(made, large) < 0.9 * detail_error(plain, large)
+
+
+def detail_error(picture, wanted):
+    """Mean absolute difference of steps from pixel to pixel."""
+    return sum(float((picture - wanted).diff(dim=dim).abs().mean()) for dim in (1, 2))
