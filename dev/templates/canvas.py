@@ -9,8 +9,10 @@ from templates.gradop import from_noise, walk
 from templates.models import KNOWN, Base, sd15, starter, z_image_turbo
 from templates.parts import (
     FIXED,
+    MODELS_UPSCALER,
     Graph,
     app,
+    by_model,
     canvas,
     group,
     join,
@@ -22,7 +24,7 @@ from templates.parts import (
     show,
     starter_walk,
 )
-from templates.sdedit import PAINTER, T0
+from templates.sdedit import PAINTER, T0, own_walk
 
 LIVE = "Run (On Change), in the menu beside Run: then every stroke becomes a picture."
 INK = "#1b1b1b:\n#ffffff:"
@@ -35,6 +37,7 @@ LAND = """#7da4dd: a clear sky
 #a5482f: a cabin"""
 PROMPT = "a clear sky, clouds, hills, a lake, a meadow, by day"
 PHOTO_PROMPT = "photo of a lake and a meadow below wooded hills, clear sky, a few clouds, morning light"
+HILLS = "photo of green hills below a clear sky, a few clouds, morning light"
 WITHOUT = "painting, drawing, blurry, flat colours"
 RESULT = (420, 470)
 
@@ -55,7 +58,7 @@ def live_gan() -> Graph:
         "photo": sketch_at(PHOTOS[0], "style: its colours"),
         "style": node("SketchGANStyle", (300, 0), "read the style"),
         "decode": decode(),
-        "larger": larger(),
+        "larger": larger(4.0),  # the upscaler takes as long as the GAN
         "result": show("your drawing, painted", RESULT),
     }
     links = [
@@ -101,7 +104,13 @@ def live_sdedit() -> Graph:
     groups = [
         [group("draw", "over the picture", ["note", "canvas"])],
         [group("model", PAINTER, ["prior", "label", "ddpm"])],
-        [group("walk", "t0 is the knob", (["small", "encode", "repeat", "t0"], ["sampler", "decode", "larger"]))],
+        [
+            group(
+                "walk",
+                "t0 is the knob",
+                (["small", "encode", "repeat", "t0"], ["sampler", "decode", "upscaler", "larger"]),
+            )
+        ],
         [group("result", "after every stroke", ["result"])],
     ]
     shown = app([("canvas", "painting"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
@@ -109,6 +118,47 @@ def live_sdedit() -> Graph:
     # To paint along: half the time of 16 steps of ddpm, no softer, and small strokes change little elsewhere.
     graph["nodes"]["ddpm"]["widgets"]["sampler_name"] = "dpmpp_2m"
     graph["nodes"]["t0"]["widgets"]["steps"] = 8
+    return live(graph)
+
+
+def in_bands(base: Base, draw: Graph, beside: list[str], result: Graph) -> list[list[Graph]]:
+    """The bands of own_walk behind a canvas, which is too tall for a group below it."""
+    words, steps = ["positive", "negative"], (["t0", "stepper"], ["sampler", "decode"])
+    walk = group("walk", "t0 is the knob", steps)
+    if len(base.nodes) > 1:
+        return base.bands(draw, beside, words, walk, result)
+    return [[draw], [group("model", base.group, [*base.column, *words, *beside])], [walk], [result]]
+
+
+def live_on(base: Base, t0: float, **fewer: int) -> Graph:
+    """fewer: the walk's steps, of a model that is not distilled."""
+    side = 512 if base.side == 512 else 768
+    nodes = {
+        "note": note(
+            "Paint, and it is a photo",
+            "Broad brush, flat colours; the prompt says what they show.",
+            LIVE,
+            "Too slow? A smaller canvas, or fewer steps.",
+            width=440,
+        ),
+        "canvas": canvas("paint here", side // 16, side, photo=sample("green hills.png")),
+        "result": show("your strokes, as a photo", RESULT),
+    }
+    groups = in_bands(
+        *(base, group("draw", "over the picture", ["note", "canvas"]), ["encode"]),
+        group("result", "after every stroke", ["result"]),
+    )
+    links = [("decode", "IMAGE", "result", "images")]
+    shown = app([("canvas", "painting"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    graph = join(
+        {"nodes": nodes, "links": links},
+        own_walk(base, ("canvas", "image"), t0, HILLS),
+        groups=groups,
+        app=shown,
+    )
+    if not base.distilled:
+        graph["nodes"]["stepper"]["widgets"]["sampler_name"] = "dpmpp_2m"
+    graph["nodes"]["t0"]["widgets"] |= fewer
     return live(graph)
 
 
@@ -132,7 +182,13 @@ def choose_and_go_on() -> Graph:
     groups = [
         [group("draw", "then take a result and go on", ["note", "canvas"])],
         [group("model", PAINTER, ["prior", "label", "ddpm"])],
-        [group("walk", "t0 is the knob", (["small", "encode", "repeat", "t0"], ["sampler", "decode", "larger"]))],
+        [
+            group(
+                "walk",
+                "t0 is the knob",
+                (["small", "encode", "repeat", "t0"], ["sampler", "decode", "upscaler", "larger"]),
+            )
+        ],
         [group("result", "best first", ["rank", "result"])],
     ]
     shown = app([("canvas", "painting"), ("repeat", "amount"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
@@ -167,8 +223,8 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
     ]
     size, last = ("canvas", "image"), ("GradOP+ picture", "IMAGE")
     if small:
-        nodes["small"], nodes["larger"] = model_size(base.side), larger(512 / base.side)
-        links += [("canvas", "image", "small", "image"), (*last, "larger", "image")]
+        nodes |= {"small": model_size(base.side), **by_model()}
+        links += [MODELS_UPSCALER, ("canvas", "image", "small", "image"), (*last, "larger", "image")]
         size, last = ("small", "IMAGE"), ("larger", "IMAGE")
     links += [(*size, "solve", "painting"), (*last, "result", "images")]
     graph = from_noise(base, size)
@@ -195,13 +251,48 @@ def with_words(base: Base, prompt: str, without: str) -> Graph:
     return join({"nodes": nodes, "links": links}, graph, sampled, groups=groups, app=shown)
 
 
+def choose_on(base: Base, t0: float) -> Graph:
+    side = 512 if base.side == 512 else 1024
+    nodes = {
+        "note": note(
+            "Paint, choose, go on",
+            "Run: four versions, the closest to your painting first.",
+            "The arrow on the canvas makes the first one your new ground. Paint on it, Run again.",
+            "The prompt says what the strokes show.",
+            width=440,
+        ),
+        "canvas": canvas("paint here", side // 16, side, photo=sample("green hills.png")),
+        "repeat": node("RepeatLatentBatch", named="how many results", amount=4),
+        "rank": node("SketchFaithfulnessReport", (300, 300), "who is closest to the painting"),
+        "result": show("four versions, best first", (460, 500)),
+    }
+    links = [
+        ("encode", "LATENT", "repeat", "samples"),
+        ("decode", "IMAGE", "rank", "results"),
+        ("canvas", "image", "rank", "guide"),
+        ("rank", "ranked", "result", "images"),
+    ]
+    groups = in_bands(
+        *(base, group("draw", "then take a result and go on", ["note", "canvas"]), ["encode", "repeat"]),
+        group("result", "best first", ["rank", "result"]),
+    )
+    own = own_walk(base, ("canvas", "image"), t0, HILLS)
+    own["links"] = [("repeat", *link[1:]) if link[:2] == ("encode", "LATENT") else link for link in own["links"]]
+    shown = app([("canvas", "painting"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
+    return join({"nodes": nodes, "links": links}, own, groups=groups, app=shown)
+
+
 CANVASES = {
     "35 Paint live - sketch GAN": live_gan,
     "36 Paint live - SDEdit": live_sdedit,
+    "36 Paint live - SDEdit (SD1.5)": lambda: live_on(sd15(), 0.6, steps=12),
+    "36 Paint live - SDEdit (Z-Image-Turbo)": lambda: live_on(z_image_turbo(), 0.6, steps=4),
     "37 Paint with words - GradOP, regional prompt": lambda: with_words(starter(), PROMPT, ""),
     "37 Paint with words - GradOP, regional prompt (SD1.5)": lambda: with_words(sd15(), PHOTO_PROMPT, WITHOUT),
     "37 Paint with words - GradOP, regional prompt (Z-Image-Turbo)": lambda: with_words(
         z_image_turbo(), PHOTO_PROMPT, ""
     ),
     "38 Paint, choose, go on - img2img, ranked": choose_and_go_on,
+    "38 Paint, choose, go on - img2img, ranked (SD1.5)": lambda: choose_on(sd15(), 0.65),
+    "38 Paint, choose, go on - img2img, ranked (Z-Image-Turbo)": lambda: choose_on(z_image_turbo(), 0.6),
 }

@@ -12,6 +12,7 @@ from templates.parts import (
     IMAGENET,
     PHOTOSKETCH,
     STARTER_LINES,
+    UPSCALER,
     Graph,
     app,
     drawing,
@@ -20,10 +21,12 @@ from templates.parts import (
     larger,
     model_size,
     node,
+    not_enlarged,
     note,
     save,
     show,
     starter_walk,
+    upscaled,
 )
 from templates.retrieval import PHOTOS
 
@@ -76,7 +79,7 @@ def sketch_and_photo() -> Graph:
         "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
         "sampler": node("SamplerCustom", (300, 0), "paint, from noise", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
-        "larger": larger(),
+        **upscaled(),
         "save": save("sketch and photo"),
     }
     links = [
@@ -92,6 +95,7 @@ def sketch_and_photo() -> Graph:
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
+        UPSCALER,
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
@@ -103,7 +107,7 @@ def sketch_and_photo() -> Graph:
         [
             group(
                 *("walk", "the weights are the knobs"),
-                (["diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode", "larger"]),
+                (["diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode", "upscaler", "larger"]),
             )
         ],
         [group("result", "your sketch, painted", ["save"])],
@@ -143,7 +147,11 @@ def sketch_and_class() -> Graph:
     graph["groups"][1] = [
         group(
             *("walk", "the class is the knob"),
-            (["classifier", "diff"], ["of drawing", "empty", "steps", "ddpm"], ["sampler", "decode", "larger"]),
+            (
+                ["classifier", "diff"],
+                ["of drawing", "empty", "steps", "ddpm"],
+                ["sampler", "decode", "upscaler", "larger"],
+            ),
         )
     ]
     graph["groups"][2] = [group("result", "your sketch, at four hours", ["save"])]
@@ -177,12 +185,8 @@ def twin_imagenet() -> Graph:
         nodes[key]["widgets"]["size"] = 256
     nodes["empty"]["widgets"]["batch_size"] = 1
     nodes["save"] = save("sketch and class")
-    del nodes["larger"]
-    graph["links"] = [
-        *(link for link in graph["links"] if "larger" not in (link[0], link[2])),
-        ["classifier", "classifier", "diff", "classifier"],
-        ["decode", "IMAGE", "save", "images"],
-    ]
+    not_enlarged(graph)
+    graph["links"].append(["classifier", "classifier", "diff", "classifier"])
     graph["groups"] = [
         [
             group("draw", "a sketch, and a photo for the content", ["note", ("drawing", "photo")]),
@@ -241,7 +245,7 @@ def edit_by_sketch() -> Graph:
         ("diff", "model", "sampler", "model"),
         ("paste", "IMAGE", "save", "images"),
     ]
-    walk = starter_walk(("mask", "LATENT"), 0.8, 2, 0)
+    walk = starter_walk(("mask", "LATENT"), 0.8, 2)
     walk["links"] = [link for link in walk["links"] if link[:4] != ("prior", "model", "sampler", "model")]
     walk["nodes"]["t0"]["widgets"]["steps"] = 20
     groups = [
@@ -253,7 +257,7 @@ def edit_by_sketch() -> Graph:
             group("walk", "your lines among the photo's", (["grow", "small", "trace"], ["guide", "look"])),
             group("walk", "only there: weight and t0 are the knobs", (["encode", "mask", "repeat", "ddpm"], ["diff"])),
         ],
-        [group("walk", "paint", ["t0", "sampler", "decode"])],
+        [group("walk", "paint", ["t0", "sampler", "decode", "upscaler", "larger"])],
         [group("result", "the rest is kept to the pixel", ["copies", "paste", "save"])],
     ]
     shown = app(
@@ -291,6 +295,7 @@ def between_two_noises() -> Graph:
         "guider": node("BasicGuider", named="the model and its label"),
         "sampler": node("SamplerCustomAdvanced", (300, 0), "paint each of them"),
         "decode": node("VAEDecode"),
+        **upscaled(),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=3, cell=256),
         "save": save("between two noises", "from the first to the second", (440, 380)),
     }
@@ -309,7 +314,9 @@ def between_two_noises() -> Graph:
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
-        ("decode", "IMAGE", "sheet", "images"),
+        UPSCALER,
+        ("decode", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "sheet", "images"),
         ("blend", "labels", "sheet", "labels"),
         ("sheet", "sheet", "save", "images"),
     ]
@@ -324,7 +331,7 @@ def between_two_noises() -> Graph:
                 (
                     ["diff", "of drawing", "empty"],
                     ["first", "second", "blend", "steps", "euler"],
-                    ["guider", "sampler", "decode", "sheet"],
+                    ["guider", "sampler", "decode", "upscaler", "larger", "sheet"],
                 ),
             )
         ],
@@ -350,6 +357,7 @@ def on_imagenet(graph: Graph, taller: int) -> Graph:
     nodes["note"]["box"][1] += taller
     nodes["drawing"]["widgets"]["size"] = 256
     nodes["label"]["title"] = "no class: this prior has none"
+    not_enlarged(graph)
     graph["groups"][0][1] = group("model", "as in the paper", ("prior", ["lines", "label"]))
     return graph
 
@@ -399,7 +407,7 @@ def train_your_own_prior() -> Graph:
         "ddpm": node("KSamplerSelect", sampler_name="ddpm"),
         "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
-        "larger": larger(),
+        "larger": larger(4.0),
         "save": save("painted by your own prior", "your strokes, painted by your prior"),
     }
     links = [

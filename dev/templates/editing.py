@@ -38,7 +38,7 @@ def kept_outside(photo: tuple[str, str], mask: tuple[str, str], variations: int)
     links = [
         (*photo, "copies", "image"),
         ("copies", "IMAGE", "paste", "destination"),
-        ("decode", "IMAGE", "paste", "source"),
+        ("larger", "IMAGE", "paste", "source"),
         (*mask, "paste", "mask"),
     ]
     return {"nodes": nodes, "links": links}
@@ -83,7 +83,11 @@ def edit_with_mask() -> Graph:
             group("draw", "strokes on your photo", ["note", ("photo", "strokes")]),
             group("model", PAINTER, ("prior", ["put", "small", "encode"], ["grow", "mask", "repeat"])),
         ],
-        [group("walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode"]))],
+        [
+            group(
+                "walk", "t0 is the knob", (["t0", "show", "label", "ddpm"], ["sampler", "decode", "upscaler", "larger"])
+            )
+        ],
         [group("result", "the rest is kept to the pixel", ["copies", "paste", "save"])],
     ]
     shown = app(
@@ -91,7 +95,7 @@ def edit_with_mask() -> Graph:
     )
     return join(
         {"nodes": nodes, "links": links},
-        finer(starter_walk(("mask", "LATENT"), 0.25, 2, 0)),
+        finer(starter_walk(("mask", "LATENT"), 0.25, 2)),
         kept_outside(("photo", "image"), ("grow", "MASK"), 2),
         groups=groups,
         app=shown,
@@ -126,11 +130,11 @@ def paint_on_photo() -> Graph:
     groups = bands(
         (["note", "photo"], "paint"),
         ("prior", ["small", "encode"], ["grow", "mask", "repeat"]),
-        (["t0", "label", "ddpm"], ["sampler", "decode"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "upscaler", "larger"]),
         ["copies", "paste", "result"],
         *("paint on your photo", PAINTER, "t0 is the knob", "the rest is kept to the pixel"),
     )
-    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2, 0))
+    walk = finer(starter_walk(("mask", "LATENT"), 0.3, 2))
     shown = app([("photo", "image"), ("paint", "painting"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
     return join(
         {"nodes": nodes, "links": links},
@@ -172,12 +176,12 @@ def cut_and_paste() -> Graph:
         ("ddpm", "SAMPLER", "twice", "sampler"),
         ("twice", "sampler", "sampler", "sampler"),
     ]
-    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2, 2.0))
+    walk = finer(starter_walk(("encode", "LATENT"), 0.12, 2))
     walk["links"] = [link for link in walk["links"] if link[:2] != ("ddpm", "SAMPLER")]
     groups = bands(
         ["note", ("photo", "piece")],
         ("prior", ["put", "small"], ["encode", "repeat"]),
-        (["t0", "show", "label", "ddpm"], ["twice", "sampler", "decode", "larger"]),
+        (["t0", "show", "label", "ddpm"], ["twice", "sampler", "decode", "upscaler", "larger"]),
         ["save"],
         *("a piece into a photo", PAINTER, "t0 is the knob", "blended"),
     )

@@ -4,7 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from templates.parts import STARTER_LINES, Graph, app, drawing, group, join, larger, node, note, save, show
+from templates.parts import (
+    STARTER_LINES,
+    UPSCALER,
+    Graph,
+    app,
+    drawing,
+    group,
+    join,
+    larger,
+    node,
+    note,
+    save,
+    show,
+    upscaled,
+)
 
 LINES = ("line drawing - lake and peaks.png", "line drawing - three conifers.png", "mountains and cabin.svg")
 BUILT_IN = "samples (built in)"
@@ -43,7 +57,7 @@ def sketch_and_style() -> Graph:
         "style": node("SketchGANStyle", (300, 0), "read the style"),
         "decode": decode(),
         "draft": show("draft, without the last detail"),
-        "larger": larger(),
+        **upscaled(),
         "save": save("sketch and style"),
     }
     links = [
@@ -53,6 +67,7 @@ def sketch_and_style() -> Graph:
         ("sketch", "image", "decode", "sketch"),
         ("style", "style", "decode", "style"),
         ("decode", "draft", "draft", "images"),
+        UPSCALER,
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
@@ -61,7 +76,7 @@ def sketch_and_style() -> Graph:
             group("draw", "a sketch, and a photo for the style", ["note", ("sketch", "photo")]),
             group("model", ONE_PASS, ["gan"]),
         ],
-        [group("walk", "one pass", (["style"], ["decode", "larger", "draft"]))],
+        [group("walk", "one pass", (["style"], ["decode", "upscaler", "larger", "draft"]))],
         [group("result", "your sketch in that style", ["save"])],
     ]
     shown = app([("sketch", "image"), ("photo", "image"), ("decode", "refine"), ("decode", "seed")], "save")
@@ -89,7 +104,7 @@ def style_mixing() -> Graph:
         "decode": decode("paint eight steps"),
         "decode collage": decode("paint the collage's style"),
         "sheet": node("SketchContactSheet", named="on one sheet", columns=4, cell=256),
-        "larger": larger(),
+        **upscaled(),
         "save": save("style mixing", "from a to b", (480, 380)),
         "show": show("both as one style", (300, 360)),
     }
@@ -107,6 +122,7 @@ def style_mixing() -> Graph:
         ("sketch", "image", "decode collage", "sketch"),
         ("decode", "refined", "sheet", "images"),
         ("sheet", "sheet", "save", "images"),
+        UPSCALER,
         ("decode collage", "refined", "larger", "image"),
         ("larger", "IMAGE", "show", "images"),
     ]
@@ -121,7 +137,7 @@ def style_mixing() -> Graph:
                 (["style a", "style b", "both"], ["mix", "decode", "collage", "decode collage"]),
             )
         ],
-        [group("result", "the sketch in every style between", ["sheet", "save", "larger", "show"])],
+        [group("result", "the sketch in every style between", ["sheet", "save", "upscaler", "larger", "show"])],
     ]
     shown = app(
         [("sketch", "image"), ("photo a", "image"), ("photo b", "image"), ("mix", "steps"), ("decode", "seed")], "save"
@@ -181,7 +197,7 @@ def style_transfer() -> Graph:
         "show": show("its lines"),
         "style": node("SketchGANStyle", (300, 0), "read the style"),
         "decode": decode("paint the lines"),
-        "larger": larger(),
+        **upscaled(),
         "save": save("style transfer"),
     }
     links = [
@@ -193,6 +209,7 @@ def style_transfer() -> Graph:
         ("other", "image", "style", "image"),
         ("gan", "gan", "decode", "gan"),
         ("style", "style", "decode", "style"),
+        UPSCALER,
         ("decode", "refined", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
@@ -201,7 +218,7 @@ def style_transfer() -> Graph:
             group("draw", "two photos", ["note", ("photo", "other")]),
             group("model", "the built-in sketch GAN, and what finds lines", ("lines", "gan")),
         ],
-        [group("walk", "one pass", (["draw", "style", "show"], ["decode", "larger"]))],
+        [group("walk", "one pass", (["draw", "style", "show"], ["decode", "upscaler", "larger"]))],
         [group("result", "your photo in that style", ["save"])],
     ]
     shown = app([("photo", "image"), ("other", "image"), ("decode", "seed")], "save")
@@ -275,7 +292,7 @@ def train_your_own() -> Graph:
         "sketch": node("SketchPhotoToSketch", (300, 0), "photo to lines"),
         "style": node("SketchGANStyle", (300, 0), "read its style"),
         "decode": decode("paint with the new network"),
-        "larger": larger(),
+        "larger": larger(4.0),
         "painted": show("painted by your network", (400, 460)),
     }
     links = [

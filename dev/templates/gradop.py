@@ -7,13 +7,14 @@ from typing import Any
 from templates.models import Base, sd15, starter
 from templates.parts import (
     FIXED,
+    MODELS_UPSCALER,
     Graph,
     app,
+    by_model,
     canvas,
     drawing,
     group,
     join,
-    larger,
     model_size,
     node,
     note,
@@ -179,8 +180,8 @@ def paint_here(base: Base, prompt: str, without: str) -> Graph:
         (*size, "solve", "painting"),
     ]
     if small:
-        nodes["larger"] = larger(512 / base.side)
-        links += [(*last, "larger", "image")]
+        nodes |= by_model()
+        links += [MODELS_UPSCALER, (*last, "larger", "image")]
         last = ("larger", "IMAGE")
     links += [(*last, "result", "images")]
     last_column = ["GradOP+", "GradOP+ picture", *(["larger"] if small else [])]

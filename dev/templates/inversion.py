@@ -12,16 +12,17 @@ from templates.parts import (
     RN101,
     STARTER,
     STARTER_LINES,
+    UPSCALER,
     Graph,
     app,
     drawing,
     group,
     join,
-    larger,
     node,
     note,
     save,
     show,
+    upscaled,
 )
 
 
@@ -84,7 +85,7 @@ def sketch_and_exemplar() -> Graph:
         "decode 1": node("VAEDecode"),
         "show 1": show("after stage 1: shapes, no colours yet"),
         "decode": node("VAEDecode"),
-        "larger": larger(),
+        **upscaled(),
         "save": save("sketch and exemplar"),
     }
     links = [
@@ -97,6 +98,7 @@ def sketch_and_exemplar() -> Graph:
         ("exemplar", "image", "appearance", "exemplar"),
         ("walk stage 2", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
+        UPSCALER,
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
@@ -115,7 +117,7 @@ def sketch_and_exemplar() -> Graph:
                 ("appearance", "shape stage 2", "walk stage 2"),
             ),
         ],
-        [group("result", "your lines, its colours", ["decode", "larger", "save"])],
+        [group("result", "your lines, its colours", ["decode", "upscaler", "larger", "save"])],
     ]
     shown = app(
         [
@@ -238,6 +240,7 @@ def folders_in_pairs() -> Graph:
         "appearance": node("AppearanceEnergyGuidance", (320, 0), "the exemplar's colours"),
         "decode 1": node("VAEDecode", named="end of stage 1"),
         "decode 2": node("VAEDecode", named="end of stage 2"),
+        **upscaled(),
         "look 1": node("NoiseToT0", (290, 0), "start of stage 1", seed=1, **start),
         "look 2": node("NoiseToT0", (290, 0), "start of stage 2", seed=2, **start),
         "decode look 1": node("VAEDecode"),
@@ -268,7 +271,9 @@ def folders_in_pairs() -> Graph:
         ("stages", "IMAGE", "sheet", "images"),
         ("drawing", "name", "sheet", "labels"),
         ("sheet", "sheet", "show", "images"),
-        ("decode 2", "IMAGE", "save", "images"),
+        UPSCALER,
+        ("decode 2", "IMAGE", "larger", "image"),
+        ("larger", "IMAGE", "save", "images"),
         ("drawing", "name", "prefix", "string_b"),
         ("prefix", "STRING", "save", "filename_prefix"),
     ]
@@ -278,10 +283,19 @@ def folders_in_pairs() -> Graph:
             group("model", "the built-in painter", ["prior", "lines"]),
         ],
         [
-            group("walk", "stage 1", ("shape stage 1", "walk stage 1", "look 1", ["decode look 1", "decode 1"])),
+            group(
+                "walk",
+                "stage 1",
+                ("shape stage 1", "walk stage 1", "look 1", ["decode look 1", "decode 1", "upscaler"]),
+            ),
             group(
                 *("walk", "stage 2"),
-                (["appearance", "label"], ["shape stage 2", "look 2"], "walk stage 2", ["decode look 2", "decode 2"]),
+                (
+                    ["appearance", "label"],
+                    "shape stage 2",
+                    ["look 2", "walk stage 2"],
+                    ["decode look 2", "decode 2", "larger"],
+                ),
             ),
         ],
         [group("result", "a sheet for each pair, files by name", ["stages", "sheet", "show", "prefix", "save"])],
@@ -319,7 +333,7 @@ def energies_on_a_ksampler() -> Graph:
             scheduler="karras",
         ),
         "decode": node("VAEDecode"),
-        "larger": larger(),
+        **upscaled(),
         "save": save("energies"),
     }
     links = [
@@ -337,6 +351,7 @@ def energies_on_a_ksampler() -> Graph:
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "LATENT", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
+        UPSCALER,
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]
@@ -348,7 +363,7 @@ def energies_on_a_ksampler() -> Graph:
         [
             group(
                 *("walk", "the two weights are the knobs"),
-                (["shape"], ["appearance", "empty"], ["sampler", "decode", "larger"]),
+                (["shape"], ["appearance", "empty"], ["sampler", "decode", "upscaler", "larger"]),
             )
         ],
         [group("result", "your lines, its colours", ["save"])],

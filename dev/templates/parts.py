@@ -134,8 +134,42 @@ def canvas(named: str, brush: int = 16, side: int = 256, **widgets: Any) -> Grap
     return {**node("SketchCanvas", (450, 680), named, **widgets), "properties": {"brush_size": brush}}
 
 
-def larger(scale: float = 4.0) -> Graph:
+def larger(scale: float) -> Graph:
+    """Enlarged pixel by pixel: for pictures that are no landscapes of the starter's."""
     return node("ImageScaleBy", named=f"{scale:g} times larger", upscale_method="lanczos", scale_by=scale)
+
+
+def upscaled() -> dict[str, Graph]:
+    """The nodes that enlarge what the starter paints, four times."""
+    return {"upscaler": node("SketchStarterUpscaler"), **by_model()}
+
+
+def by_model() -> dict[str, Graph]:
+    """The last of them alone, where Starter Models has the upscaler."""
+    return {"larger": node("ImageUpscaleWithModel", named="4 times larger")}
+
+
+def not_enlarged(graph: Graph) -> None:
+    """Takes the upscaler out: for models whose pictures are large enough."""
+    gone = ("larger", "upscaler")
+    source = next(link[:2] for link in graph["links"] if tuple(link[2:]) == ("larger", "image"))
+    for key in gone:
+        graph["nodes"].pop(key, None)
+    kept = [link for link in graph["links"] if link[2] not in gone]
+    graph["links"] = [[*(source if link[0] == "larger" else link[:2]), *link[2:]] for link in kept]
+    for band in graph["groups"]:
+        for titled in band:
+            titled["inside"] = _without(titled["inside"], gone)
+
+
+def _without(inside: Any, gone: tuple[str, ...]) -> Any:
+    """A group's columns and rows without these keys."""
+    left = (part if isinstance(part, str) else _without(part, gone) for part in inside if part not in gone)
+    return type(inside)(part for part in left if part)
+
+
+UPSCALER = ("upscaler", "upscale_model", "larger", "upscale_model")  # the links from either loader
+MODELS_UPSCALER = ("models", *UPSCALER[1:])
 
 
 def save(prefix: str, named: str = "the result, saved", box: tuple[int, int] = RESULT) -> Graph:
@@ -146,8 +180,8 @@ def show(named: str, box: tuple[int, int] = PICTURE) -> Graph:
     return node("PreviewImage", box, named)
 
 
-def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarged: float = 4.0) -> Graph:
-    """Prior, label, t0 and sampler on the starter, from a LATENT to enlarged pictures; enlarged 0: as they are."""
+def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarged: bool = True) -> Graph:
+    """Prior, label, t0 and sampler on the starter, from a LATENT to pictures, enlarged or as they are."""
     nodes = {
         "prior": node("SketchPriorLoader", (290, 0), prior=STARTER),
         "label": node("SketchPriorLabel", named="no class: the starter has none"),
@@ -156,7 +190,7 @@ def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarg
         "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=25, seed=1, **FIXED),
         "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
-        **({"larger": larger(enlarged)} if enlarged else {}),
+        **(upscaled() if enlarged else {}),
     }
     links = [
         (*latent, "repeat", "samples"),
@@ -170,7 +204,7 @@ def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarg
         ("repeat", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
-        *([("decode", "IMAGE", "larger", "image")] if enlarged else []),
+        *([UPSCALER, ("decode", "IMAGE", "larger", "image")] if enlarged else []),
     ]
     return {"nodes": nodes, "links": links}
 

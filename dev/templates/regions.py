@@ -6,7 +6,7 @@ from typing import Any
 
 from templates.gradop import WORDS, common_seed, from_noise, painting, prompts, walk
 from templates.models import Base, qwen_image, sd15, starter, z_image_turbo
-from templates.parts import FIXED, Graph, app, drawing, group, join, larger, node, note, save, show
+from templates.parts import FIXED, MODELS_UPSCALER, Graph, app, by_model, drawing, group, join, node, note, save, show
 
 LEGEND = "#6c8a88: a lake\n#808a66: a meadow"
 LAND = "a clear sky, clouds, hills, a lake, a meadow, by day"
@@ -48,7 +48,7 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
             denoise=0.8,
         ),
         "decode": node("VAEDecode"),
-        **({"larger": larger(512 / base.side)} if small else {}),
+        **(by_model() if small else {}),
         "save": save(f"words by colour{base.end}"),
     }
     links = [
@@ -66,8 +66,8 @@ def regions(base: Base, prompt: str, without: str) -> Graph:
         ("repeat", "LATENT", "sampler", "latent_image"),
         ("sampler", "LATENT", "decode", "samples"),
         (*base.vae, "decode", "vae"),
-        *([("decode", "IMAGE", "larger", "image"), ("larger", "IMAGE", "save", "images")] if small else []),
-        *([] if small else [("decode", "IMAGE", "save", "images")]),
+        (*(("larger", "IMAGE") if small else ("decode", "IMAGE")), "save", "images"),
+        *([MODELS_UPSCALER, ("decode", "IMAGE", "larger", "image")] if small else []),
     ]
     last_column = ["sampler", "decode", *(["larger"] if small else [])]
     groups = base.bands(
@@ -182,7 +182,7 @@ def by_mask(base: Base) -> Graph:
             "KSampler", (282, 0), "from noise", seed=1, steps=20, cfg=base.cfg, sampler_name="euler", scheduler="normal"
         ),
         "decode": node("VAEDecode"),
-        "larger": larger(512 / base.side),
+        **by_model(),
         "save": save("words by mask"),
     }
     links = [
@@ -200,6 +200,7 @@ def by_mask(base: Base) -> Graph:
         ("empty", "LATENT", "sampler", "latent_image"),
         ("sampler", "LATENT", "decode", "samples"),
         (*base.vae, "decode", "vae"),
+        MODELS_UPSCALER,
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "save", "images"),
     ]

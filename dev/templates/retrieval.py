@@ -5,7 +5,22 @@ from __future__ import annotations
 from typing import Any
 
 from templates.inversion import loaders, two_stages
-from templates.parts import CLIP_H, STARTER_LINES, ZSE, Graph, app, drawing, group, join, larger, node, note, save, show
+from templates.parts import (
+    CLIP_H,
+    STARTER_LINES,
+    UPSCALER,
+    ZSE,
+    Graph,
+    app,
+    drawing,
+    group,
+    join,
+    node,
+    note,
+    save,
+    show,
+    upscaled,
+)
 
 PHOTOS = "sample photos (built in)"
 SKETCH = "sketch - lake at sunset.png"
@@ -148,7 +163,7 @@ def draw_find_paint() -> Graph:
         "repeat": node("RepeatLatentBatch", named="how many results with each", amount=2),
         "appearance": node("AppearanceEnergyGuidance", (320, 0), "the exemplar's colours"),
         "decode": node("VAEDecode"),
-        "larger": larger(),
+        **upscaled(),
         "rank": node("SketchRankImages", (300, 0), "best first"),
         "save": save("draw find paint", "all results, best first", (600, 620)),
     }
@@ -164,6 +179,7 @@ def draw_find_paint() -> Graph:
         ("find", "photos", "appearance", "exemplar"),
         ("walk stage 2", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
+        UPSCALER,
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "rank", "images"),
         ("sketch", "image", "rank", "sketch"),
@@ -180,7 +196,7 @@ def draw_find_paint() -> Graph:
             group("walk", "paint the shapes", ("shape stage 1", ["repeat", "walk stage 1"])),
         ],
         [group("walk", "paint the colours", ["appearance", "shape stage 2", "walk stage 2"])],
-        [group("result", "your sketch in their colours", (["decode", "larger", "rank"], "save"))],
+        [group("result", "your sketch in their colours", (["decode", "upscaler", "larger", "rank"], "save"))],
     ]
     stages = two_stages(sketch="IMAGE")
     shown = app(

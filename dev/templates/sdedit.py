@@ -9,6 +9,7 @@ from templates.parts import (
     CHURCH,
     FIXED,
     STARTER,
+    UPSCALER,
     Graph,
     app,
     canvas,
@@ -18,10 +19,12 @@ from templates.parts import (
     larger,
     model_size,
     node,
+    not_enlarged,
     note,
     save,
     show,
     starter_walk,
+    upscaled,
 )
 
 T0 = "t0 is the knob: 0.3 stays close, 0.6 invents more."
@@ -63,7 +66,7 @@ def paint_here() -> Graph:
     groups = bands(
         (["note", "drawing"], "paint"),
         ("prior", ["small", "encode", "repeat"]),
-        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "upscaler", "larger"]),
         ["result"],
         *("paint over the picture", PAINTER, "t0 is the knob", "four versions"),
     )
@@ -96,7 +99,7 @@ def strokes_to_photo() -> Graph:
     groups = bands(
         ("note", "drawing"),
         ("prior", ["encode", "repeat"]),
-        (["t0", "label", "ddpm", "decode look", "look"], ["sampler", "decode", "larger"]),
+        (["t0", "label", "ddpm", "decode look", "look"], ["sampler", "decode", "upscaler", "larger"]),
         ["save"],
         *("your strokes", PAINTER, "t0 is the knob", "four photos"),
     )
@@ -130,7 +133,7 @@ def best_of_four() -> Graph:
     groups = bands(
         ("note", "drawing"),
         ("prior", ["encode", "repeat"]),
-        (["t0", "label", "ddpm"], ["sampler", "decode", "larger"]),
+        (["t0", "label", "ddpm"], ["sampler", "decode", "upscaler", "larger"]),
         (["rank", "first"], ["all", "save"]),
         *("your strokes", PAINTER, "t0 is the knob", "best first"),
     )
@@ -154,7 +157,7 @@ def sweep() -> Graph:
         "sweep": node("SketchT0Sweep", (320, 0), "t0 from first to last", first=0.1, last=0.9, count=9, steps=20),
         "sampler": node("SamplerCustom", (282, 0), "paint at each t0", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
-        "larger": larger(3.0),
+        **upscaled(),
         "sheet": node("SketchContactSheet", named="all on one sheet"),
         "save": save("t0 sweep", "t0 from low to high", (600, 640)),
     }
@@ -170,6 +173,7 @@ def sweep() -> Graph:
         ("encode", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
+        UPSCALER,
         ("decode", "IMAGE", "larger", "image"),
         ("larger", "IMAGE", "sheet", "images"),
         ("sweep", "labels", "sheet", "labels"),
@@ -178,7 +182,7 @@ def sweep() -> Graph:
     groups = bands(
         ("note", "drawing"),
         ("prior", ["encode", "label"]),
-        (["sweep", "ddpm"], ["sampler", "decode", "larger", "sheet"]),
+        (["sweep", "ddpm"], ["sampler", "decode", "upscaler", "larger", "sheet"]),
         ["save"],
         *("your strokes", PAINTER, "many values of t0", "close to the strokes ... free"),
     )
@@ -212,7 +216,7 @@ def photo_to_strokes() -> Graph:
     groups = bands(
         ("note", "photo", ["strokes", "show"]),
         ("prior", ["small", "encode"], ["repeat", "label", "ddpm"]),
-        (["t0"], ["sampler", "decode", "larger"]),
+        (["t0"], ["sampler", "decode", "upscaler", "larger"]),
         ["save"],
         *("a photo, simplified", PAINTER, "t0 is the knob", "the same scene, painted anew"),
     )
@@ -289,20 +293,24 @@ def full_size() -> Graph:
         "note": note(
             "Finish at full size",
             "The built-in painter sketches at 64 pixels; your model repaints it at 512.",
-            "A low t0 adds detail only. For SDXL: 16 times larger.",
+            "A low t0 adds detail only. For SDXL: 4 times larger in place of 2.",
         ),
         "drawing": drawing("mountain lake.png", "your strokes"),
         "first encode": node("VAEEncode"),
         "save": save("full size"),
     }
-    links = [("first larger", "IMAGE", "encode", "pixels"), ("decode", "IMAGE", "save", "images")]
+    links = [
+        ("first larger", "IMAGE", "twice", "image"),
+        ("twice", "IMAGE", "encode", "pixels"),
+        ("decode", "IMAGE", "save", "images"),
+    ]
     first = starter_walk(("first encode", "LATENT"), 0.4, 1)
     renamed = {key: f"first {key}" for key in ("t0", "sampler", "decode", "larger", "ddpm")}
     first = {
         "nodes": {renamed.get(key, key): spec for key, spec in first["nodes"].items()},
         "links": [(renamed.get(a, a), out, renamed.get(b, b), name) for a, out, b, name in first["links"]],
     }
-    first["nodes"]["first larger"] = larger(8.0)
+    first["nodes"]["twice"] = larger(2.0)
     first["nodes"]["first t0"]["title"] = "t0 of the small picture"
     first["nodes"]["first sampler"]["title"] = "a small picture"
     first["nodes"]["first sampler"]["widgets"] |= FIXED
@@ -316,7 +324,7 @@ def full_size() -> Graph:
     links += [
         ("drawing", "image", "first encode", "pixels"),
         ("prior", "vae", "first encode", "vae"),
-        ("first larger", "IMAGE", "small", "images"),
+        ("twice", "IMAGE", "small", "images"),
     ]
     groups = [
         [
@@ -326,7 +334,7 @@ def full_size() -> Graph:
         [
             group(
                 *("walk", "a small picture first"),
-                (["first t0"], ["first sampler", "first decode", "first larger", "small"]),
+                (["first t0"], ["first sampler", "first decode", "upscaler", "first larger", "twice", "small"]),
             )
         ],
         [
@@ -336,7 +344,7 @@ def full_size() -> Graph:
         [group("result", "at full size", ["save"])],
     ]
     shown = app([("drawing", "image"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "save")
-    second = own_walk(base, ("first larger", "IMAGE"), 0.45, LAKE)
+    second = own_walk(base, ("twice", "IMAGE"), 0.45, LAKE)
     second["links"] = [link for link in second["links"] if link[2:] != ("encode", "pixels")]
     return join({"nodes": nodes, "links": links}, first, second, groups=groups, app=shown)
 
@@ -353,16 +361,12 @@ def twin_church() -> Graph:
     nodes["drawing"]["widgets"]["size"] = 256
     nodes["t0"]["widgets"] |= {"t0": 0.5, "steps": 30}
     nodes["repeat"]["widgets"]["amount"] = 1
-    del nodes["larger"]
     nodes["save"] = save("strokes to church")
-    graph["links"] = [link for link in graph["links"] if "larger" not in (link[0], link[2])] + [
-        ["decode", "IMAGE", "save", "images"]
-    ]
-    walk = (["t0", "label", "ddpm", "decode look", "look"], ["sampler", "decode"])
+    not_enlarged(graph)
     graph["groups"] = bands(
         ("note", "drawing"),
         ("prior", ["encode", "repeat"]),
-        walk,
+        (["t0", "label", "ddpm", "decode look", "look"], ["sampler", "decode"]),
         ["save"],
         *("strokes of a building", "the paper's own", "t0 is the knob", "the photo"),
     )

@@ -34,7 +34,9 @@ FOUND = "27 Find photos by drawing - image search"
 SKETCHED = "31 Sketch and photo - DiffSketching"
 DRAWN_INTO = "32 Draw into your photo - inpaint by sketch"
 BLENDED = "33 Between two noises - morph, interpolation"
+LIVE = "36 Paint live - SDEdit"
 WORDED = "37 Paint with words - GradOP, regional prompt"
+CHOSEN = "38 Paint, choose, go on - img2img, ranked"
 YOURS = "on your SD1.5 or SDXL"
 TODAY = ("Z-Image-Turbo", "Krea 2 Turbo", "Qwen-Image")
 DOGS = "as published, on AFHQ dogs"
@@ -115,11 +117,15 @@ TEMPLATES = {
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
     **{name: Card(words="for the published face networks", results="") for name in FACES},
     "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
-    "36 Paint live - SDEdit": Card("SketchCanvas", results="PreviewImage"),
+    LIVE: Card("SketchCanvas", results="PreviewImage"),
+    f"{LIVE} (SD1.5)": Card("SketchCanvas", YOURS, LIVE, "PreviewImage"),
+    f"{LIVE} (Z-Image-Turbo)": Card("SketchCanvas", "on Z-Image-Turbo", LIVE, "PreviewImage"),
     WORDED: Card("SketchCanvas", results="PreviewImage"),
     f"{WORDED} (SD1.5)": Card("SketchCanvas", YOURS, WORDED, "PreviewImage"),
     f"{WORDED} (Z-Image-Turbo)": Card("SketchCanvas", "on Z-Image-Turbo", WORDED, "PreviewImage"),
-    "38 Paint, choose, go on - img2img, ranked": Card(results="PreviewImage"),
+    CHOSEN: Card(results="PreviewImage"),
+    f"{CHOSEN} (SD1.5)": Card(None, YOURS, CHOSEN, "PreviewImage"),
+    f"{CHOSEN} (Z-Image-Turbo)": Card(None, "on Z-Image-Turbo", CHOSEN, "PreviewImage"),
     "40 Change a photo, keep its shapes - edit model (Flux.2 Klein)": Card(words="on Flux.2 Klein", results=""),
     "44 Train your own - Paint2pix from a folder": Card(words="from a folder of photos", results=""),
 }
