@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evidence import colours, diffsketching, gan, gradop, inversion, regions, retrieval, sdedit
+from evidence import colours, diffsketching, gan, gradop, inversion, regions, retrieval, sdedit, upscaler
 from evidence.page import Page
 from evidence.sdedit import Lab, Plan
 from runtime import inprocess
@@ -37,6 +37,7 @@ PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
     "diffsketching": lambda lab, plan, page, fresh: diffsketching.sketches_and_classes(
         lab, page, plan.strokes, plan.samples, fresh
     ),
+    "upscaler": lambda lab, plan, page, fresh: upscaler.upscaler(lab, page, plan.strokes, fresh),
     "retrieval": lambda lab, plan, page, fresh: retrieval.retrieval(lab, page, plan.samples, plan.samples, fresh),
 }
 
