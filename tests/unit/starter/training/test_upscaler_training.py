@@ -36,9 +36,9 @@ def test_crops_show_the_same_place(training, worlds):
         assert difference(small, large).max() < 0.08, difference(small, large)
 
 
-def test_most_crops_are_a_starters_own(training, worlds):
+def test_half_of_the_crops_are_a_starters_own(training, worlds):
     far = torch.cat([difference(*training.batch(worlds, 8, step)) for step in range(20)]) > 0.08
-    assert 0.5 < far.float().mean() < 0.8
+    assert 0.35 < far.float().mean() < 0.65
 
 
 def test_a_batch_follows_from_its_step(training, worlds):
@@ -54,6 +54,24 @@ def test_a_starters_copy_keeps_the_scene(training, worlds, name, largest):
         made = getattr(training, name)(pictures, torch.Generator().manual_seed(0))
     assert made.shape == pictures.shape
     assert 0.005 < (made - pictures).abs().mean() < largest
+
+
+def test_it_begins_as_a_bilinear_filter(training):
+    picture = torch.rand(1, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        made = training.UpscalerTask().network(picture)
+    smooth = torch.nn.functional.interpolate(picture, scale_factor=4, mode="bilinear")
+    inside = slice(4, -4)
+    assert (made - smooth)[:, :, inside, inside].abs().max() < 0.1
+    assert (made - smooth)[:, :, inside, inside].abs().mean() < 0.02
+
+
+def test_the_critic_waits(training, worlds):
+    task, batch = training.UpscalerTask(critic_from=2), training.batch(worlds, 2, 0)
+    task.loss(batch, torch.Generator().manual_seed(0)).backward()
+    assert all(value.grad is None for value in task.critic.parameters())
+    task.loss(batch, torch.Generator().manual_seed(0)).backward()
+    assert all(value.grad is not None for value in task.critic.parameters())
 
 
 def test_network_and_critic_learn_from_their_own_losses(training, worlds):
