@@ -107,6 +107,7 @@ class FineTuneLesson(Lesson):
 
     name = "lora"
     panels = (Panel("Loss", ("image", "sketch")),)
+    log_every = 1  # a round takes seconds, and there are few
 
     def __init__(
         self,

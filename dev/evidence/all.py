@@ -37,6 +37,9 @@ PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
     "diffsketching": lambda lab, plan, page, fresh: diffsketching.sketches_and_classes(
         lab, page, plan.strokes, plan.samples, fresh
     ),
+    "finetuning": lambda lab, plan, page, fresh: diffsketching.tuning(
+        lab, page, min(diffsketching.TUNED, plan.strokes), plan.samples, fresh
+    ),
     "retrieval": lambda lab, plan, page, fresh: retrieval.retrieval(lab, page, plan.samples, plan.samples, fresh),
 }
 
