@@ -233,7 +233,8 @@ def verdicts(rows: dict[str, Row]) -> list[str]:
 
 class Tuned(NamedTuple):
     """One sketch before and after its fine-tuning: pictures [1,SIDE,SIDE,3] of the walk that was tuned, and of the same
-    walk from noise never seen. rows: of the log, one a round. seconds: of the node. memory: MiB, None: not told."""
+    walk from noise never seen. rows: of the log, one a round. seconds: of the node, this
+    process's own. memory: MiB, None: not told."""
 
     before: Any
     after: Any
@@ -261,12 +262,12 @@ def tuned(lab: Any, held: Wanted, i: int) -> Tuned:
     places = dict(folder_paths.folder_names_and_paths)
     with tempfile.TemporaryDirectory() as home:
         folder_paths.folder_names_and_paths["loras"] = ([home], {".safetensors"})
-        level, began = memory_now(), time.perf_counter()
+        level, began = memory_now(), time.process_time()
         try:
             model = doors.SketchFineTune.execute(**settings).args[0]
         finally:
             folder_paths.folder_names_and_paths["loras"] = places["loras"]
-        seconds, memory = time.perf_counter() - began, None if level is None else memory_peak() - level
+        seconds, memory = time.process_time() - began, None if level is None else memory_peak() - level
         log = Path(home) / "evidence.training" / "lora.jsonl"
         rows = [json.loads(line) for line in log.read_text().splitlines()]
 
@@ -308,7 +309,7 @@ def tuning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     fell = {"their sum": int((last.sum(1) < first.sum(1)).sum())}
     fell |= {name: int((last[:, k] < first[:, k]).sum()) for k, name in enumerate(LOSSES)}
     usual = usual_tuning(inprocess.room("nodes.train_diffsketching"))
-    seconds = statistics.median(log["seconds"] for log in logs)
+    seconds = statistics.median(log["seconds"] for log in logs if log["seconds"])
     memory = [log["memory"] for log in logs if log["memory"] is not None]
     agreement = [contour_agreement(part, held.sketches) for part in pictures]
     apart = [measures.patch_distance(part, held.renders).mean for part in pictures]
@@ -337,9 +338,9 @@ def tuning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
         ],
     )
     page.text(
-        f"A fine-tuning took {seconds:.0f} s (median of {count}), {seconds / usual['rounds']:.1f} s a round, "
+        f"A fine-tuning took {seconds:.0f} s of the processor (median), {seconds / usual['rounds']:.1f} s a round, "
         + (f"and at most {max(memory):.0f} MiB above what was in use before. " if memory else "")
-        + f"{machine.describe()}; {torch.get_num_threads()} threads, shared with other work."
+        + f"{machine.describe()}; {torch.get_num_threads()} threads."
     )
     shown = min(10, count)
     listed = (held.sketches, held.references, *pictures)
