@@ -291,7 +291,7 @@ def tuning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     renders."""
     import torch
 
-    store = Store("evidence_finetune", (count, OTHER, 2), TUNING_DECIDES)
+    store = Store("evidence_finetune", (OTHER, 3), TUNING_DECIDES)
     if fresh:
         store.forget()
     held = wanted(count, samples)

@@ -84,7 +84,6 @@ def test_losses_fall_on_the_starter(doors, prior, loras, all_nodes):
 
 
 def test_the_defaults_go_down_from_the_first_round(doors, prior, loras):
-    """At a learning rate ten times the default the second round is worse than the first."""
     model, vae = prior
     usual = {one.id: getattr(one, "default", None) for one in doors.SketchFineTune.define_schema().inputs}
     kept = ("steps", "t0", "rank", "learning_rate", "sketch_weight", "reference_weight")
