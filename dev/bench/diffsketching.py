@@ -1,6 +1,6 @@
 """What DiffSketching's terms cost: a guided step over a plain one, for each term and both gradients.
 
-`python3 dev/run.py bench_diffsketching [--part prior|latent] [--rounds 7] [--latent-rounds 2] [--side 256] [--shared]`
+`python3 dev/run.py bench_diffsketching [--part prior|latent] [--rounds 7] [--latent-rounds 1] [--side 256] [--shared]`
 renews its sections of docs/BENCH.md. Timed as the energies are: inside one sampling run, in an order that turns round
 by round. About ten minutes on one core; --side 512 takes four times as long.
 """
@@ -161,7 +161,8 @@ def latent_part(options: argparse.Namespace) -> list[str]:
     found = run_steps(walking, cases, torch.zeros(1, 4, side, side), 2.03, prompt, clock)
     return [
         f"A UNet of SD1.5's shape, an SD VAE and a TAESD, all with random weights, {options.side} px, batch 1, cfg 1; "
-        "networks of the published sizes. The classifier looks at the decoded prediction. Memory as above." + told,
+        "networks of the published sizes. The classifier looks at the decoded prediction. The VAE's steps are first ones; the "
+        "first of them, class, also opens the decoder. Memory as above." + told,
         "",
         *table(found),
     ]
@@ -179,7 +180,7 @@ def main() -> int:
     )
     parser.add_argument("--part", action="append", dest="parts", choices=list(PARTS), help="only this one; repeatable")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--latent-rounds", type=int, default=2, help="rounds on the SD1.5-shaped model")
+    parser.add_argument("--latent-rounds", type=int, default=1, help="rounds on the SD1.5-shaped model")
     parser.add_argument("--side", type=int, default=256, help="pixels of the SD1.5-shaped pictures")
     parser.add_argument(
         "--shared", action="store_true", help="count this process's own seconds: others use the machine"
