@@ -161,8 +161,8 @@ def latent_part(options: argparse.Namespace) -> list[str]:
     found = run_steps(walking, cases, torch.zeros(1, 4, side, side), 2.03, prompt, clock)
     return [
         f"A UNet of SD1.5's shape, an SD VAE and a TAESD, all with random weights, {options.side} px, batch 1, cfg 1; "
-        "networks of the published sizes. The classifier looks at the decoded prediction. The VAE's steps are first ones; the "
-        "first of them, class, also opens the decoder. Memory as above." + told,
+        "networks of the published sizes. The classifier looks at the decoded prediction. The VAE's steps are first "
+        "ones; the first of them, class, also opens the decoder. Memory as above." + told,
         "",
         *table(found),
     ]
