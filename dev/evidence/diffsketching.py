@@ -309,7 +309,8 @@ def tuning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     fell = {"their sum": int((last.sum(1) < first.sum(1)).sum())}
     fell |= {name: int((last[:, k] < first[:, k]).sum()) for k, name in enumerate(LOSSES)}
     usual = usual_tuning(inprocess.room("nodes.train_diffsketching"))
-    seconds = statistics.median(log["seconds"] for log in logs if log["seconds"])
+    timed = [log["seconds"] for log in logs if log["seconds"]]
+    seconds = statistics.median(timed)
     memory = [log["memory"] for log in logs if log["memory"] is not None]
     agreement = [contour_agreement(part, held.sketches) for part in pictures]
     apart = [measures.patch_distance(part, held.renders).mean for part in pictures]
@@ -338,7 +339,8 @@ def tuning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
         ],
     )
     page.text(
-        f"A fine-tuning took {seconds:.0f} s of the processor (median), {seconds / usual['rounds']:.1f} s a round, "
+        f"A fine-tuning took {seconds:.0f} s of the processor (median of {len(timed)}), "
+        f"{seconds / usual['rounds']:.1f} s a round, "
         + (f"and at most {max(memory):.0f} MiB above what was in use before. " if memory else "")
         + f"{machine.describe()}; {torch.get_num_threads()} threads."
     )
