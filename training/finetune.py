@@ -25,6 +25,9 @@ from .loop import Lesson, Panel
 SGD, ADAM = "SGD (published)", "Adam"
 OPTIMISERS = (ADAM, SGD)
 MOMENTUM = 0.9
+# Rounds in which Adam's steps grow: its first ones move every weight by the whole rate, however small the slope, and
+# throw some sketches off for good.
+WARM_UP = 6
 
 
 def walk(predict: Callable[[Tensor, float], Tensor], x: Tensor, sigmas: Tensor, recompute: bool = True) -> Tensor:
@@ -102,11 +105,13 @@ class FineTuneLesson(Lesson):
 
     tuned: what learns, modules or parameters. paint() -> pictures [B,3,H,W] in [-1,1], differentiable in it.
     image(pictures) and sketch(pictures) -> the two losses, one number each; None: that one is left out. weights() ->
-    what the model file holds. learning_rate: constant, published 0.001 for SGD.
+    what the model file holds. learning_rate: constant with SGD, published 0.001; with Adam it grows to this over the
+    first WARM_UP rounds.
     """
 
     name = "lora"
     panels = (Panel("Loss", ("image", "sketch")),)
+    log_every = 1  # a round takes seconds, and there are few
 
     def __init__(
         self,
@@ -123,6 +128,7 @@ class FineTuneLesson(Lesson):
         super().__init__(identity)
         self.paint, self.image, self.sketch, self.made = paint, image, sketch, weights
         self.optimiser = optimiser_of(tuned.parameters(), optimiser, learning_rate)
+        self.learning_rate, self.warm_up = learning_rate, WARM_UP if optimiser == ADAM else 1
         self.kept = {"tuned": tuned, "optimiser": self.optimiser}
 
     def step(self, step: int, progress: float) -> tuple[dict[str, Tensor], list[Tensor]]:
@@ -134,6 +140,8 @@ class FineTuneLesson(Lesson):
         }
         self.optimiser.zero_grad(set_to_none=True)
         torch.stack([*losses.values()]).sum().backward()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.learning_rate * min(1.0, (step + 1) / self.warm_up)
         self.optimiser.step()
         return {name: loss.detach() for name, loss in losses.items()}, [pictures.detach().clamp(-1, 1)]
 

@@ -24,7 +24,7 @@ from torch import Tensor
 from .. import files
 from .batches import NoBatch
 
-LOG_EVERY = 20  # steps that one row of the log is the mean of
+LOG_EVERY = 20  # steps in one row of the log, unless a lesson says otherwise
 Losses = dict[str, Tensor]  # by name, detached
 Begun = tuple[Losses, dict[str, int]]  # a row of the log: sums of losses, and of how many steps each is
 
@@ -53,6 +53,7 @@ class Lesson:
 
     name = "lesson"  # of its files
     panels: tuple[Panel, ...] = (Panel("Loss", ("loss",)),)
+    log_every = LOG_EVERY  # steps that one row of the log is the mean of
 
     def __init__(self, identity: Mapping[str, Any] | None = None) -> None:
         """identity: settings that a run cannot change once it has begun."""
@@ -203,7 +204,8 @@ class Run:
             self.counts[name] = self.counts.get(name, 0) + 1
         course.steps += 1
         course.minutes = self.minutes_before + (self.clock() - self.started) / 60
-        if course.steps == 1 or course.steps % LOG_EVERY == 0:  # the first one by itself: where the curves begin
+        # the first one by itself: where the curves begin
+        if course.steps == 1 or course.steps % self.lesson.log_every == 0:
             self.row()
         self.in_step = False
         return Moment(self.lesson, course, self.progress, shown)

@@ -1,18 +1,20 @@
 """What DiffSketching's terms cost: a guided step over a plain one, for each term and both gradients.
 
-`python3 dev/run.py bench_diffsketching [--part prior|latent] [--rounds 7] [--latent-rounds 3] [--side 512]` renews its
-sections of docs/BENCH.md. Timed as the energies are: inside one sampling run, in an order that turns round by round.
+`python3 dev/run.py bench_diffsketching [--part prior|latent] [--rounds 7] [--latent-rounds 1] [--side 256] [--shared]`
+renews its sections of docs/BENCH.md. Timed as the energies are: inside one sampling run, in an order that turns round
+by round. About ten minutes on one core; --side 512 takes four times as long.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench.energies import PLAIN, Case, built_in, extractor_of, features_of, load_starter, run_steps, table
+from bench.energies import PLAIN, Case, Clock, built_in, extractor_of, features_of, load_starter, run_steps, table
 from bench.page import BENCH, in_host, renew
 from bench.real_size import LINEAR, TAESD, VAE, randomise, sd15, vaes
 from runtime import inprocess
@@ -74,19 +76,35 @@ class Terms:
         return found, list(found.model_options[self.key])
 
     def cases(
-        self, model: Any, vae: Any, decoder: str, shown: str, rounds: int, metrics: tuple[str, ...]
+        self,
+        model: Any,
+        vae: Any,
+        decoder: str,
+        shown: str,
+        rounds: int,
+        metrics: tuple[str, ...],
+        opened: bool = False,
     ) -> Iterator[Case]:
-        """Each term alone and the whole, for both gradients."""
+        """Each term alone and the whole, for both gradients. opened: see Case.open."""
         weights = {"reference": (0.0, 0.0, 1.0), "whole": (1.0, 1.0, 1.0)}
         for gradient in (PREDICTION, THROUGH):
             if gradient == PREDICTION:  # the class has one way only
-                yield Case("class", shown, self.of(model, vae, decoder, gradient, "l2", (1.0, 0.0, 0.0))[1], rounds)
+                yield Case(
+                    "class", shown, self.of(model, vae, decoder, gradient, "l2", (1.0, 0.0, 0.0))[1], rounds, opened
+                )
             for metric in metrics:
                 found = self.of(model, vae, decoder, gradient, metric, (0.0, 1.0, 0.0))[1]
-                yield Case(f"sketch, {metric}, {gradient}", shown, found, rounds)
+                yield Case(f"sketch, {metric}, {gradient}", shown, found, rounds, opened)
             for name, some in weights.items():
                 found = self.of(model, vae, decoder, gradient, metrics[-1], some)[1]
-                yield Case(f"{name}, {gradient}", shown, found, rounds)
+                yield Case(f"{name}, {gradient}", shown, found, rounds, opened)
+
+
+def clock_of(options: argparse.Namespace) -> tuple[Clock, str]:
+    """What seconds are counted by, and the sentence that says so."""
+    if options.shared:
+        return time.process_time, " The machine was busy with other work: seconds are this process's own."
+    return time.perf_counter, ""
 
 
 def published_networks(size: int) -> dict[str, Any]:
@@ -112,11 +130,13 @@ def prior_part(options: argparse.Namespace) -> list[str]:
     for words, networks in (("built in", built), ("published sizes", published_networks(64))):
         cases += Terms(64, networks).cases(model, vae, "auto", words, options.rounds, ("l2", "lpips"))
     walking = Terms(64, built).of(model, vae, "auto", PREDICTION, "l2", (1.0, 1.0, 1.0))[0]
-    found = run_steps(walking, cases, torch.zeros(1, 3, 64, 64), 2.03, label)
+    clock, told = clock_of(options)
+    found = run_steps(walking, cases, torch.zeros(1, 3, 64, 64), 2.03, label, clock)
     return [
         "A step is one call of the MODEL by a sampler, on the starter prior at 64 px, batch 1, cfg 1; the second "
         "column says which networks look. Those of the published sizes (PhotoSketch, LPIPS-alex, ResNet-50, a "
-        "classifier of width 128) have random weights. The class always looks at the noisy state. Memory as above.",
+        "classifier of width 128) have random weights. The class always looks at the noisy state. Memory as above."
+        + told,
         "",
         *table(found),
     ]
@@ -130,15 +150,19 @@ def latent_part(options: argparse.Namespace) -> list[str]:
     terms = Terms(options.side, published_networks(256))
     cases = [Case(PLAIN, "", [], options.latent_rounds)]
     for decoder in (LINEAR, TAESD, VAE):
-        kind, rounds = ("linear", options.latent_rounds) if decoder == LINEAR else ("vae", options.latent_rounds)
-        cases += terms.cases(model, seen[decoder], kind, decoder, 1 if decoder == VAE else rounds, ("l2",))
+        kind = "linear" if decoder == LINEAR else "vae"
+        once = decoder == VAE  # costly, and most of it was opened by the others: its first step is the one that counts
+        rounds = 1 if once else options.latent_rounds
+        cases += terms.cases(model, seen[decoder], kind, decoder, rounds, ("l2",), once)
     walking = terms.of(model, seen[VAE], "vae", PREDICTION, "l2", (1.0, 1.0, 1.0))[0]
     prompt = [[torch.randn(1, 77, 768, generator=torch.Generator().manual_seed(3)), {}]]
     side = options.side // 8
-    found = run_steps(walking, cases, torch.zeros(1, 4, side, side), 2.03, prompt)
+    clock, told = clock_of(options)
+    found = run_steps(walking, cases, torch.zeros(1, 4, side, side), 2.03, prompt, clock)
     return [
         f"A UNet of SD1.5's shape, an SD VAE and a TAESD, all with random weights, {options.side} px, batch 1, cfg 1; "
-        "networks of the published sizes. The classifier looks at the decoded prediction. Memory as above.",
+        "networks of the published sizes. The classifier looks at the decoded prediction. The VAE's steps are first "
+        "ones; the first of them, class, also opens the decoder. Memory as above." + told,
         "",
         *table(found),
     ]
@@ -156,8 +180,11 @@ def main() -> int:
     )
     parser.add_argument("--part", action="append", dest="parts", choices=list(PARTS), help="only this one; repeatable")
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--latent-rounds", type=int, default=3, help="rounds on the SD1.5-shaped model")
-    parser.add_argument("--side", type=int, default=512, help="pixels of the SD1.5-shaped pictures")
+    parser.add_argument("--latent-rounds", type=int, default=1, help="rounds on the SD1.5-shaped model")
+    parser.add_argument("--side", type=int, default=256, help="pixels of the SD1.5-shaped pictures")
+    parser.add_argument(
+        "--shared", action="store_true", help="count this process's own seconds: others use the machine"
+    )
     parser.add_argument("--output", type=Path, default=BENCH)
     options = parser.parse_args()
 

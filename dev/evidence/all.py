@@ -38,6 +38,9 @@ PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
         lab, page, plan.strokes, plan.samples, fresh
     ),
     "upscaler": lambda lab, plan, page, fresh: upscaler.upscaler(lab, page, plan.strokes, fresh),
+    "finetuning": lambda lab, plan, page, fresh: diffsketching.tuning(
+        lab, page, min(diffsketching.TUNED, plan.strokes), plan.samples, fresh
+    ),
     "retrieval": lambda lab, plan, page, fresh: retrieval.retrieval(lab, page, plan.samples, plan.samples, fresh),
 }
 

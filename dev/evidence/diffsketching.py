@@ -8,23 +8,28 @@ renders, and by how much results of one sketch differ.
 from __future__ import annotations
 
 import json
+import statistics
+import time
 from collections.abc import Callable
 from itertools import combinations
 from typing import Any, NamedTuple
 
+from bench.energies import memory_now, memory_peak
 from evidence import class_judge, inversion
 from evidence.gan import Gan
 from evidence.inversion import FIRST, SIDE, contour_agreement, rendered
 from evidence.page import Page, Store
-from runtime import inprocess
+from runtime import inprocess, machine
 from runtime.provision import say
 
 REFERENCES = 11_000_000  # seeds that reference photos are looked for from, SPAN for each sketch
 SPAN = 100
 RESPACING, SAMPLER = "ddim25", "ddpm"
 SEEDS = 4  # of which diversity is measured
-DIVERSE, TUNED = 4, 5  # diversity on every fourth sketch, fine-tuning on every fifth
-ROUNDS = 20  # of fine-tuning on one sketch
+DIVERSE = 4  # diversity on every fourth sketch
+TUNED = 20  # sketches at most that are fine-tuned on
+OTHER = 1_000_000  # from the seed that is tuned to one that is not
+LOSSES = ("image", "sketch")  # of a row of the log
 DECIDES = (
     *("host.py", "nodes/diffsketching.py", "networks/adm.py", "networks/noisy_classifier.py", "networks/infodraw.py"),
     *(f"guidance/{room}.py" for room in ("decoders", "energy", "noise", "run", "terms")),
@@ -168,7 +173,7 @@ def diversity(sets: list[Any]) -> float:
 
 
 def sketches_and_classes(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
-    """The table: every way over `count` sketches with a class, measured against `samples` renders; then fine-tuning."""
+    """The table: every way over `count` sketches with a class, measured against `samples` renders."""
     store = Store("evidence_diffsketching", (count, RESPACING, SAMPLER, SPAN, 2), DECIDES)
     if fresh:
         store.forget()
@@ -208,7 +213,6 @@ def sketches_and_classes(lab: Any, page: Page, count: int, samples: int, fresh: 
     listed = [held.sketches, held.references, *results.values()]
     pictures = [picture for part in listed for picture in part[:shown]]
     page.sheet("diffsketching_examples", pictures, columns=shown, rows=["sketch", "reference", *results])
-    tuning(lab, page, held, -(-count // TUNED), fresh)
 
 
 def verdicts(rows: dict[str, Row]) -> list[str]:
@@ -227,7 +231,21 @@ def verdicts(rows: dict[str, Row]) -> list[str]:
 # --- fine-tuning ------------------------------------------------------------------------------------------------------
 
 
-def tuned(lab: Any, held: Wanted, i: int) -> tuple[Any, Any, list[float]]:
+class Tuned(NamedTuple):
+    """One sketch before and after its fine-tuning: pictures [1,SIDE,SIDE,3] of the walk that was tuned, and of the same
+    walk from noise never seen. rows: of the log, one a round. seconds: of the node, this
+    process's own. memory: MiB, None: not told."""
+
+    before: Any
+    after: Any
+    other_before: Any
+    other_after: Any
+    rows: list[dict[str, float]]
+    seconds: float
+    memory: float | None
+
+
+def tuned(lab: Any, held: Wanted, i: int) -> Tuned:
     """One sketch: Fine-tune on a Sketch, then the same deterministic walk with and without its LoRA."""
     import tempfile
     from pathlib import Path
@@ -236,57 +254,97 @@ def tuned(lab: Any, held: Wanted, i: int) -> tuple[Any, Any, list[float]]:
 
     doors = inprocess.room("nodes.train_diffsketching")
     sketch, reference = held.sketches[i : i + 1], held.references[i : i + 1]
-    settings = {one.id: getattr(one, "default", None) for one in doors.SketchFineTune.define_schema().inputs}
+    settings = usual_tuning(doors)
     settings |= {"model": lab.model, "name": "evidence", "positive": lab.label, "sketch": sketch, "vae": lab.vae}
-    settings |= {"reference": reference, "rounds": ROUNDS, "seed": FIRST + i, "begin": "go on where it stopped"}
+    settings |= {"reference": reference, "seed": FIRST + i, "begin": "go on where it stopped"}
     settings |= {"optimiser": doors.OPTIMISERS[0], "decoder": "auto"}
     settings |= {"extractor": inprocess.room("nodes.extractors").load_extractor(inversion.EXTRACTOR)}
-    before = dict(folder_paths.folder_names_and_paths)
+    places = dict(folder_paths.folder_names_and_paths)
     with tempfile.TemporaryDirectory() as home:
         folder_paths.folder_names_and_paths["loras"] = ([home], {".safetensors"})
+        level, began = memory_now(), time.process_time()
         try:
             model = doors.SketchFineTune.execute(**settings).args[0]
         finally:
-            folder_paths.folder_names_and_paths["loras"] = before["loras"]
+            folder_paths.folder_names_and_paths["loras"] = places["loras"]
+        seconds, memory = time.process_time() - began, None if level is None else memory_peak() - level
         log = Path(home) / "evidence.training" / "lora.jsonl"
         rows = [json.loads(line) for line in log.read_text().splitlines()]
-    walk = {"steps": settings["steps"], "sampler": "euler"}
-    latent, seed = lab.encode(reference), FIRST + i
-    plain = lab.walk(latent, settings["t0"], seed, **walk)
-    after = lab.walk(latent, settings["t0"], seed, model=model, **walk)
-    return plain, after, [rows[0]["image"], rows[0]["sketch"], rows[-1]["image"], rows[-1]["sketch"]]
+
+    def walk(seed: int, model: Any = None) -> Any:
+        return lab.walk(
+            lab.encode(reference), settings["t0"], seed, steps=settings["steps"], sampler="euler", model=model
+        )
+
+    seeds = (FIRST + i, FIRST + i + OTHER)
+    pictures = [walk(seed, one) for seed in seeds for one in (None, model)]
+    return Tuned(*pictures, rows, seconds, memory)
 
 
-def tuning(lab: Any, page: Page, held: Wanted, count: int, fresh: bool) -> None:
-    """Losses and contours before and after fine-tuning, over `count` sketches."""
+def usual_tuning(doors: Any) -> dict[str, Any]:
+    """The defaults of Fine-tune on a Sketch."""
+    return {one.id: getattr(one, "default", None) for one in doors.SketchFineTune.define_schema().inputs}
+
+
+def tuning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
+    """Losses, contours, time and memory of fine-tuning on each of `count` sketches, looked at beside `samples`
+    renders."""
     import torch
 
-    store = Store("evidence_finetune", (count, ROUNDS, 1), TUNING_DECIDES)
+    store = Store("evidence_finetune", (OTHER, 3), TUNING_DECIDES)
     if fresh:
         store.forget()
+    held = wanted(count, samples)
+    measures = inprocess.room("pictures.measures")
 
     def make(i: int, _: int) -> Any:
-        before, after, losses = tuned(lab, held, i)
-        (store.folder / f"losses {i}.json").write_text(json.dumps(losses), encoding="utf-8")
-        return torch.cat([before, after], 2)  # side by side
+        found = tuned(lab, held, i)
+        log = {"rows": found.rows, "seconds": found.seconds, "memory": found.memory}
+        (store.folder / f"log {i}.json").write_text(json.dumps(log), encoding="utf-8")
+        return torch.cat(found[:4], 2)  # side by side
 
-    before, after = store.get("tuned", count, make, batch=1).split(SIDE, 2)
-    rows = torch.tensor([json.loads((store.folder / f"losses {i}.json").read_text()) for i in range(count)])
-    first, last = rows[:, :2].sum(1), rows[:, 2:].sum(1)
-    better = contour_agreement(after, held.sketches[:count]) - contour_agreement(before, held.sketches[:count])
-    page.numbers["fine-tuning"] = {
-        "losses fell": int((last < first).sum()),
-        "of": count,
-        "first": rows[:, :2].mean(0).tolist(),
-        "last": rows[:, 2:].mean(0).tolist(),
-        "contours gained": better.mean().item(),
-    }
+    pictures = store.get("tuned", count, make, batch=1).split(SIDE, 2)
+    logs = [json.loads((store.folder / f"log {i}.json").read_text(encoding="utf-8")) for i in range(count)]
+    first, last = (torch.tensor([[log["rows"][k][n] for n in LOSSES] for log in logs]) for k in (0, -1))
+    fell = {"their sum": int((last.sum(1) < first.sum(1)).sum())}
+    fell |= {name: int((last[:, k] < first[:, k]).sum()) for k, name in enumerate(LOSSES)}
+    usual = usual_tuning(inprocess.room("nodes.train_diffsketching"))
+    timed = [log["seconds"] for log in logs if log["seconds"]]
+    seconds = statistics.median(timed)
+    memory = [log["memory"] for log in logs if log["memory"] is not None]
+    agreement = [contour_agreement(part, held.sketches) for part in pictures]
+    apart = [measures.patch_distance(part, held.renders).mean for part in pictures]
+    means = [part.mean().item() for part in agreement]
+    gains = {"the noise that was tuned": agreement[1] - agreement[0], "other noise": agreement[3] - agreement[2]}
+    page.numbers |= {"of": count, "fell": fell, "first": first.mean(0).tolist(), "last": last.mean(0).tolist()}
+    page.numbers |= {"contours": means, "distance": apart}
+    page.numbers |= {"better": {name: int((gain > 0).sum()) for name, gain in gains.items()}}
+    page.numbers |= {"seconds": seconds, "memory": max(memory, default=None)}
     page.text(
-        f"Fine-tuning on each of {count} sketches, {ROUNDS} rounds, the node's defaults: the sum of both losses falls "
-        f"in {int((last < first).sum())} of {count} (in the mean from {first.mean():.3f} to {last.mean():.3f}). The "
-        f"same walk from the same noise, with the LoRA instead of without: contours {better.mean():+.3f} in the mean, "
-        f"better in {int((better > 0).sum())} of {count}. {torch.get_num_threads()} threads.",
+        "## DiffSketching: fine-tuning on one sketch",
+        f"Fine-tune on a Sketch at its defaults ({usual['rounds']} rounds of {usual['steps']} steps, Adam at "
+        f"{usual['learning_rate']:g}, sketch weight {usual['sketch_weight']:g}) on each of the first {count} sketches "
+        f"with their references of the section above. From the first round to the last, the sum of both weighted "
+        f"losses falls in {fell['their sum']} of {count} (mean {first.sum(1).mean():.3f} to {last.sum(1).mean():.3f}), "
+        f"the sketch's in {fell['sketch']} ({first[:, 1].mean():.3f} to {last[:, 1].mean():.3f}), the reference's in "
+        f"{fell['image']} ({first[:, 0].mean():.3f} to {last[:, 0].mean():.3f}).",
+        "The same walk with and without the LoRA. Contours and distance to renders as above.",
     )
-    shown = min(8, count)
-    pictures = [picture for part in (held.sketches, held.references, before, after) for picture in part[:shown]]
-    page.sheet("finetune_examples", pictures, columns=shown, rows=["sketch", "reference", "untuned", "tuned"])
+    heads = ["walk from", "contours, untuned", "tuned", "better in", "distance to renders, untuned", "tuned"]
+    page.table(
+        heads,
+        [
+            [name, *means[k : k + 2], f"{int((gain > 0).sum())} of {count}", *apart[k : k + 2]]
+            for k, (name, gain) in zip((0, 2), gains.items(), strict=True)
+        ],
+    )
+    page.text(
+        f"A fine-tuning took {seconds:.0f} s of the processor (median of {len(timed)}), "
+        f"{seconds / usual['rounds']:.1f} s a round, "
+        + (f"and at most {max(memory):.0f} MiB above what was in use before. " if memory else "")
+        + f"{machine.describe()}; {torch.get_num_threads()} threads."
+    )
+    shown = min(10, count)
+    listed = (held.sketches, held.references, *pictures)
+    names = ["sketch", "reference", "untuned", "tuned", "other noise, untuned", "other noise, tuned"]
+    page.sheet("finetune_examples", [one for part in listed for one in part[:shown]], columns=shown, rows=names)

@@ -83,6 +83,17 @@ def test_losses_fall_on_the_starter(doors, prior, loras, all_nodes):
     assert first
 
 
+def test_the_defaults_go_down_from_the_first_round(doors, prior, loras):
+    model, vae = prior
+    usual = {one.id: getattr(one, "default", None) for one in doors.SketchFineTune.define_schema().inputs}
+    kept = ("steps", "t0", "rank", "learning_rate", "sketch_weight", "reference_weight")
+    tuned(doors, model, vae, 32, NO_PROMPT, rounds=4, **{name: usual[name] for name in kept})
+    rows = losses(loras)
+    assert [row["step"] for row in rows] == [1, 2, 3, 4], "every round has its row"
+    sums = [row["image"] + row["sketch"] for row in rows]
+    assert sums == sorted(sums, reverse=True)
+
+
 def test_a_run_that_goes_on_is_an_uninterrupted_one(doors, prior, loras):
     from safetensors.torch import load_file
 

@@ -83,6 +83,33 @@ def test_recomputed_steps_have_the_same_gradients(finetune):
         assert torch.allclose(one, other)
 
 
+@pytest.mark.parametrize("kind", ["ADAM", "SGD"])
+def test_adam_begins_with_small_steps_and_sgd_as_published(finetune, kind):
+    """On a loss of slope 1 Adam moves by its rate, SGD of momentum 0.9 by 1, 1.9, 2.71, ... of it."""
+    kind = getattr(finetune, kind)
+    weight = torch.nn.Module()
+    weight.one = torch.nn.Parameter(torch.zeros(()))
+    lesson = finetune.FineTuneLesson(
+        weight,
+        lambda: weight.one.expand(1, 3, 4, 4),
+        lambda x: x.mean(),
+        None,
+        weight.state_dict,
+        learning_rate=0.01,
+        optimiser=kind,
+    )
+    moved, before = [], 0.0
+    for k in range(8):
+        lesson.step(k, 0.0)
+        now = weight.one.item()
+        moved.append((before - now) / 0.01)
+        before = now
+    if kind == finetune.ADAM:
+        assert moved == pytest.approx([1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1, 1, 1], rel=1e-3)
+    else:
+        assert moved == pytest.approx([(1 - 0.9**n) / 0.1 for n in range(1, 9)], rel=1e-3)
+
+
 def test_a_run_that_goes_on_ends_where_an_uninterrupted_one_does(room, finetune, tmp_path):
     loop = room("training.loop")
 
