@@ -277,8 +277,8 @@ def tuned(lab: Any, held: Wanted, i: int) -> Tuned:
         )
 
     seeds = (FIRST + i, FIRST + i + OTHER)
-    pictures = [walk(seed, one) for seed in seeds for one in (None, model)]
-    return Tuned(*pictures, rows, seconds, memory)
+    before, after, other_before, other_after = [walk(seed, one) for seed in seeds for one in (None, model)]
+    return Tuned(before, after, other_before, other_after, rows, seconds, memory)
 
 
 def usual_tuning(doors: Any) -> dict[str, Any]:

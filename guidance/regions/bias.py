@@ -63,10 +63,10 @@ def word_shares(
     words: among the keys. bias [b or 1, heads or 1, n or 1, m]: what the model adds to its scores. scale: of the
     scores, 1 / sqrt(d) if None. One head at a time: all of them at 4096 pixels would take gigabytes.
     """
-    scale = q.shape[-1] ** -0.5 if scale is None else scale
+    factor: float = q.shape[-1] ** -0.5 if scale is None else scale
     shared, found = q.shape[1] // k.shape[1], []
     for head in range(q.shape[1]):
-        scores = q[:, head, image.tokens()].float() @ k[:, head // shared].float().transpose(-1, -2) * scale
+        scores = q[:, head, image.tokens()].float() @ k[:, head // shared].float().transpose(-1, -2) * factor
         if bias is not None:
             added = bias[:, head if bias.shape[1] > 1 else 0].float()
             scores = scores + (added[:, image.tokens()] if added.shape[1] > 1 else added)

@@ -88,10 +88,11 @@ def test_adam_begins_with_small_steps_and_sgd_as_published(finetune, kind):
     """On a loss of slope 1 Adam moves by its rate, SGD of momentum 0.9 by 1, 1.9, 2.71, ... of it."""
     kind = getattr(finetune, kind)
     weight = torch.nn.Module()
-    weight.one = torch.nn.Parameter(torch.zeros(()))
+    one = torch.nn.Parameter(torch.zeros(()))
+    weight.register_parameter("one", one)
     lesson = finetune.FineTuneLesson(
         weight,
-        lambda: weight.one.expand(1, 3, 4, 4),
+        lambda: one.expand(1, 3, 4, 4),
         lambda x: x.mean(),
         None,
         weight.state_dict,
@@ -101,7 +102,7 @@ def test_adam_begins_with_small_steps_and_sgd_as_published(finetune, kind):
     moved, before = [], 0.0
     for k in range(8):
         lesson.step(k, 0.0)
-        now = weight.one.item()
+        now = one.item()
         moved.append((before - now) / 0.01)
         before = now
     if kind == finetune.ADAM:
