@@ -68,3 +68,23 @@ def test_weight_0_and_kappa_to_0_fade_out(joint):
     for force, most in ((0.0, 0.0), (1e-6, 1e-5), (1.0, 0.6)):
         share = joint.joint_bias(5, joint.Span(2, 5), spans, masks, [force]).softmax(-1)[0, 2:, 1]
         assert float(share.max()) <= most
+
+
+@pytest.mark.parametrize("shared", [1, 2], ids=["each head its keys", "two heads share keys"])
+@pytest.mark.parametrize("scale", [None, 0.3])
+def test_word_shares(joint, shared, scale):
+    generator = torch.Generator().manual_seed(4)
+    q = torch.randn(2, 4, 7, 3, generator=generator)
+    k = torch.randn(2, 4 // shared, 9, 3, generator=generator)
+    bias = torch.randn(1, 1, 7, 9, generator=generator)
+    image, words = joint.Span(2, 6), [joint.Span(0, 2), joint.Span(7, 8)]
+    found = joint.word_shares(q, k, image, words, bias, scale)
+    keys = k.repeat_interleave(shared, 1)
+    whole = (q @ keys.transpose(-1, -2) * (3**-0.5 if scale is None else scale) + bias).softmax(-1)[:, :, 2:6]
+    wanted = torch.stack([whole[..., :2].mean(-1), whole[..., 7]], -1)
+    assert torch.allclose(found, wanted, atol=1e-6)
+    for_all = bias[:, :, :1]
+    assert torch.allclose(
+        joint.word_shares(q, k, image, words, for_all, scale),
+        joint.word_shares(q, k, image, words, for_all.expand(-1, -1, 7, -1), scale),
+    )
