@@ -104,8 +104,8 @@ class Critic(nn.Module):
         detail = x - nn.functional.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False)
         return self.layers(torch.cat([x, 6 * detail], 1))
 
-    def duel(self, made: Tensor, wanted: Tensor, rng: torch.Generator) -> Tensor:
-        """What a critic adds to a loss: its opinion of what was made, and its own hinge loss.
+    def duel(self, made: Tensor, wanted: Tensor, rng: torch.Generator, weight: float = CRITICAL) -> Tensor:
+        """What a critic adds to a loss: its opinion of what was made, with its weight, and its own hinge loss.
 
         Each half's gradient reaches its own weights only, so that one backward pass serves both.
         """
@@ -113,7 +113,7 @@ class Critic(nn.Module):
         fixed = {name: value.detach() for name, value in self.named_parameters()}
         opinion = functional_call(self, fixed, (made, grain[0])).float().mean()
         real, fake = self(wanted, grain[1]).float(), self(made.detach(), grain[2]).float()
-        return (1 - real).relu().mean() + (1 + fake).relu().mean() - CRITICAL * opinion
+        return (1 - real).relu().mean() + (1 + fake).relu().mean() - weight * opinion
 
 
 @torch.no_grad()

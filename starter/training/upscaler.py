@@ -36,6 +36,7 @@ CROP = 32  # side of what a step sees, before it is enlarged
 CHUNK = 20
 FIRST = 7_000_000  # seeds of the scenes: no other training sees them
 STRONGEST, STEPS = 0.12, 6  # of a prior's round trip: the highest t0, and steps
+CRITICAL = 0.02  # weight of the critic's opinion; 0.1, as for the decoder, leaves dotted edges
 HERE = Path(__file__).parents[1] / "weights"
 Batch = tuple[Tensor, Tensor]
 
@@ -145,7 +146,7 @@ class UpscalerTask(Task):
         made = self.network(small).float() * 2 - 1
         loss = (made - wanted).abs().mean()
         if self.get_buffer("crops_seen").add_(len(small)) > self.critic_from:
-            loss = loss + self.critic.duel(made, wanted, rng)
+            loss = loss + self.critic.duel(made, wanted, rng, CRITICAL)
         if self.look is not None:
             loss = loss + 0.4 * perceptual_distance(self.look(made), self.look(wanted)).mean()
         return loss
