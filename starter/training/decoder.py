@@ -66,7 +66,7 @@ class DecoderTask(Task):
         z, wanted = batch
         spread = torch.rand(len(z), 1, 1, 1, generator=rng) * NOISE
         painted = self.decode(z + spread * torch.randn(z.shape, generator=rng))
-        loss = (painted - wanted).abs().mean() + self.critic.duel(painted, wanted, rng)
+        loss = (painted - wanted).abs().mean() + self.critic.duel(painted, wanted, rng, CRITICAL)
         if self.look is not None:
             loss = loss + 0.4 * perceptual_distance(self.look(painted), self.look(wanted)).mean()
         return loss
@@ -104,7 +104,7 @@ class Critic(nn.Module):
         detail = x - nn.functional.avg_pool2d(x, 5, stride=1, padding=2, count_include_pad=False)
         return self.layers(torch.cat([x, 6 * detail], 1))
 
-    def duel(self, made: Tensor, wanted: Tensor, rng: torch.Generator, weight: float = CRITICAL) -> Tensor:
+    def duel(self, made: Tensor, wanted: Tensor, rng: torch.Generator, weight: float) -> Tensor:
         """What a critic adds to a loss: its opinion of what was made, with its weight, and its own hinge loss.
 
         Each half's gradient reaches its own weights only, so that one backward pass serves both.
