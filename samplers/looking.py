@@ -28,9 +28,8 @@ def attention_maps(
     a sampler, so these are the maps that it would use.
     """
     record = Record(places)
-    _look(
-        patch(model), [[context, {**values, RECORD: record}] for context, values in conditioning], latent, count, seed
-    )
+    asked = [[context, {**values, RECORD: record}] for context, values in conditioning]
+    _look(patch(model), asked, latent, count, seed)
     return record.mean().float().cpu()
 
 

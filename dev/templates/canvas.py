@@ -130,8 +130,7 @@ def in_bands(base: Base, draw: Graph, beside: list[str], result: Graph) -> list[
     return [[draw], [group("model", base.group, [*base.column, *words, *beside])], [walk], [result]]
 
 
-def live_on(base: Base, t0: float, **fewer: int) -> Graph:
-    """fewer: the walk's steps, of a model that is not distilled."""
+def live_on(base: Base, t0: float, steps: int) -> Graph:
     side = 512 if base.side == 512 else 768
     nodes = {
         "note": note(
@@ -158,7 +157,7 @@ def live_on(base: Base, t0: float, **fewer: int) -> Graph:
     )
     if not base.distilled:
         graph["nodes"]["stepper"]["widgets"]["sampler_name"] = "dpmpp_2m"
-    graph["nodes"]["t0"]["widgets"] |= fewer
+    graph["nodes"]["t0"]["widgets"]["steps"] = steps
     return live(graph)
 
 
@@ -262,12 +261,10 @@ def choose_on(base: Base, t0: float) -> Graph:
             width=440,
         ),
         "canvas": canvas("paint here", side // 16, side, photo=sample("green hills.png")),
-        "repeat": node("RepeatLatentBatch", named="how many results", amount=4),
         "rank": node("SketchFaithfulnessReport", (300, 300), "who is closest to the painting"),
         "result": show("four versions, best first", (460, 500)),
     }
     links = [
-        ("encode", "LATENT", "repeat", "samples"),
         ("decode", "IMAGE", "rank", "results"),
         ("canvas", "image", "rank", "guide"),
         ("rank", "ranked", "result", "images"),
@@ -276,8 +273,7 @@ def choose_on(base: Base, t0: float) -> Graph:
         *(base, group("draw", "then take a result and go on", ["note", "canvas"]), ["encode", "repeat"]),
         group("result", "best first", ["rank", "result"]),
     )
-    own = own_walk(base, ("canvas", "image"), t0, HILLS)
-    own["links"] = [("repeat", *link[1:]) if link[:2] == ("encode", "LATENT") else link for link in own["links"]]
+    own = own_walk(base, ("canvas", "image"), t0, HILLS, 4)
     shown = app([("canvas", "painting"), ("positive", "text"), ("t0", "t0"), ("sampler", "noise_seed")], "result")
     return join({"nodes": nodes, "links": links}, own, groups=groups, app=shown)
 
@@ -285,8 +281,8 @@ def choose_on(base: Base, t0: float) -> Graph:
 CANVASES = {
     "35 Paint live - sketch GAN": live_gan,
     "36 Paint live - SDEdit": live_sdedit,
-    "36 Paint live - SDEdit (SD1.5)": lambda: live_on(sd15(), 0.6, steps=12),
-    "36 Paint live - SDEdit (Z-Image-Turbo)": lambda: live_on(z_image_turbo(), 0.6, steps=4),
+    "36 Paint live - SDEdit (SD1.5)": lambda: live_on(sd15(), 0.6, 12),
+    "36 Paint live - SDEdit (Z-Image-Turbo)": lambda: live_on(z_image_turbo(), 0.6, 4),
     "37 Paint with words - GradOP, regional prompt": lambda: with_words(starter(), PROMPT, ""),
     "37 Paint with words - GradOP, regional prompt (SD1.5)": lambda: with_words(sd15(), PHOTO_PROMPT, WITHOUT),
     "37 Paint with words - GradOP, regional prompt (Z-Image-Turbo)": lambda: with_words(

@@ -180,8 +180,8 @@ def show(named: str, box: tuple[int, int] = PICTURE) -> Graph:
     return node("PreviewImage", box, named)
 
 
-def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarged: bool = True) -> Graph:
-    """Prior, label, t0 and sampler on the starter, from a LATENT to pictures, enlarged or as they are."""
+def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4) -> Graph:
+    """Prior, label, t0 and sampler on the starter, from a LATENT to enlarged pictures."""
     nodes = {
         "prior": node("SketchPriorLoader", (290, 0), prior=STARTER),
         "label": node("SketchPriorLabel", named="no class: the starter has none"),
@@ -190,7 +190,7 @@ def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarg
         "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=25, seed=1, **FIXED),
         "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=1.0),
         "decode": node("VAEDecode"),
-        **(upscaled() if enlarged else {}),
+        **upscaled(),
     }
     links = [
         (*latent, "repeat", "samples"),
@@ -204,7 +204,8 @@ def starter_walk(latent: tuple[str, str], t0: float, variations: int = 4, enlarg
         ("repeat", "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         ("prior", "vae", "decode", "vae"),
-        *([UPSCALER, ("decode", "IMAGE", "larger", "image")] if enlarged else []),
+        UPSCALER,
+        ("decode", "IMAGE", "larger", "image"),
     ]
     return {"nodes": nodes, "links": links}
 

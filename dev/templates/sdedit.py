@@ -233,15 +233,19 @@ def photo_to_strokes() -> Graph:
     return join({"nodes": nodes, "links": links}, starter_walk(("encode", "LATENT"), 0.5), groups=groups, app=shown)
 
 
-def own_walk(base: Base, pixels: tuple[str, str], t0: float, prompt: str) -> Graph:
+def own_walk(base: Base, pixels: tuple[str, str], t0: float, prompt: str, variations: int = 1) -> Graph:
     """A model of the user's, prompts, t0 and sampler, from a picture to pictures. A distilled model walks its full
     number of steps from t0."""
     sampler, steps = (base.sampler, base.steps) if base.distilled else ("ddpm", 30)
+    named = "how many results"
+    several = {"repeat": node("RepeatLatentBatch", named=named, amount=variations)} if variations > 1 else {}
+    latent = "repeat" if several else "encode"
     nodes = {
         **base.nodes,
         "positive": node("CLIPTextEncode", (360, 140), "what the strokes show", text=prompt),
         "negative": node("CLIPTextEncode", (360, 100), base.avoid, text=WITHOUT if base.cfg > 1 else ""),
         "encode": node("VAEEncode"),
+        **several,
         "stepper": node("KSamplerSelect", sampler_name=sampler),
         "t0": node("NoiseToT0", (290, 0), "t0: how much may change", t0=t0, steps=steps, seed=1, **FIXED),
         "sampler": node("SamplerCustom", (282, 0), "paint, from t0 down", add_noise=True, noise_seed=1, cfg=base.cfg),
@@ -254,13 +258,14 @@ def own_walk(base: Base, pixels: tuple[str, str], t0: float, prompt: str) -> Gra
         (*base.clip, "positive", "clip"),
         (*base.clip, "negative", "clip"),
         (*base.model, "t0", "model"),
-        ("encode", "LATENT", "t0", "latent"),
+        *([("encode", "LATENT", "repeat", "samples")] if several else []),
+        (latent, "LATENT", "t0", "latent"),
         (*base.model, "sampler", "model"),
         ("positive", "CONDITIONING", "sampler", "positive"),
         ("negative", "CONDITIONING", "sampler", "negative"),
         ("stepper", "SAMPLER", "sampler", "sampler"),
         ("t0", "sigmas", "sampler", "sigmas"),
-        ("encode", "LATENT", "sampler", "latent_image"),
+        (latent, "LATENT", "sampler", "latent_image"),
         ("sampler", "output", "decode", "samples"),
         (*base.vae, "decode", "vae"),
     ]

@@ -227,7 +227,7 @@ class _Call:
     def _look(self, q: Tensor, k: Tensor, heads: int, bias: Tensor, told: dict[str, Any]) -> None:
         """Adds this attention's maps to the records of the prompts that have one."""
         kind = self._kind(q.shape[-2], k.shape[-2])
-        if kind in (None, "text"):
+        if kind is None or kind == "text":
             return
         for number, row in enumerate(self.chunks):
             if row is None or row.record is None:
@@ -239,8 +239,8 @@ class _Call:
                 apart, keys = (one.unflatten(-1, (-1, wide)).transpose(1, 2) for one in (apart, keys))
             count = len(row.record.phrases)
             last = len(row.regions)
-            words = self._spans(row, str(kind), q.shape[-2])[last - count : last]
-            pixels, cells = self._pixels(str(kind), q.shape[-2]), self.grid[0] * self.grid[1]
+            words = self._spans(row, kind, q.shape[-2])[last - count : last]
+            pixels, cells = self._pixels(kind, q.shape[-2]), self.grid[0] * self.grid[1]
             seen = Span(pixels.first, pixels.first + cells)  # without what the network fills up with
             own = bias if len(bias) == 1 else bias[rows]
             maps = word_shares(apart, keys, seen, words, own, told.get("scale"))
