@@ -636,6 +636,24 @@ def check_run(guider: Any, samples: Tensor) -> None:
             check_prompt(model, prompt.get("cross_attn"), prompt, f"{side} conditioning")
 
 
+def prompts_differ(guider: Any) -> bool:
+    """Whether a run's pictures have prompts, labels or control pictures of their own, so that none may leave the
+    batch."""
+
+    def differ(rows: Any) -> bool:
+        return isinstance(rows, Tensor) and len(rows) > 1 and bool((rows != rows[:1]).any())
+
+    for prompt in (one for prompts in guider.conds.values() for one in prompts or []):
+        found = [getattr(part, "cond", None) for part in prompt.get("model_conds", {}).values()]
+        control = prompt.get("control")
+        while control is not None:
+            found.append(getattr(control, "cond_hint_original", None))
+            control = getattr(control, "previous_controlnet", None)
+        if any(map(differ, found)):
+            return True
+    return False
+
+
 TEXT_FIRST, IMAGE_FIRST, IMAGE_LAST, CROSS = "text, image", "image, text", "text, others, image", "cross-attention"
 
 

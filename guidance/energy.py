@@ -275,7 +275,9 @@ class _Step:
         """The energy summed over the batch. No image's value depends on another's, so one gradient serves all."""
         if energy not in self.run.prepared:
             self.run.prepared[energy] = energy.prepare(RunContext(self.run, sample))
-        return self.run.prepared[energy](sample, level).sum()
+        values = self.run.prepared[energy](sample, level)
+        self.run.values[energy] = values.detach()
+        return values.sum()
 
 
 def _share(energy: Energy) -> float:

@@ -28,7 +28,7 @@ class Run:
     of its k-diffusion function, "" outside of a sampler. ancestral: whether it takes ancestral steps, the only ones
     that the paper's proof covers; our own samplers say so themselves. guided: False while a sampler wants the plain
     model. prepared: networks, decoders and measures, each prepared once. shift: what the energies took from the last
-    prediction; None: nothing.
+    prediction; None: nothing. values: what each energy last measured of each picture [B].
     """
 
     def __init__(self, noise: Tensor | None = None, sigmas: Tensor | None = None, seed: int | None = None) -> None:
@@ -36,6 +36,7 @@ class Run:
         self.guided = True
         self.shift: Tensor | None = None
         self.prepared: dict[Any, Any] = {}
+        self.values: dict[Any, Tensor] = {}
         self.sampler = ""
         self.ancestral = False
         self.draw_recorded: Any = None
@@ -45,6 +46,12 @@ class Run:
         """Starts a repeat, which has its own noise and its own trial noise."""
         self.noise = noise
         self._generator = torch.Generator().manual_seed((seed + TRIAL_SEED) % 2**63)
+
+    def keep_rows(self, rows: Tensor) -> None:
+        """Goes on with these pictures of the batch alone."""
+        self.noise = None if self.noise is None else self.noise[rows.to(self.noise.device)]
+        self.values = {energy: values[rows.to(values.device)] for energy, values in self.values.items()}
+        self.prepared.clear()  # of the batch as it was
 
     def draw(self, like: Tensor) -> Tensor:
         """Unit noise for a trial sample."""

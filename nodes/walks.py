@@ -1,4 +1,4 @@
-"""More samplers: ILVR, on which Inversion-by-Inversion builds, its own accelerated one, and time travel."""
+"""More samplers: ILVR, on which Inversion-by-Inversion builds, its own accelerated one, time travel, and pruning."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from comfy.samplers import KSAMPLER
 from comfy_api.latest import io
 
 from ..samplers import ilvr, jump
+from ..samplers.prune import PruneSampler
 from ..samplers.travel import TravelSampler
 from .parts import search
 from .parts.checks import check_numbers, plain_samples
@@ -223,4 +224,71 @@ class SketchTimeTravelSampler(io.ComfyNode):
         return io.NodeOutput(TravelSampler(sampler, jumps, length, start, end))
 
 
-NODES = [SketchILVRSampler, SketchJumpSampler, SketchTimeTravelSampler]
+class SketchPruneSampler(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="SketchPruneSampler",
+            display_name="Prune Sampler",
+            category="sketch/inversion",
+            description="Begins with the whole batch and finishes only the best: on the way the half whose energies "
+            "are worst leaves, several times. Eight variants, of which two are wanted, cost about half of what they "
+            "would. The results are ranked, best first. Any model with energies, any sampler.",
+            search_aliases=[
+                *("prune", "best of many", "variants", "particles", "Feynman-Kac", "FK steering", "successive halving"),
+                *("rank images", "select best", "Inversion-by-Inversion"),
+            ],
+            inputs=[
+                io.Sampler.Input(
+                    "sampler",
+                    tooltip="Any sampler that steps through SIGMAS: ddpm, euler, dpmpp_2m, Time Travel Sampler, ... "
+                    "Samplers that remember earlier steps begin anew after each halving.",
+                ),
+                io.Int.Input(
+                    "keep",
+                    default=2,
+                    min=1,
+                    max=64,
+                    tooltip="Pictures that are finished, 1 to 64, best first. How many begin is the batch of the "
+                    "LATENT (Repeat Latent Batch). With a batch of this size or smaller none leaves; they are only "
+                    "ranked.",
+                ),
+                io.Float.Input(
+                    "first_cut",
+                    default=0.3,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="After what share of the steps the batch is halved for the first time, 0 to 1. Earlier is "
+                    "cheaper, and says less about the end.",
+                ),
+                io.Float.Input(
+                    "last_cut",
+                    default=0.6,
+                    min=0.0,
+                    max=1.0,
+                    step=0.01,
+                    tooltip="After what share of the steps only the kept ones are left, first_cut to 1. Further "
+                    "halvings lie evenly in between.",
+                ),
+            ],
+            outputs=[
+                io.Sampler.Output(
+                    "pruning",
+                    display_name="sampler",
+                    tooltip="For SamplerCustom or Shape Inversion, whose MODEL has energies. Nothing goes around it.",
+                )
+            ],
+        )
+
+    @classmethod
+    def execute(cls, sampler: Any, keep: int, first_cut: float, last_cut: float) -> io.NodeOutput:
+        check_numbers(first_cut=first_cut, last_cut=last_cut)
+        if first_cut > last_cut:
+            raise ValueError(
+                f"first_cut ({first_cut:g}) is above last_cut ({last_cut:g}). Set first_cut to at most last_cut."
+            )
+        return io.NodeOutput(PruneSampler(sampler, keep, first_cut, last_cut))
+
+
+NODES = [SketchILVRSampler, SketchJumpSampler, SketchTimeTravelSampler, SketchPruneSampler]

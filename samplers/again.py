@@ -25,12 +25,26 @@ class AgainSampler(KSAMPLER):
                 f"Only samplers made of a k-diffusion function can be {verb}, got {type(inner).__name__}. Connect "
                 "KSamplerSelect, one of the Sampler... nodes, or SDE Sampler."
             )
+        if getattr(inner, "leaves_fewer", False):
+            raise ValueError(
+                f"{type(inner).__name__} ends with fewer pictures than it begins with, so it can't be {verb}. Connect "
+                "it after this one, right before the sampling node."
+            )
         super().__init__(walk, inner.extra_options, inner.inpaint_options)
         self.inner = inner
 
     def steps(self, model_wrap: Any, sigmas: Tensor) -> int:
         """How many steps a run over these SIGMAS takes in all."""
         raise NotImplementedError
+
+    def walk(self, model, x, levels, arguments, callback, disable, options, whole: bool) -> Tensor:
+        """`inner` over some of a run's levels, or over all of them (`whole`): only then may it write into SIGMAS."""
+        levels = levels if whole else levels.clone()
+        sampler = self.inner if whole else moving(self.inner, levels)
+        settings = options if sampler is self.inner else {}
+        return sampler.sampler_function(
+            model, x, levels, extra_args=arguments, callback=callback, disable=disable, **settings
+        )
 
     def sample(
         self, model_wrap, sigmas, extra_args, callback, noise, latent_image=None, denoise_mask=None, disable_pbar=False

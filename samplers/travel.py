@@ -17,7 +17,7 @@ from torch import Tensor
 
 from .. import host
 from ..guidance.noise import check_sigmas, signal_and_noise
-from .again import AgainSampler, moving, noise_like, own_seed, shifted
+from .again import AgainSampler, noise_like, own_seed, shifted
 from .repeat import RepeatSampler
 
 if TYPE_CHECKING:
@@ -69,14 +69,9 @@ class TravelSampler(AgainSampler):
                 left, level = float(sigmas[walks[k - 1][1]]), float(sigmas[first])
                 x = renoised(family, x, noise_like(x, seed), left, level)
                 x = _with_kept_pixels(model, x, family, level, arguments["denoise_mask"])
-            whole = len(walks) == 1  # only then may `inner` write into SIGMAS
-            levels = sigmas if whole else sigmas[first : last + 1].clone()
-            sampler = self.inner if whole else moving(self.inner, levels)
-            settings = options if sampler is self.inner else {}
-            watch = callback if whole else shifted(callback, done)
-            x = sampler.sampler_function(
-                model, x, levels, extra_args=arguments, callback=watch, disable=disable, **settings
-            )
+            watch = callback if len(walks) == 1 else shifted(callback, done)
+            levels = sigmas[first : last + 1]
+            x = self.walk(model, x, levels, arguments, watch, disable, options, whole=len(walks) == 1)
             done += last - first
         return x
 

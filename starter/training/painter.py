@@ -2,7 +2,7 @@
 
 They learn together on the starter world's own canvases, back to front: predictions by pixels and by the starter's
 feature network, edits by the second stem, and, from a part of the run on, by a discriminator that also judges pictures
-of random styles. Predicts 128 x 128 pixels from canvases of 64 x 64.
+of random styles. Predicts 64 x 64 pixels from canvases of 32 x 32; the starter's upscaler makes 256 of them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from types import SimpleNamespace
 
 from ... import files
 from ...networks import build
+from ...networks.paint2pix.encoders import Unit
 from ...networks.paint2pix.whole import Painter
 from ...pictures.features import Features, features
 from ...training.batches import generator_of
@@ -23,8 +24,16 @@ from ...training.paint2pix.settings import Settings
 from ...training.weights import WEIGHTS, seeded
 from .paintings import SIZE, world_paintings
 
-WIDTHS = (160, 160, 128, 64, 32, 16)  # channels at 4, 8, ... 128 pixels
+WIDTHS = (160, 160, 128, 64, 32)  # channels at 4, 8, ... 64 pixels
 STYLE_DIM, MAPPINGS = 128, 4
+JUDGE = (128, 128, 96, 64, 32)  # of the discriminator
+BODY = {  # of the encoder, at 32 px
+    "units": tuple(
+        Unit(before, out, out // 8) for before, out in ((32, 32), (32, 64), (64, 64), (64, 128), (128, 128), (128, 128))
+    ),
+    "halvings": 2,
+}
+R1 = 0.3  # weight of the gradient penalty: small pictures and batches want less than the published 10
 HELD_OUT = 5_000_000  # seeds from here on are never learned from
 SHOWN = 12
 FEATURES = Path(__file__).parents[1] / "weights" / "features.safetensors"
@@ -33,7 +42,7 @@ FEATURES = Path(__file__).parents[1] / "weights" / "features.safetensors"
 def new_starter(seed: int = 11) -> Painter:
     """Its networks with first weights: 6.6 million parameters, 13 MB in fp16."""
     decoder = {"widths": WIDTHS, "style_dim": STYLE_DIM, "mappings": MAPPINGS}
-    (network,) = seeded(seed, lambda: new.new_painter(new.SMALL, decoder))
+    (network,) = seeded(seed, lambda: new.new_painter(BODY, decoder))
     new.set_mean(network, generator_of(seed, WEIGHTS))
     return network
 
@@ -41,7 +50,7 @@ def new_starter(seed: int = 11) -> Painter:
 def painter_lesson(canvases: Canvases, settings: Settings, show: Batch | None = None) -> PainterLesson:
     known = features("features", SimpleNamespace(model=build(files.read_weights(FEATURES))))
     assert isinstance(known, Features)
-    (discriminator,) = seeded(12, lambda: new.new_discriminator(WIDTHS))
+    (discriminator,) = seeded(12, lambda: new.new_discriminator(JUDGE))
     return PainterLesson(
         canvases,
         new_starter(),
@@ -53,12 +62,12 @@ def painter_lesson(canvases: Canvases, settings: Settings, show: Batch | None = 
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = starter_options("starter-painter", __doc__, minutes=600.0, scenes=6_000, peak=1e-3)
+    parser = starter_options("starter-painter", __doc__, minutes=600.0, scenes=5_000, peak=1e-3)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--decoder-rate", type=float, default=2e-3, help="of decoder and discriminator")
     parser.add_argument("--features", type=float, default=1.0, help="weight of the feature network's distance")
-    parser.add_argument("--adversarial", type=float, default=0.05, help="weight of the discriminator; 0: none")
-    parser.add_argument("--adversarial-from", type=float, default=0.3, help="fraction of the run at which it joins")
+    parser.add_argument("--adversarial", type=float, default=0.2, help="weight of the discriminator; 0: none")
+    parser.add_argument("--adversarial-from", type=float, default=0.25, help="fraction of the run at which it joins")
     parser.add_argument("--adversarial-every", type=int, default=2, help="steps between two of its losses")
     parser.add_argument("--edit-every", type=int, default=4, help="steps between two edit losses")
     parser.add_argument("--float32", action="store_true", help="no bfloat16, which is slower here")
@@ -81,6 +90,7 @@ def main(argv: list[str] | None = None) -> None:
         adversarial=choice.adversarial,
         adversarial_from=choice.adversarial_from,
         adversarial_every=choice.adversarial_every,
+        r1=R1,
         bfloat16=not choice.float32,
     )
     show = Canvases(shown, SHOWN, 3)(0)

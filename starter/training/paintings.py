@@ -14,7 +14,7 @@ from ..world import Painting as Scene
 from ..world import World
 from .maps import memory_mapped
 
-SIZE, SIDE = 128, 64  # pixels of pictures and of canvases
+SIZE, SIDE = 64, 32  # pixels of pictures and of canvases
 TONES = 3  # most flat colours of a layer
 LAYERS = 9  # of the world, the first ones and those of things together
 FINE = ((5, 10), (3, 20))  # median filter at 128 x 128 and colours of the strokes after them

@@ -26,7 +26,7 @@ ENCODERS: dict[str, dict[str, Any]] = {
         ),
         "halvings": 4,
     },
-    # the starter's: learns on a CPU, at 64 px
+    # learns on a CPU, at 64 px
     SMALL: {
         "units": tuple(
             Unit(before, out, out // 8)
@@ -63,9 +63,10 @@ def new_discriminator(channels: Sequence[int]) -> Discriminator:
     return Discriminator(widths=tuple(channels))
 
 
-def new_painter(kind: str, decoder: Mapping[str, Any], in_channels: int = 12) -> Painter:
-    """A canvas encoder with both stems for this decoder (arguments of Generator). kind: PUBLISHED or SMALL."""
-    known = ENCODERS[kind]
+def new_painter(body: str | Mapping[str, Any], decoder: Mapping[str, Any], in_channels: int = 12) -> Painter:
+    """A canvas encoder with both stems for this decoder (arguments of Generator). body: PUBLISHED, SMALL, or another
+    with the same two entries."""
+    known = ENCODERS[body] if isinstance(body, str) else body
     styles = 2 * len(decoder["widths"])
     encoder = {
         "in_channels": in_channels,

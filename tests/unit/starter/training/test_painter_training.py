@@ -65,10 +65,10 @@ def test_paintings_are_made_once(paintings, room, tmp_path, monkeypatch):
 
 
 def test_it_is_small(training):
-    """At most 15 MB in half precision, 128 pixels from canvases of 64."""
+    """At most 15 MB in half precision, 64 pixels from canvases of 32."""
     network = training.new_starter()
     assert sum(value.numel() for value in network.state_dict().values()) * 2 < 15e6
-    assert (network.decoder.size, network.encoder.size, network.in_channels) == (128, 64, 12)
+    assert (network.decoder.size, network.encoder.size, network.in_channels) == (64, 32, 12)
     assert torch.equal(training.new_starter().latent_avg, network.latent_avg), "its first weights follow from the seed"
     assert 0 < network.latent_avg.std() < 1
 
@@ -95,8 +95,8 @@ def test_the_command(training, room, folder, monkeypatch):
     training.main([*words, "--minutes", "0.001"])
     assert steps == [0]
     network = room("networks").build(load_file(folder / "painter.safetensors"))
-    assert network.decoder.size == 128
+    assert network.decoder.size == 64
     assert (folder / "painter.safetensors").stat().st_size < 15e6
     from PIL import Image
 
-    assert Image.open(folder / "painter.png").size == (2 * 3 * 128, 2 * 2 * 128)
+    assert Image.open(folder / "painter.png").size == (2 * 3 * 64, 2 * 2 * 64)
