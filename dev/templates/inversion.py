@@ -22,6 +22,7 @@ from templates.parts import (
     note,
     save,
     show,
+    starter_walk,
     upscaled,
 )
 
@@ -454,11 +455,57 @@ def energies(base: Base) -> Graph:
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
+def pruned() -> Graph:
+    """Many variants of a painting, of which those that keep its colours best are finished."""
+    nodes = {
+        "note": note(
+            "Eight begin, two are finished",
+            "Half of them leave on the way, twice: those that lose your colours. The best comes first.",
+            "keep: how many are finished.",
+        ),
+        "drawing": drawing("mountain lake.png", "your strokes"),
+        "encode": node("VAEEncode"),
+        "appearance": node(
+            "AppearanceEnergyGuidance", (320, 0), "keep its colours", colour_weight=0.5, grid=8, scale="auto"
+        ),
+        "prune": node("SketchPruneSampler", named="who is finished", keep=2),
+        "save": save("pruned", "the best two, best first"),
+    }
+    links = [
+        ("drawing", "image", "encode", "pixels"),
+        ("prior", "vae", "encode", "vae"),
+        ("prior", "model", "appearance", "model"),
+        ("drawing", "image", "appearance", "exemplar"),
+        ("appearance", "model", "sampler", "model"),
+        ("ddpm", "SAMPLER", "prune", "sampler"),
+        ("prune", "sampler", "sampler", "sampler"),
+        ("larger", "IMAGE", "save", "images"),
+    ]
+    walk = starter_walk(("encode", "LATENT"), 0.5, 8)
+    walk["links"] = [link for link in walk["links"] if link[2:] not in (("sampler", "model"), ("sampler", "sampler"))]
+    groups = [
+        [
+            group("draw", "your strokes", ("note", "drawing")),
+            group("model", "the built-in painter", ("prior", ["encode", "repeat"])),
+        ],
+        [
+            group(
+                *("walk", "t0 and keep are the knobs"),
+                (["t0", "ddpm", "prune"], ["appearance", "label"], ["sampler", "decode", "upscaler", "larger"]),
+            )
+        ],
+        [group("result", "best first", ["save"])],
+    ]
+    shown = app([("drawing", "image"), ("t0", "t0"), ("prune", "keep"), ("sampler", "noise_seed")], "save")
+    return join({"nodes": nodes, "links": links}, walk, groups=groups, app=shown)
+
+
 INVERSION = {
     "09 Line drawing and exemplar - sketch to photo": sketch_and_exemplar,
     "09 Line drawing and exemplar - sketch to photo (SD1.5)": lambda: energies(sd15()),
     "09 Line drawing and exemplar - sketch to photo (Z-Image-Turbo)": lambda: energies(z_image_turbo()),
     "10 Line drawing on a KSampler - scribble": energies_on_a_ksampler,
+    "45 Many variants, the best kept - pruning, ranked": pruned,
     "11 Folders in pairs - batch of sketches": folders_in_pairs,
     "25 cat2dog as published (AFHQ)": twin_cat2dog,
     "26 wild2dog as published (AFHQ)": twin_wild2dog,

@@ -70,6 +70,7 @@ TEMPLATES = {
     **{f"{STROKES} ({name})": Card("SketchLoader", f"on {name}", STROKES) for name in TODAY},
     f"{STROKES} (LSUN church)": Card("SketchLoader", "on the LSUN church prior", STROKES),
     "03 Best of four - img2img, ranked": Card("SketchLoader", results="PreviewImage"),
+    "45 Many variants, the best kept - pruning, ranked": Card("SketchLoader"),
     EDIT: Card("PreviewImage"),
     "05 Paint on your photo - inpaint sketch": Card("PreviewImage", "paint on your own photo", EDIT),
     "06 Cut and paste - photo collage": Card("PreviewImage"),
