@@ -466,7 +466,7 @@ def pruned() -> Graph:
         "drawing": drawing("mountain lake.png", "your strokes"),
         "encode": node("VAEEncode"),
         "appearance": node(
-            "AppearanceEnergyGuidance", (320, 0), "keep its colours", colour_weight=0.5, grid=8, scale="auto"
+            "AppearanceEnergyGuidance", (320, 0), "keep its colours", colour_weight=0.5, grid=24, scale="auto"
         ),
         "prune": node("SketchPruneSampler", named="who is finished", keep=2),
         "save": save("pruned", "the best two, best first"),
