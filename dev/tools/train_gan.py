@@ -8,7 +8,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -57,7 +56,7 @@ def world(folder: Path, count: int, size: int, renders: Path | None, workers: in
     def kept(name: str, make: Callable[[], Iterator[np.ndarray]]) -> np.ndarray:
         return _kept(folder / f"{name}_{size}_{count}.npy", (count, size, size), make)
 
-    with ProcessPoolExecutor(workers) as pool:
+    with room("starter.training.maps").processes(workers) as pool:
         lines = kept("lines", lambda: pool.map(_lines, [(first, size) for first in range(0, count, CHUNK)]))
     drawn = [kept(name, partial(_drawn, photos, draw)) for name, draw in (("extractor", extractor), ("edges", edges))]
     return room("training.photos").Arrays(photos, [*drawn, lines])

@@ -10,7 +10,6 @@ folded into its filters at the end.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from ...networks.vgg import VGG
 from ...training.command import begin, starter_options, train
 from ...training.supervised import SupervisedLesson, Task
 from ..world import HOURS, LABELS, render_batch
+from .maps import processes
 
 WIDTHS, BLOCKS = (12, 32, 64), 3  # of the extractor: 0.31M parameters
 STAGES = ((16, 16), (32, 32), (64, 64), (96, 96), (128, 128))  # of the feature network: 0.74M parameters
@@ -52,7 +52,7 @@ def scenes(folder: Path, count: int, size: int, workers: int = 2) -> dict[str, n
     count = -(-count // CHUNK) * CHUNK
     path = folder / f"experts_{size}_{count}.npz"
     if not path.is_file():
-        with ProcessPoolExecutor(workers) as pool:
+        with processes(workers) as pool:
             chunks = list(pool.map(_chunk, [(first, size) for first in range(0, count, CHUNK)]))
         parts = {name: np.concatenate([chunk[name] for chunk in chunks]) for name in chunks[0]}
         files.write(path, lambda file: np.savez(file, allow_pickle=False, **parts))

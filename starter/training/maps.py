@@ -9,8 +9,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 TELL_EVERY = 10  # jobs
+
+
+def processes(workers: int) -> ProcessPoolExecutor:
+    """Processes that compute with one thread each. A forked process has none of its parent's OpenMP threads and would
+    wait for them forever, so it must never ask for any."""
+    return ProcessPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def memory_mapped(
@@ -34,7 +41,7 @@ def memory_mapped(
             for path, shape in shapes.items()
         ]
         done = 0
-        with ProcessPoolExecutor(workers) as pool:
+        with processes(workers) as pool:
             for number, made in enumerate(pool.map(make, jobs)):
                 rows, rest = made[: len(maps)], made[len(maps) :]
                 for held, values in zip(maps, rows, strict=True):

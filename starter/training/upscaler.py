@@ -61,7 +61,6 @@ def _chunk(job: tuple[int, int]) -> tuple[np.ndarray, ...]:
 def _copies(job: tuple[int, np.ndarray]) -> tuple[np.ndarray]:
     """A chunk of small pictures as a starter makes them."""
     first, small = job
-    torch.set_num_threads(1)
     rng = torch.Generator().manual_seed(first)
     pictures = torch.from_numpy(small.copy()).movedim(-1, 1).float() / 127.5 - 1
     with torch.no_grad():
