@@ -16,7 +16,19 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from evidence import colours, diffsketching, gan, gradop, inversion, pruning, regions, retrieval, sdedit, upscaler
+from evidence import (
+    colours,
+    dials,
+    diffsketching,
+    gan,
+    gradop,
+    inversion,
+    pruning,
+    regions,
+    retrieval,
+    sdedit,
+    upscaler,
+)
 from evidence.page import Page
 from evidence.sdedit import Lab, Plan
 from runtime import inprocess
@@ -30,6 +42,7 @@ QUICK = Plan(24, 2, 8, (0.2, 0.5, 0.8), (1, 2), 1, 2, False, 4)
 PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
     "sdedit": sdedit.sdedit,
     "inversion": lambda lab, plan, page, fresh: inversion.pairs(lab, page, plan.strokes, plan.samples, fresh),
+    "dials": lambda lab, plan, page, fresh: dials.dials(lab, page, plan.strokes, plan.samples, fresh),
     "pruning": lambda lab, plan, page, fresh: pruning.pruning(lab, page, plan.strokes, plan.samples, fresh),
     "gradop": lambda lab, plan, page, fresh: gradop.pairs(page, plan.strokes, fresh),
     "regions": lambda lab, plan, page, fresh: regions.regions(page, plan.cases, fresh),

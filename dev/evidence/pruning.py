@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from evidence import inversion
+from evidence.dials import executed
 from evidence.inversion import FIRST, Pairs
 from evidence.page import Page, Store
 from runtime import inprocess
@@ -32,11 +33,11 @@ class Variants:
         import comfy.samplers
 
         lab, here = self.lab, slice(number, number + 1)
-        (model,) = _executed(
+        (model,) = executed(
             self.inversion.AppearanceEnergyGuidance,
             **{"model": lab.model, "exemplar": self.held.exemplars[here], "colour_weight": DIAL, "scale": "auto"},
         )
-        model, _, sigmas, latent = _executed(
+        model, _, sigmas, latent = executed(
             self.inversion.ShapeInversion,
             **{"model": model, "vae": lab.vae, "sketch": self.held.sketches[here], "extractor": self.extractor},
             **{"t0": T0, "steps": STEPS, "weight": DIAL, "scale": "auto"},
@@ -45,15 +46,6 @@ class Variants:
         (sampler,) = self.walks.SketchPruneSampler.execute(euler, keep, 0.3, 0.6).args
         many = {"samples": latent["samples"].repeat(begin, 1, 1, 1)}
         return lab.vae.decode(lab.sample_latent(many, sigmas, sampler, FIRST + number, model)["samples"])
-
-
-def _executed(node: Any, **inputs: Any) -> tuple[Any, ...]:
-    """The outputs of a node, with its defaults for what is not given: of a choice, the first one."""
-    usual = {}
-    for one in node.define_schema().inputs:
-        default = getattr(one, "default", None)
-        usual[one.id] = one.options[0] if default is None and getattr(one, "options", None) else default
-    return node.execute(**{**usual, **inputs}).args
 
 
 def pruning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
