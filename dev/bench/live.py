@@ -1,8 +1,8 @@
 """`python3 dev/run.py bench_live [--strokes 10]`: from pen up to picture, in the real editor, for both live templates.
 
-Renews its own section of docs/BENCH.md. Each stroke is painted by real pointer events under Run (On Change) and waited for: the time from the browser's
-pointerup to its `executed` event of the result's node, saving the stroke and the server's own work included. The first
-stroke warms up and does not count.
+Renews its own section of docs/BENCH.md. Each stroke is painted by real pointer events under Run (On Change) and waited
+for: the time from the browser's pointerup to its `executed` event of the result's node, saving the stroke and the
+server's own work included. The first stroke warms up and does not count.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def main() -> int:
             say(rows[-1])
     lines = [
         f"Milliseconds from lifting the pen to the picture in the editor, over {options.strokes} strokes on the canvas "
-        "with Run (On Change): the stroke is saved and queued, the server paints, the page shows it. Browser and server "
-        "share this machine's cores.",
+        "with Run (On Change): the stroke is saved and queued, the server paints, the page shows it. Browser and "
+        "server share this machine's cores.",
         "",
         "| template | median | fastest | slowest |",
         "| --- | --- | --- | --- |",
