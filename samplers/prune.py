@@ -43,6 +43,8 @@ class PruneSampler(AgainSampler):
 
     def _prune(self, model, x, sigmas, extra_args, callback, disable, **options):
         check_sigmas(sigmas)
+        if len(sigmas) < 2:
+            return x  # no step: nothing is known of anyone
         run = run_of(extra_args["model_options"])
         if run is None:
             raise ValueError(

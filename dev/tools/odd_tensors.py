@@ -173,6 +173,11 @@ class Doors:
             "Time Travel Sampler, sigmas": lambda rng: self._walk(
                 self._one("SketchTimeTravelSampler", sampler=self.plain), sigmas=odd(rng, (3,))
             ),
+            "Prune Sampler, latent": lambda rng: self._walk(
+                self._one("SketchPruneSampler", sampler=self.plain),
+                model=self._one("AppearanceEnergyGuidance", model=model, decoder="linear", exemplar=photo()),
+                latent=odd(rng, (4, 4, 8, 8)),
+            ),
             "Repeat Sampler, sigmas": lambda rng: self._walk(
                 self._one("SketchRepeatSampler", sampler=self.plain), sigmas=odd(rng, (3,))
             ),

@@ -97,6 +97,7 @@ def walkers(nodes, vae, reference=None):
         "sde": plain,
         "jump": call(nodes, "SketchJumpSampler").args[0],
         "travel": call(nodes, "SketchTimeTravelSampler", sampler=plain).args[0],
+        "prune": call(nodes, "SketchPruneSampler", sampler=plain).args[0],
         "ilvr": call(nodes, "SketchILVRSampler", reference=reference, grid=2).args[0],
         "repeat": call(nodes, "SketchRepeatSampler", sampler=plain).args[0],
         "gradop": call(
