@@ -6,7 +6,7 @@ import { app } from "../../../scripts/app.js"
 import { History } from "./history.js"
 import { Hand } from "./hand.js"
 import { Live } from "./live.js"
-import { Painting } from "./painting.js"
+import { LARGEST, Painting, sized } from "./painting.js"
 import { drawn, say } from "./parts.js"
 import { offer, resultsOf } from "./results.js"
 import { Saver, fetchPicture, fileOf, newName, openPicture, upload } from "./saver.js"
@@ -15,7 +15,6 @@ import { surface } from "./surface.js"
 /** @typedef {import("./saver.js").State} State */
 /** @typedef {import("./painting.js").Tool} Tool */
 
-const LARGEST = 2048
 const PHOTO = 1024 // longer side of a canvas that takes the size of a photo
 const KEPT = ["photo", "paper", "width", "height"] // of a state, each in a widget of its name
 
@@ -307,7 +306,7 @@ export class Board {
     this.ui.large.replaceChildren(drawn(large ? "small" : "large"))
     this.hand.fit()
     this.showResults()
-    if (!large) this.ui.dialog.remove()
+    if (!large) dialog.remove()
   }
 
   /** The node is gone. */
@@ -320,11 +319,6 @@ export class Board {
 /** @returns {State} */
 function empty() {
   return { strokes: null, name: "", photo: "", paper: "#ffffff", width: 512, height: 512, saved: true }
-}
-
-/** A side that the node takes. @param {number | string} pixels */
-export function sized(pixels) {
-  return Math.min(LARGEST, Math.max(64, 8 * Math.round((Number(pixels) || 512) / 8)))
 }
 
 /** Lets the editor look at the graph: its undo takes the change, and Run (On Change) queues. */

@@ -80,8 +80,8 @@ export class Hand {
       return
     }
     this.pointer = event.pointerId
-    this.view.setPointerCapture(event.pointerId)
     painting.begin({ ...brush, tool }, point)
+    this.view.setPointerCapture(event.pointerId)
   }
 
   /** @param {PointerEvent} event */

@@ -7,6 +7,13 @@ import { channels, hex } from "./palette.js"
 /** @typedef {"brush" | "eraser" | "line" | "fill" | "pick"} Tool */
 /** @typedef {{ tool: Tool, colour: string, size: number, opacity: number }} Brush size: pixels; opacity: 0 to 1 */
 
+export const LARGEST = 2048 // pixels of a side
+
+/** A side that the node takes. @param {number | string} pixels */
+export function sized(pixels) {
+  return Math.min(LARGEST, Math.max(64, 8 * Math.round((Number(pixels) || 512) / 8)))
+}
+
 /** @param {string} [className] */
 function layer(className = "") {
   const canvas = document.createElement("canvas")

@@ -1,6 +1,6 @@
 // The elements of a canvas: bars of tools, the picture, the menu of the ground, the large view.
 
-import { sized } from "./board.js"
+import { sized } from "./painting.js"
 import { PaletteBar } from "./palette_bar.js"
 import { button, make, say, slider } from "./parts.js"
 
