@@ -34,7 +34,6 @@ FOUND = "27 Find photos by drawing - image search"
 SKETCHED = "31 Sketch and photo - DiffSketching"
 DRAWN_INTO = "32 Draw into your photo - inpaint by sketch"
 BLENDED = "33 Between two noises - morph, interpolation"
-DRAWN = "35 Paint live - sketch GAN"
 LIVE = "36 Paint live - SDEdit"
 WORDED = "37 Paint with words - GradOP, regional prompt"
 CHOSEN = "38 Paint, choose, go on - img2img, ranked"
@@ -117,10 +116,8 @@ TEMPLATES = {
     f"{BLENDED} (ImageNet)": Card(None, "on ImageNet", BLENDED),
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
     **{name: Card(words="for the published face networks", results="") for name in FACES},
-    DRAWN: Card("SketchCanvas", results="PreviewImage"),
-    "35 Paint live - scribble ControlNet (SD1.5)": Card(
-        "SketchCanvas", "with your scribble ControlNet", DRAWN, "PreviewImage"
-    ),
+    "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
+    "35 Paint live - scribble ControlNet (SD1.5)": Card("SketchCanvas", "on SD1.5 and its scribble", results=""),
     LIVE: Card("SketchCanvas", results="PreviewImage"),
     f"{LIVE} (SD1.5)": Card("SketchCanvas", YOURS, LIVE, "PreviewImage"),
     f"{LIVE} (Z-Image-Turbo)": Card("SketchCanvas", "on Z-Image-Turbo", LIVE, "PreviewImage"),

@@ -87,7 +87,7 @@ def test_keys_words_and_size(drawn, server):
 
     brush.click("ground")
     brush.sheet.locator("[data-act='width']").fill("250")
-    brush.click("resize")
+    brush.click("Resize")
     until(drawn, lambda: brush.value("width") == 256, "the new width is saved")
     assert brush.value("painting") == painted
     made = picture(server, press_run(drawn, server), ids["image"])
