@@ -86,7 +86,7 @@ def test_keys_words_and_size(drawn, server):
     assert "#79808f: a cliff   steep" in brush.value("palette").splitlines()
 
     brush.click("ground")
-    brush.sheet.locator("[data-act='width']").fill("250")
+    brush.sheet.locator("[data-act='width']").fill("255")
     brush.click("Resize")
     until(drawn, lambda: brush.value("width") == 256, "the new width is saved")
     assert brush.value("painting") == painted
