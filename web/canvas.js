@@ -6,6 +6,7 @@ import { SETTING } from "./canvas/live.js"
 import { readWords } from "./canvas/parts.js"
 
 const LEAST = 420 // height of the widget, in pixels of the graph
+const INPUT = 1 // the side of a node, in the editor's numbers
 
 /** Calls `more` after a method of a node, which may already have one. @param {any} node @param {string} name */
 function after(node, name, more) {
@@ -55,10 +56,8 @@ app.registerExtension({
         board.set("")
         after(node, "onExecuted", (output) => board.executed(output))
         after(node, "onRemoved", () => board.remove())
-        after(node, "onConnectionsChange", (side, slot, connected) => {
-          if (node.inputs?.[slot]?.name !== "ground") return
-          board.disconnect()
-          if (connected) board.foresee()
+        after(node, "onConnectionsChange", (side, slot) => {
+          if (side === INPUT && node.inputs[slot].name === "ground") board.reconnect()
         })
         return { widget }
       },

@@ -10,6 +10,7 @@ from templates.models import KNOWN, Base, sd15, starter, z_image_turbo
 from templates.parts import (
     FIXED,
     MODELS_UPSCALER,
+    SCRIBBLE,
     Graph,
     app,
     by_model,
@@ -37,6 +38,7 @@ LAND = """#7da4dd: a clear sky
 #a5482f: a cabin"""
 PROMPT = "a clear sky, clouds, hills, a lake, a meadow, by day"
 PHOTO_PROMPT = "photo of a lake and a meadow below wooded hills, clear sky, a few clouds, morning light"
+LAKE = "photo of a mountain lake below snowy peaks, conifers on the shore, clear sky, morning light"
 HILLS = "photo of green hills below a clear sky, a few clouds, morning light"
 WITHOUT = "painting, drawing, blurry, flat colours"
 RESULT = (420, 470)
@@ -77,6 +79,60 @@ def live_gan() -> Graph:
         [group("result", "after every stroke", ["result"])],
     ]
     shown = app([("canvas", "painting"), ("photo", "image"), ("decode", "seed")], "result")
+    return live(join({"nodes": nodes, "links": links}, groups=groups, app=shown))
+
+
+def live_scribble(base: Base) -> Graph:
+    """Lines on a model of the user's, held by its scribble ControlNet, in few steps."""
+    nodes = {
+        "note": note(
+            "Draw, and it is a photo",
+            "Draw lines on the canvas, dark on light; the prompt says what they show.",
+            LIVE,
+            "A lower strength is freer with your lines. Too slow? Fewer steps.",
+            width=440,
+        ),
+        "canvas": canvas("draw here", 8, base.side, photo=sample("line drawing - lake and peaks.png"), palette=INK),
+        **base.nodes,
+        "positive": node("CLIPTextEncode", (360, 140), "what the lines show", text=LAKE),
+        "negative": node("CLIPTextEncode", (360, 100), base.avoid, text=WITHOUT),
+        "scribble": node(
+            *("ControlNetLoader", (360, 0), "its scribble ControlNet", [SCRIBBLE]),
+            control_net_name=SCRIBBLE["name"],
+        ),
+        "white": node("ImageInvert", named="white lines on black"),
+        "hold": node("ControlNetApplyAdvanced", (300, 0), "follow the lines", strength=0.9, end_percent=0.8),
+        "of drawing": node("GetImageSize", named="the canvas's size"),
+        "empty": node(base.empty, named="how many results", batch_size=1),
+        "sampler": node(
+            *("KSampler", (282, 0), "paint"),
+            **{"seed": 1, "steps": 12, "cfg": base.cfg, "sampler_name": "dpmpp_2m", "scheduler": "karras"},
+        ),
+        "decode": node("VAEDecode"),
+        "result": show("your drawing, as a photo", RESULT),
+    }
+    links = [
+        *((*base.clip, key, "clip") for key in ("positive", "negative")),
+        *((key, "CONDITIONING", "hold", key) for key in ("positive", "negative")),
+        ("scribble", "CONTROL_NET", "hold", "control_net"),
+        ("canvas", "image", "white", "image"),
+        ("white", "IMAGE", "hold", "image"),
+        ("canvas", "image", "of drawing", "image"),
+        *(("of drawing", side, "empty", side) for side in ("width", "height")),
+        (*base.model, "sampler", "model"),
+        *(("hold", key, "sampler", key) for key in ("positive", "negative")),
+        ("empty", "LATENT", "sampler", "latent_image"),
+        ("sampler", "LATENT", "decode", "samples"),
+        (*base.vae, "decode", "vae"),
+        ("decode", "IMAGE", "result", "images"),
+    ]
+    groups = [
+        [group("draw", "lines", ["note", "canvas"])],
+        [group("model", base.group, [*base.column, "positive", "negative", "scribble"])],
+        [group("walk", "strength is the knob", (["white", "hold", "of drawing"], ["empty", "sampler", "decode"]))],
+        [group("result", "after every stroke", ["result"])],
+    ]
+    shown = app([("canvas", "painting"), ("positive", "text"), ("hold", "strength"), ("sampler", "seed")], "result")
     return live(join({"nodes": nodes, "links": links}, groups=groups, app=shown))
 
 
@@ -280,6 +336,7 @@ def choose_on(base: Base, t0: float) -> Graph:
 
 CANVASES = {
     "35 Paint live - sketch GAN": live_gan,
+    "35 Paint live - scribble ControlNet (SD1.5)": lambda: live_scribble(sd15()),
     "36 Paint live - SDEdit": live_sdedit,
     "36 Paint live - SDEdit (SD1.5)": lambda: live_on(sd15(), 0.6, 12),
     "36 Paint live - SDEdit (Z-Image-Turbo)": lambda: live_on(z_image_turbo(), 0.6, 4),

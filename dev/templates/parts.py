@@ -13,6 +13,12 @@ SD15 = {
     "url": "https://huggingface.co/Comfy-Org/stable-diffusion-v1-5-archive/resolve/main/v1-5-pruned-emaonly-fp16.safetensors",
     "directory": "checkpoints",
 }
+SCRIBBLE = {
+    "name": "control_v11p_sd15_scribble_fp16.safetensors",
+    "url": "https://huggingface.co/comfyanonymous/ControlNet-v1-1_fp16_safetensors/resolve/main/"
+    "control_v11p_sd15_scribble_fp16.safetensors",
+    "directory": "controlnet",
+}
 CHURCH = {
     "name": "ddpm-ema-church-256.pt",
     "url": "https://huggingface.co/google/ddpm-ema-church-256/resolve/main/diffusion_pytorch_model.bin",

@@ -64,6 +64,45 @@ def test_strokes_become_a_picture_with_words(drawn, server):
     drawn.shot(f"canvas - {drawn.renderer}")
 
 
+def test_keys_words_and_size(drawn, server):
+    """Keys choose colours, tools and sizes. Words end with Enter. Another size keeps the strokes, and undo the old."""
+    page = drawn.page
+    ids = plain(drawn)
+    brush = Brush(drawn, ids["canvas"])
+    brush.stroke((0.5, 0.2), (0.5, 0.8))
+    painted = brush.value("painting")
+    size = brush.sheet.locator("[data-act='size']")
+    page.keyboard.press("]")
+    assert size.input_value() == "38"
+    page.keyboard.press("[")
+    assert size.input_value() == "32"
+    page.keyboard.press("g")
+    assert "on" in brush.sheet.locator("[data-act='fill']").get_attribute("class")
+    page.keyboard.press("3")
+    assert brush.sheet.locator(".chip.on").inner_text() == "mountains"
+    words = brush.sheet.locator("[data-act='words']")
+    words.fill("a cliff # steep")
+    words.press("Enter")
+    assert "#79808f: a cliff   steep" in brush.value("palette").splitlines()
+
+    brush.click("ground")
+    brush.sheet.locator("[data-act='width']").fill("255")
+    brush.click("Resize")
+    until(drawn, lambda: brush.value("width") == 256, "the new width is saved")
+    assert brush.value("painting") == painted
+    made = picture(server, press_run(drawn, server), ids["image"])
+    assert made.shape == (512, 256, 3)
+    assert near(made[256, 128], BLUE)
+    page.wait_for_timeout(300)
+    assert near(brush.seen()[256, 128], BLUE)
+    brush.stroke((0.9, 0.9))  # fills
+    page.keyboard.press("Control+z")
+    page.keyboard.press("Control+z")
+    until(drawn, lambda: (brush.value("width"), brush.value("painting")) == (512, painted), "both are undone")
+    page.keyboard.press("Control+y")
+    until(drawn, lambda: brush.value("width") == 256, "and one comes back")
+
+
 def live(editor: Any, on: bool) -> None:
     editor.page.evaluate("on => { window.app.extensionManager.queueSettings.mode = on ? 'change' : 'disabled' }", on)
 
@@ -328,16 +367,23 @@ def test_in_a_subgraph_at_2048_pixels(drawn, server):
     ids = plain(drawn, width=2048, height=2048)
     page.evaluate(
         """(id) => {
-            const { graph, canvas } = window.app
-            const { subgraph } = graph.convertToSubgraph(new Set([graph.getNodeById(id)]))
-            canvas.setGraph(subgraph)
-            canvas.ds.scale = 1
-            canvas.ds.offset = [480 - subgraph.nodes[0].pos[0], 90 - subgraph.nodes[0].pos[1]]
-            canvas.setDirty(true, true)
+            const { graph } = window.app
+            window.made = graph.convertToSubgraph(new Set([graph.getNodeById(id)]))
         }""",
         ids["canvas"],
     )
-    page.wait_for_timeout(1500)
+    page.wait_for_timeout(300)  # at once, 1.58 would go on showing the element of the node that was there
+    page.evaluate(
+        """() => {
+            const { canvas } = window.app
+            const { subgraph, node } = window.made
+            canvas.openSubgraph(subgraph, node)
+            canvas.ds.scale = 1
+            canvas.ds.offset = [480 - subgraph.nodes[0].pos[0], 90 - subgraph.nodes[0].pos[1]]
+            canvas.setDirty(true, true)
+        }"""
+    )
+    page.wait_for_timeout(1200)
     inside = page.evaluate("window.app.canvas.graph.nodes[0].id")
     brush = Brush(drawn, inside)
     brush.stroke((0.2, 0.5), (0.8, 0.5))
@@ -371,6 +417,15 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
     outputs = press_run(drawn, server)
     assert near(picture(server, outputs, ids["image"])[32, 48], (0xDF, 0xBF, 0x9F))
     page.wait_for_timeout(500)
+    page.evaluate(
+        """([canvas, image]) => {
+            const node = id => window.app.graph.getNodeById(id)
+            node(canvas).connect(0, node(image), 0)
+        }""",
+        [ids["canvas"], ids["invert"]],
+    )
+    page.wait_for_timeout(300)
+    assert near(brush.ground()[32, 48], (0x20, 0x40, 0x60)), "a new wire on the image leaves the ground there"
     brush.stroke((0.2, 0.5), (0.8, 0.5))
     painted = brush.value("painting")
     outputs = press_run(drawn, server)

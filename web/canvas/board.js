@@ -6,17 +6,17 @@ import { app } from "../../../scripts/app.js"
 import { History } from "./history.js"
 import { Hand } from "./hand.js"
 import { Live } from "./live.js"
-import { Painting } from "./painting.js"
+import { LARGEST, Painting, sized } from "./painting.js"
 import { drawn, say } from "./parts.js"
 import { offer, resultsOf } from "./results.js"
-import { Saver, fetchPicture, fileOf, newName, upload } from "./saver.js"
-import { TOOLS, surface } from "./surface.js"
+import { Saver, fetchPicture, fileOf, newName, openPicture, upload } from "./saver.js"
+import { surface } from "./surface.js"
 
 /** @typedef {import("./saver.js").State} State */
 /** @typedef {import("./painting.js").Tool} Tool */
 
-const LARGEST = 2048
 const PHOTO = 1024 // longer side of a canvas that takes the size of a photo
+const KEPT = ["photo", "paper", "width", "height"] // of a state, each in a widget of its name
 
 export class Board {
   /** @param {any} node */
@@ -24,7 +24,7 @@ export class Board {
     this.node = node
     this.painting = new Painting()
     /** @type {History<State>} */
-    this.history = new History(empty(512, 512))
+    this.history = new History(empty())
     this.saver = new Saver((state) => this.write(state), (error) => this.tellSaving(error))
     this.brush = { tool: /** @type {Tool} */ ("brush"), colour: "#3b6ea5", size: 32, opacity: 1 }
     /** @type {ImageBitmap | null} */
@@ -37,13 +37,11 @@ export class Board {
     this.live = new Live(this.gone.signal)
     this.ui = surface(this)
     this.hand = new Hand(this)
-    this.ui.sheet.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => this.key(event))
-    this.ui.dialog.addEventListener("close", () => this.place(false))
     this.choose("brush")
     this.useColour(this.brush.colour)
     this.show(this.history.now)
     const { signal } = this.gone
-    window.addEventListener("beforeunload", (event) => this.saver.busy && event.preventDefault(), { signal })
+    window.addEventListener("beforeunload", (event) => this.saver.wanted && event.preventDefault(), { signal })
     api.addEventListener("executed", () => this.showResults(), { signal })
   }
 
@@ -61,24 +59,16 @@ export class Board {
     this.later = setTimeout(() => this.restore()) // the node's other widgets get their values after this one
   }
 
-  /** Keeps the brush with the node. */
-  remember() {
-    Object.assign(this.node.properties, { brush_size: this.brush.size, brush_opacity: this.brush.opacity })
-  }
-
   /** Reads all widgets of the node, which have come from a file or from the editor's undo. */
   restore() {
     this.foresee()
     const { brush_size: size = this.brush.size, brush_opacity: opacity = 1 } = this.node.properties
-    Object.assign(this.brush, { size, opacity })
-    this.ui.size.set(size)
-    this.ui.opacity.set(100 * opacity)
-    this.ui.palette.read(this.widget("palette")?.value ?? "")
-    const [width, height] = ["width", "height"].map((name) => Number(this.widget(name)?.value ?? 512))
-    const [photo, paper] = ["photo", "paper"].map((name) => this.widget(name)?.value ?? "")
+    this.showBrush({ size, opacity })
+    this.ui.palette.read(this.widget("palette").value)
+    const state = { ...empty(), name: this.value }
+    for (const key of KEPT) state[key] = this.widget(key).value
     const now = this.history.now
-    const state = { ...empty(width, height), name: this.value, photo, paper: paper.slice(0, 7) || "#ffffff" }
-    if (now.saved && ["name", "photo", "paper", "width", "height"].every((key) => now[key] === state[key])) return
+    if (now.saved && ["name", ...KEPT].every((key) => now[key] === state[key])) return
     if (this.value) state.strokes = fetchPicture(fileOf(this.value))
     state.strokes?.catch(() => {}) // show tells
     this.history = new History(state)
@@ -102,7 +92,7 @@ export class Board {
     painting.show(strokes ?? null)
     this.hand.fit()
     if (!state.photo) return
-    const below = await fetchPicture(fileOf(state.photo)).then(createImageBitmap).catch(() => missing(state.photo))
+    const below = await openPicture(state.photo).catch(() => missing(state.photo))
     if (turn !== this.turn) return
     painting.picture = below ?? this.connected
     painting.layGround()
@@ -132,10 +122,11 @@ export class Board {
 
   // --- what changes ----------------------------------------------------------------------------------------------
 
-  /** A new state of the canvas, saved and told to the editor.
+  /** A new state of the canvas, saved and told to the editor. Strokes cover another size and are cut at the sides.
    * @param {Partial<State>} changes @param {boolean} [show] */
   commit(changes, show = false) {
-    const state = { ...this.history.now, ...changes, saved: false }
+    const { now } = this.history
+    const state = { ...now, ...changes, saved: now.saved && changes.name === undefined }
     this.history.push(state)
     this.saver.save(state)
     if (show) this.show(state)
@@ -161,35 +152,15 @@ export class Board {
   /** The state is on the server: the graph takes it, and the editor sees a change. @param {State} state */
   write(state) {
     this.value = state.name
-    for (const name of ["photo", "paper", "width", "height"]) {
-      const widget = this.widget(name)
-      if (widget && widget.value !== state[name]) widget.value = state[name]
-    }
+    for (const key of KEPT) this.widget(key).value = state[key]
     changed()
     const others = this.history.states.map((one) => one.name).filter((name) => name && name !== state.name)
     this.live.giveUp(others).catch(() => {}) // the server does not answer: nothing to give up
   }
 
   writePalette() {
-    const widget = this.widget("palette")
-    if (widget) widget.value = this.ui.palette.text
+    this.widget("palette").value = this.ui.palette.text
     changed()
-  }
-
-  /** Another size; the strokes cover it and are cut at the sides. @param {number} width @param {number} height */
-  async resize(width, height) {
-    const strokes = await createImageBitmap(this.painting.strokes.canvas)
-    this.painting.resize(width, height)
-    this.painting.show(strokes)
-    const drawn = this.history.now.name ? { strokes: this.painting.png(), name: newName() } : {}
-    this.commit({ width, height, ...drawn }, true)
-  }
-
-  /** @param {HTMLInputElement} input */
-  async photo(input) {
-    const [file] = input.files ?? []
-    input.value = ""
-    if (file) await this.newGround(file, true)
   }
 
   /** The last result becomes the ground; of several a person chooses one. */
@@ -240,29 +211,29 @@ export class Board {
     if (this.hand.busy) return // it shows with the next state
     const share = Math.min(1, LARGEST / Math.max(...output.size))
     const [width, height] = output.size.map((/** @type {number} */ side) => Math.round(side * share))
-    if (width === this.painting.width && height === this.painting.height) this.show(this.history.now)
-    else await this.resize(width, height)
+    const { now } = this.history
+    if (width === now.width && height === now.height) this.show(now)
+    else this.commit({ width, height }, true)
   }
 
   /** Before it has run: the file that the node of the ground input reads, as Load Image and Load Sketch do. */
   async foresee() {
-    const slot = this.node.inputs?.findIndex((/** @type {any} */ one) => one.name === "ground")
-    // A copy that is being made has no graph yet.
-    const source = slot >= 0 && this.node.graph ? this.node.getInputNode?.(slot) : null
-    const name = source?.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
+    const slot = this.node.findInputSlot("ground")
+    const source = this.node.graph && this.node.getInputNode(slot) // a copy that is being made has no graph yet
     if (!source || this.connected) return
+    const name = source.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
     if (typeof name !== "string") return this.tell(say("The connected ground shows after a run."))
-    const picture = await fetchPicture(fileOf(name)).then(createImageBitmap).catch(() => null)
+    const picture = await openPicture(name).catch(() => null)
     if (!picture || this.connected) return
     this.connected = picture
-    if (!this.hand.busy && !this.saver.busy) this.show(this.history.now)
+    if (!this.hand.busy) this.show(this.history.now)
   }
 
-  /** Nothing is connected any more. */
-  disconnect() {
-    if (!this.connected) return
+  /** Another node is connected to the ground, or none. */
+  reconnect() {
     this.connected = null
     this.show(this.history.now)
+    this.foresee()
   }
 
   // --- tools -----------------------------------------------------------------------------------------------------
@@ -281,29 +252,35 @@ export class Board {
     if (["eraser", "pick"].includes(this.brush.tool)) this.choose("brush")
   }
 
-  /** @param {number} by */
-  grow(by) {
-    this.brush.size = Math.min(200, Math.max(1, Math.round(this.brush.size * by + Math.sign(by - 1))))
-    this.ui.size.set(this.brush.size)
-    this.remember()
-    this.hand.ringAgain()
+  /** Another size or opacity, kept with the node. @param {{ size?: number, opacity?: number }} changes */
+  useBrush(changes) {
+    this.showBrush(changes)
+    Object.assign(this.node.properties, { brush_size: this.brush.size, brush_opacity: this.brush.opacity })
   }
 
-  /** Shortcuts of the canvas; none of them reaches the editor. @param {KeyboardEvent} event */
+  /** @param {{ size?: number, opacity?: number }} changes */
+  showBrush(changes) {
+    const { size, opacity } = Object.assign(this.brush, changes)
+    this.ui.size.set(size)
+    this.ui.opacity.set(100 * opacity)
+    this.ui.stage.style.setProperty("--size", size)
+  }
+
+  /** @param {number} by */
+  grow(by) {
+    const size = Math.round(this.brush.size * by + Math.sign(by - 1))
+    this.useBrush({ size: Math.min(200, Math.max(1, size)) })
+  }
+
+  /** Shortcuts of the canvas, most of which click a button; none of them reaches the editor.
+   * @param {KeyboardEvent} event */
   key(event) {
-    if (event.target !== this.ui.keys) return
-    const letter = event.key.toLowerCase()
-    const tool = TOOLS.find(([, , key]) => key.toLowerCase() === letter)
+    if (event.target !== this.ui.keys || event.altKey) return
     const control = event.ctrlKey || event.metaKey
-    let act = null
-    if (control && letter === "z") act = () => this.step(event.shiftKey ? 1 : -1)
-    else if (control && letter === "y") act = () => this.step(1)
-    else if (control || event.altKey) return
-    else if (tool) act = () => this.choose(tool[0])
-    else if (letter === "f") act = () => this.toggleLarge()
-    else if (letter === "0") act = () => this.hand.fit()
-    else if (letter === "[" || letter === "]") act = () => this.grow(letter === "]" ? 1.15 : 1 / 1.15)
-    else if (/^[1-9]$/.test(letter)) act = () => this.ui.palette.pick(Number(letter) - 1)
+    const name = (control ? "Ctrl+" : "") + (control && event.shiftKey ? "Shift+" : "") + event.key.toUpperCase()
+    const others = { "[": () => this.grow(1 / 1.15), "]": () => this.grow(1.15), 0: () => this.hand.fit() }
+    const button = this.ui.sheet.querySelector(`[data-keys~="${CSS.escape(name)}"]`)
+    const act = others[name] ?? (button && (() => button.click()))
     if (!act) return
     event.preventDefault()
     event.stopPropagation()
@@ -313,23 +290,23 @@ export class Board {
   // --- the large view --------------------------------------------------------------------------------------------
 
   toggleLarge() {
-    if (this.ui.dialog.open) return this.ui.dialog.close()
-    document.body.append(this.ui.dialog)
+    const { dialog, keys } = this.ui
+    if (dialog.open) return dialog.close()
+    document.body.append(dialog)
     this.place(true)
-    this.ui.dialog.showModal()
-    this.ui.keys.focus()
+    dialog.showModal()
+    keys.focus()
   }
 
   /** @param {boolean} large */
   place(large) {
     const { sheet, dialog, root } = this.ui
-    const holder = large ? dialog : root
-    holder.append(sheet)
+    ;(large ? dialog : root).append(sheet)
     sheet.classList.toggle("large", large)
     this.ui.large.replaceChildren(drawn(large ? "small" : "large"))
     this.hand.fit()
     this.showResults()
-    if (!large) this.ui.dialog.remove()
+    if (!large) dialog.remove()
   }
 
   /** The node is gone. */
@@ -339,14 +316,9 @@ export class Board {
   }
 }
 
-/** @param {number} width @param {number} height @returns {State} */
-function empty(width, height) {
-  return { strokes: null, name: "", photo: "", paper: "#ffffff", width, height, saved: true }
-}
-
-/** A side that the node takes. @param {number} pixels */
-export function sized(pixels) {
-  return Math.min(LARGEST, Math.max(64, 8 * Math.round((pixels || 512) / 8)))
+/** @returns {State} */
+function empty() {
+  return { strokes: null, name: "", photo: "", paper: "#ffffff", width: 512, height: 512, saved: true }
 }
 
 /** Lets the editor look at the graph: its undo takes the change, and Run (On Change) queues. */

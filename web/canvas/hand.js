@@ -1,9 +1,11 @@
 // What pointers do on the picture: strokes by mouse, pen and finger, the ring around the brush, zoom of the large view.
 
 import { app } from "../../../scripts/app.js"
+import { middle } from "./painting.js"
 import { say } from "./parts.js"
 
 /** @typedef {import("./painting.js").Point} Point */
+/** @typedef {{ x: number, y: number }} Place in pixels of the window */
 
 const MOST = 16 // times larger than the view
 
@@ -17,14 +19,11 @@ export class Hand {
     /** @type {Map<number, PointerEvent>} */
     this.fingers = new Map()
     this.pen = false // once a pen was there, fingers only zoom
-    /** @type {PointerEvent | null} */
-    this.last = null
     this.zoom = 1 // of the large view
     this.left = 0
     this.top = 0
-    const { signal } = board.gone
     const on = (/** @type {string} */ name, /** @type {(event: any) => void} */ act) =>
-      this.view.addEventListener(name, act, { signal })
+      this.view.addEventListener(name, act)
     on("mousedown", (event) => event.target.closest(".menu") || event.preventDefault()) // the keyboard stays here
     on("pointerdown", (event) => event.target.closest(".menu") || this.down(event))
     on("pointermove", (event) => this.move(event))
@@ -54,7 +53,7 @@ export class Hand {
 
   /** @param {PointerEvent} event */
   down(event) {
-    if (event.button === 1) return this.pan(event)
+    if (event.button === 1) return this.forward("processMouseDown", event) // moves the picture, or the graph
     if (app.canvas?.read_only) return // the editor's own hand: space is held
     if (event.pointerType === "pen") this.pen = true
     this.board.ui.keys.focus({ preventScroll: true })
@@ -81,10 +80,8 @@ export class Hand {
       return
     }
     this.pointer = event.pointerId
-    try {
-      this.view.setPointerCapture(event.pointerId)
-    } catch {} // a pointer of a script, which cannot be held
     painting.begin({ ...brush, tool }, point)
+    this.view.setPointerCapture(event.pointerId)
   }
 
   /** @param {PointerEvent} event */
@@ -124,6 +121,7 @@ export class Hand {
     const { width, height } = this.board.painting
     stage.style.transform = `translate(${this.left}px, ${this.top}px) scale(${this.zoom})`
     stage.style.setProperty("--ratio", width / height)
+    stage.style.setProperty("--width", width)
     stage.style.setProperty("--zoom", this.zoom)
     stage.classList.toggle("near", this.zoom > 3)
   }
@@ -132,52 +130,36 @@ export class Hand {
   wheel(event) {
     if (!this.large) return this.forward("processMouseWheel", event)
     event.preventDefault()
-    this.zoomAt(event, Math.exp(-event.deltaY / 400))
-  }
-
-  /** @param {{ clientX: number, clientY: number }} place @param {number} by */
-  zoomAt({ clientX, clientY }, by) {
-    const box = this.view.getBoundingClientRect()
-    const zoom = Math.min(MOST, Math.max(1, this.zoom * by))
-    if (zoom === 1) return this.fit()
-    const share = zoom / this.zoom
-    this.left = (clientX - box.left) * (1 - share) + this.left * share
-    this.top = (clientY - box.top) * (1 - share) + this.top * share
-    this.zoom = zoom
-    this.place()
+    this.carry(event, event, Math.exp(-event.deltaY / 400))
   }
 
   /** Two fingers zoom and move. @param {PointerEvent} event */
   pinch(event) {
     const before = /** @type {PointerEvent} */ (this.fingers.get(event.pointerId))
     this.fingers.set(event.pointerId, event)
-    const other = [...this.fingers.values()].find((one) => one.pointerId !== event.pointerId)
+    const other = [...this.fingers.values()].find((one) => one !== event)
     if (!other) return
-    const [x, y] = [other.clientX, other.clientY]
-    const apart = (/** @type {PointerEvent} */ one) => Math.hypot(one.clientX - x, one.clientY - y)
-    this.shift((event.clientX - before.clientX) / 2, (event.clientY - before.clientY) / 2)
-    const middle = { clientX: (event.clientX + x) / 2, clientY: (event.clientY + y) / 2 }
-    this.zoomAt(middle, apart(event) / apart(before))
+    const apart = (/** @type {PointerEvent} */ one) => Math.hypot(one.x - other.x, one.y - other.y)
+    this.carry(middle(before, other), middle(event, other), apart(event) / apart(before))
   }
 
-  /** The middle button moves the picture, or in the node the graph. @param {PointerEvent} event */
-  pan(event) {
-    event.preventDefault()
-    this.forward("processMouseDown", event)
-  }
-
-  /** @param {PointerEvent} event */
+  /** With the middle button. @param {PointerEvent} event */
   drag(event) {
     if (!(event.buttons & 4)) return
-    if (this.large) this.shift(event.movementX, event.movementY)
-    else this.forward("processMouseMove", event)
+    if (!this.large) return this.forward("processMouseMove", event)
+    this.carry({ x: event.x - event.movementX, y: event.y - event.movementY }, event, 1)
   }
 
-  /** @param {number} x @param {number} y */
-  shift(x, y) {
-    if (this.zoom === 1) return
-    this.left += x
-    this.top += y
+  /** What was at one place of the window comes to another, so many times larger.
+   * @param {Place} from @param {Place} to @param {number} by */
+  carry(from, to, by) {
+    const box = this.view.getBoundingClientRect()
+    const zoom = Math.min(MOST, Math.max(1, this.zoom * by))
+    if (zoom === 1) return this.fit()
+    const share = zoom / this.zoom
+    this.left = to.x - box.x - (from.x - box.x - this.left) * share
+    this.top = to.y - box.y - (from.y - box.y - this.top) * share
+    this.zoom = zoom
     this.place()
   }
 
@@ -188,16 +170,9 @@ export class Hand {
 
   /** @param {PointerEvent} event */
   ring(event) {
-    this.last = event
-    this.ringAgain()
-  }
-
-  ringAgain() {
-    if (!this.last) return
-    const { brush, painting, ui } = this.board
-    const { x, y } = this.at(this.last)
-    const [left, width] = [x, brush.size].map((length) => `${(100 * length) / painting.width}%`)
-    ui.ring.hidden = ["fill", "pick"].includes(brush.tool) || this.last.pointerType === "touch"
-    Object.assign(ui.ring.style, { left, width, top: `${(100 * y) / painting.height}%` })
+    const { painting, ui } = this.board
+    const { x, y } = this.at(event)
+    ui.ring.hidden = event.pointerType === "touch"
+    Object.assign(ui.ring.style, { left: `${(100 * x) / painting.width}%`, top: `${(100 * y) / painting.height}%` })
   }
 }

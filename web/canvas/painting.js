@@ -1,11 +1,18 @@
 // The layers of a painting as <canvas> elements: a ground, strokes above it, and the stroke that is being painted.
 
 import { flood } from "./flood.js"
-import { hex } from "./palette.js"
+import { channels, hex } from "./palette.js"
 
 /** @typedef {{ x: number, y: number, pressure: number }} Point x, y: pixels of the painting; pressure: 0 to 1 */
 /** @typedef {"brush" | "eraser" | "line" | "fill" | "pick"} Tool */
 /** @typedef {{ tool: Tool, colour: string, size: number, opacity: number }} Brush size: pixels; opacity: 0 to 1 */
+
+export const LARGEST = 2048 // pixels of a side
+
+/** A side that the node takes. @param {number | string} pixels */
+export function sized(pixels) {
+  return Math.min(LARGEST, Math.max(64, 8 * Math.round((Number(pixels) || 512) / 8)))
+}
 
 /** @param {string} [className] */
 function layer(className = "") {
@@ -20,7 +27,7 @@ export class Painting {
     this.ground = layer("ground")
     this.strokes = layer("strokes")
     this.before = layer() // the strokes without the present one
-    this.present = layer() // the present stroke at full opacity
+    this.present = layer() // the present stroke at full opacity; between strokes anything
     this.width = this.height = 0
     /** @type {ImageBitmap | null} */
     this.picture = null // of the ground; null: bare paper
@@ -79,28 +86,25 @@ export class Painting {
     context.clearRect(left, top, width, height)
     for (const { canvas } of [this.ground, this.strokes])
       context.drawImage(canvas, left, top, width, height, left, top, width, height)
-    const { data } = context.getImageData(left, top, width, height)
-    context.clearRect(left, top, width, height)
-    return data
+    return context.getImageData(left, top, width, height).data
   }
 
   /** Fills the area of one colour around a point: over what is there, on its rim below it, so that soft edges of
    * strokes stay and no gap shows. @param {Point} point @param {Brush} brush */
   fill({ x, y }, { colour, opacity }) {
     const area = flood(this.seen(), this.width, this.height, Math.floor(x), Math.floor(y))
-    const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))
+    const pixel = [...channels(colour), 255]
     const { context } = this.strokes
     context.save()
     context.globalAlpha = opacity
     for (const part of [1, 2]) {
       const image = this.present.context.createImageData(this.width, this.height)
-      for (let at = 0; at < area.length; at++) if (area[at] === part) image.data.set([red, green, blue, 255], 4 * at)
+      for (let at = 0; at < area.length; at++) if (area[at] === part) image.data.set(pixel, 4 * at)
       this.present.context.putImageData(image, 0, 0)
       context.globalCompositeOperation = part === 1 ? "source-over" : "destination-over"
       context.drawImage(this.present.canvas, 0, 0)
     }
     context.restore()
-    this.present.context.clearRect(0, 0, this.width, this.height)
   }
 
   /** Starts a stroke. @param {Brush} brush @param {Point} point */
@@ -110,8 +114,8 @@ export class Painting {
     this.before.context.clearRect(0, 0, this.width, this.height)
     this.before.context.drawImage(this.strokes.canvas, 0, 0)
     this.present.context.clearRect(0, 0, this.width, this.height)
-    this.dab(point)
-    this.mix(point, point)
+    this.segment(point, point, { ...point, x: point.x + 0.01 })
+    this.mix(point)
   }
 
   /** Goes on with it. @param {Point} point */
@@ -146,11 +150,6 @@ export class Painting {
     this.present.context.clearRect(0, 0, this.width, this.height)
     this.mixAll()
     this.brush = null
-  }
-
-  /** @param {Point} point */
-  dab(point) {
-    this.segment(point, point, { ...point, x: point.x + 0.01 })
   }
 
   /** A curve of the present stroke, as wide as the pressure says.
@@ -191,6 +190,6 @@ export class Painting {
 }
 
 /** @param {Point} a @param {Point} b @returns {Point} */
-function middle(a, b) {
+export function middle(a, b) {
   return { x: (a.x + b.x) / 2, y: (a.y + b.y) / 2, pressure: (a.pressure + b.pressure) / 2 }
 }

@@ -1,7 +1,7 @@
 // The palette: colours that may carry words. As text it has one line each, "#3b6ea5: a lake", which is also the legend
 // that the nodes read (pictures/palettes.py).
 
-/** @typedef {{ colour: string, words: string }} Paint colour: #rrggbb, small letters */
+/** @typedef {{ colour: string, words: string }} Paint colour: #rrggbb, small letters; words: one line without # */
 
 /** @param {string} text @returns {Paint[]} Lines that do not begin with #rrggbb are left out. */
 export function readPalette(text) {
@@ -15,12 +15,7 @@ export function readPalette(text) {
 
 /** @param {Paint[]} paints */
 export function writePalette(paints) {
-  return paints.map(({ colour, words }) => `${colour}: ${cleaned(words)}`.trimEnd()).join("\n")
-}
-
-/** Words that fit into a line: a # would begin a comment. @param {string} words */
-export function cleaned(words) {
-  return words.replace(/[#\n\r]/g, " ").trim()
+  return paints.map(({ colour, words }) => `${colour}: ${words}`.trimEnd()).join("\n")
 }
 
 /** @param {ArrayLike<number>} pixel red, green, blue, 0 to 255 */
@@ -28,8 +23,7 @@ export function hex(pixel) {
   return "#" + [pixel[0], pixel[1], pixel[2]].map((value) => value.toString(16).padStart(2, "0")).join("")
 }
 
-/** Whether dark letters are easier to read on it than light ones. @param {string} colour */
-export function isLight(colour) {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))
-  return 0.3 * red + 0.59 * green + 0.11 * blue > 140
+/** Red, green and blue of a colour, 0 to 255. @param {string} colour #rrggbb */
+export function channels(colour) {
+  return [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16))
 }

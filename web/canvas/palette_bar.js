@@ -1,6 +1,6 @@
 // The palette below the picture: a chip for each colour, and the colour and words of the chosen one.
 
-import { isLight, cleaned, readPalette, writePalette } from "./palette.js"
+import { channels, hex, readPalette, writePalette } from "./palette.js"
 import { button, make, say } from "./parts.js"
 
 export class PaletteBar {
@@ -12,14 +12,10 @@ export class PaletteBar {
     /** @type {import("./palette.js").Paint[]} */
     this.paints = []
     this.chosen = -1
+    const onchange = () => this.edit()
     this.chips = make("div", { class: "chips" })
-    this.colour = make("input", { type: "color", "aria-label": say("Colour"), "data-act": "colour" })
-    this.words = make("input", { type: "text", placeholder: say("words of this colour"), "data-act": "words" })
-    this.colour.addEventListener("change", () => this.edit({ colour: this.colour.value }))
-    this.words.addEventListener("change", () => this.edit({ words: cleaned(this.words.value) }))
-    this.words.addEventListener("keydown", (/** @type {KeyboardEvent} */ event) => {
-      if (event.key === "Enter") this.words.blur()
-    })
+    this.colour = make("input", { type: "color", "aria-label": say("Colour"), "data-act": "colour", onchange })
+    this.words = make("input", { type: "text", placeholder: say("words of this colour"), "data-act": "words", onchange })
     const remove = button("remove", "Remove this colour", "", () => this.remove())
     const chosen = make("div", { class: "bar" }, this.colour, this.words, remove)
     this.element = make("div", { class: "palette" }, this.chips, chosen)
@@ -31,11 +27,11 @@ export class PaletteBar {
 
   /** @param {string} text */
   read(text) {
-    if (text === this.text && this.paints.length) return
+    if (text === this.text) return
     this.paints = readPalette(text)
-    const at = this.paints.findIndex((paint) => paint.colour === this.colour.value)
-    if (this.paints.length) this.pick(Math.max(0, at))
-    else this.draw()
+    const { value } = this.colour
+    const kept = this.paints.some((paint) => paint.colour === value)
+    this.use(kept ? value : (this.paints[0]?.colour ?? value))
   }
 
   /** The chip of this colour, or none. @param {string} colour */
@@ -46,25 +42,19 @@ export class PaletteBar {
     this.draw()
   }
 
-  /** @param {number} at */
-  pick(at) {
-    if (this.paints[at]) this.use(this.paints[at].colour)
-  }
-
-  /** Changes the chosen chip; a colour that has none yet gets one.
-   * @param {Partial<import("./palette.js").Paint>} change */
-  edit(change) {
-    const paint = { colour: this.colour.value, words: cleaned(this.words.value), ...change }
-    if (this.chosen < 0) this.paints.push(paint)
-    else this.paints[this.chosen] = paint
-    this.use(paint.colour)
+  /** The chosen chip has another colour or other words; a colour that has none yet gets one. */
+  edit() {
+    const words = this.words.value.replaceAll("#", " ").trim() // a # would begin a comment
+    const at = this.chosen < 0 ? this.paints.length : this.chosen
+    this.paints[at] = { colour: this.colour.value, words }
+    this.use(this.colour.value)
     this.changed()
   }
 
   add() {
-    const fresh = `#${Math.floor(Math.random() * 0x1000000).toString(16).padStart(6, "0")}`
-    this.paints.push({ colour: fresh, words: "" })
-    this.use(fresh)
+    const colour = hex(crypto.getRandomValues(new Uint8Array(3)))
+    this.paints.push({ colour, words: "" })
+    this.use(colour)
     this.changed()
     this.words.focus()
   }
@@ -72,14 +62,17 @@ export class PaletteBar {
   remove() {
     if (this.chosen < 0 || this.paints.length < 2) return
     this.paints.splice(this.chosen, 1)
-    this.pick(Math.max(0, this.chosen - 1))
+    this.use(this.paints[Math.max(0, this.chosen - 1)].colour)
     this.changed()
   }
 
   draw() {
     const chips = this.paints.map(({ colour, words }, at) => {
-      const chip = make("button", { type: "button", title: words || colour, onclick: () => this.pick(at) }, words)
-      chip.className = `chip${at === this.chosen ? " on" : ""}${isLight(colour) ? " light" : ""}`
+      const properties = { type: "button", title: words || colour, "data-keys": at + 1, onclick: () => this.use(colour) }
+      const chip = make("button", { class: "chip", ...properties }, words)
+      const [red, green, blue] = channels(colour)
+      chip.classList.toggle("light", 0.3 * red + 0.59 * green + 0.11 * blue > 140) // whose letters are dark
+      chip.classList.toggle("on", at === this.chosen)
       chip.style.background = colour
       return chip
     })

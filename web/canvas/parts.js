@@ -19,15 +19,14 @@ export function say(english) {
 }
 
 /**
- * An element. Properties that begin with "on" are listeners, "class" and those with a dash are attributes.
+ * An element. "class" and names with a dash are attributes, all others properties, such as onclick.
  * @param {string} tag @param {Record<string, any>} [properties] @param {...(Node | string)} children
  * @returns {any}
  */
 export function make(tag, properties = {}, ...children) {
   const element = document.createElement(tag)
   for (const [key, value] of Object.entries(properties)) {
-    if (key.startsWith("on")) element.addEventListener(key.slice(2), value)
-    else if (key === "class" || key.includes("-")) element.setAttribute(key, value)
+    if (key === "class" || key.includes("-")) element.setAttribute(key, value)
     else element[key] = value
   }
   element.append(...children)
@@ -36,25 +35,22 @@ export function make(tag, properties = {}, ...children) {
 
 /** @param {string} icon its id in icons.svg */
 export function drawn(icon) {
-  const holder = make("span")
-  holder.innerHTML = `<svg><use href="${ICONS}#${icon}"/></svg>`
-  return holder.firstChild
+  return document.createRange().createContextualFragment(`<svg><use href="${ICONS}#${icon}"/></svg>`)
 }
 
-/** @param {string} icon @param {string} title @param {string} key @param {() => void} onclick */
-export function button(icon, title, key, onclick) {
-  const text = say(title) + (key && ` (${key})`)
-  return make("button", { type: "button", title: text, "aria-label": text, "data-act": icon, onclick }, drawn(icon))
+/** A button with an icon. @param {string} icon @param {string} title
+ * @param {string} keys its shortcuts with a space between them, such as "Ctrl+Z"; "" for none @param {() => void} onclick */
+export function button(icon, title, keys, onclick) {
+  const text = say(title) + (keys && ` (${keys.replace(" ", ", ")})`)
+  const named = { title: text, "aria-label": text, "data-act": icon, "data-keys": keys }
+  return make("button", { type: "button", ...named, onclick }, drawn(icon))
 }
 
-/** A slider with its name. @param {string} name @param {number} most
- * @param {(value: number) => void} change while it moves @param {() => void} done once it has been let go */
-export function slider(name, most, change, done) {
+/** A slider with its name. @param {string} name @param {number} most @param {(value: number) => void} change */
+export function slider(name, most, change) {
   const shown = make("output")
-  const act = name.toLowerCase()
-  const range = make("input", { type: "range", min: 1, max: most, "aria-label": say(name), "data-act": act })
-  range.addEventListener("input", () => (change(Number(range.value)), (shown.textContent = range.value)))
-  range.addEventListener("change", done)
+  const named = { "aria-label": say(name), "data-act": name.toLowerCase() }
+  const range = make("input", { type: "range", min: 1, max: most, ...named, oninput: () => change(Number(range.value)) })
   const element = make("label", {}, make("span", {}, say(name)), range, shown)
   const set = (/** @type {number} */ value) => (range.value = shown.textContent = String(Math.round(value)))
   return { element, set }

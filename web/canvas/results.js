@@ -7,21 +7,15 @@ import { addressOf } from "./saver.js"
 
 /** @typedef {import("./saver.js").Picture} Picture */
 
-/** The nodes that a node leads to, nearest first; of its own graph only. @param {any} node */
-function after(node) {
-  const found = new Set()
-  for (let edge = [node]; edge.length; ) {
-    const links = edge.flatMap((one) => one.outputs ?? []).flatMap((output) => output.links ?? [])
-    edge = links.map((id) => node.graph.getNodeById((node.graph.getLink?.(id) ?? node.graph.links[id])?.target_id))
-    edge = edge.filter((one) => one && one !== node && !found.has(one) && found.add(one))
-  }
-  return [...found]
-}
-
-/** The pictures at the end of what a canvas leads to, in their order. @param {any} node @returns {Picture[]} */
+/** The pictures at the end of what a canvas leads to in its own graph, in their order.
+ * @param {any} node @returns {Picture[]} */
 export function resultsOf(node) {
-  const prefix = node.graph === (app.rootGraph ?? app.graph) ? "" : `${node.graph.id}:`
-  const shown = after(node).map((one) => app.nodeOutputs?.[`${prefix}${one.id}`]?.images ?? [])
+  const after = new Set([node]) // nearest first: the loop comes to what it adds
+  for (const one of after)
+    for (const slot of (one.outputs ?? []).keys())
+      for (const next of one.getOutputNodes(slot) ?? []) after.add(next)
+  const prefix = node.graph === app.rootGraph ? "" : `${node.graph.id}:`
+  const shown = [...after].map((one) => app.nodeOutputs?.[`${prefix}${one.id}`]?.images ?? [])
   return shown.findLast((images) => images.length) ?? []
 }
 

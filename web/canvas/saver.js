@@ -26,9 +26,7 @@ export async function upload(blob, name) {
   const [subfolder, file] = name.split("/")
   const body = new FormData()
   body.append("image", blob, file)
-  body.append("subfolder", subfolder)
-  body.append("type", "input")
-  body.append("overwrite", "true")
+  for (const [key, value] of Object.entries({ subfolder, type: "input", overwrite: "true" })) body.append(key, value)
   const answer = await api.fetchApi("/upload/image", { method: "POST", body, signal: AbortSignal.timeout(PATIENCE) })
   if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`)
 }
@@ -45,11 +43,16 @@ export async function fetchPicture(picture) {
   return await answer.blob()
 }
 
-/** A name in a widget ("folder/file.png [temp]") as what /view asks for. @param {string} name */
+/** A name in a widget, "folder/file.png", perhaps with " [temp]" at its end, as what /view asks for.
+ * @param {string} name @returns {Picture} */
 export function fileOf(name) {
-  const [, path, type = "input"] = /** @type {RegExpExecArray} */ (/^(.*?)(?: \[(input|output|temp)\])?$/.exec(name))
-  const cut = path.lastIndexOf("/")
-  return { filename: path.slice(cut + 1), subfolder: cut < 0 ? "" : path.slice(0, cut), type }
+  const cut = name.lastIndexOf("/") + 1
+  return { filename: name.slice(cut), subfolder: name.slice(0, cut), type: "input" }
+}
+
+/** A picture by its name in a widget. @param {string} name */
+export async function openPicture(name) {
+  return createImageBitmap(await fetchPicture(fileOf(name)))
 }
 
 /** Uploads the newest state. While an upload fails it tries again; a newer state takes the place of an older one. */
@@ -63,14 +66,9 @@ export class Saver {
     this.tell = tell
     /** @type {State | null} */
     this.wanted = null // until it is on the server
-    /** @type {Error | null} */
-    this.failed = null
+    this.failed = false
     this.pause = FIRST
     this.attempt = Promise.resolve() // the last one, perhaps under way
-  }
-
-  get busy() {
-    return this.wanted !== null
   }
 
   /** @param {State} state */
@@ -82,34 +80,34 @@ export class Saver {
 
   /** One more attempt, after the one under way. */
   next() {
-    return (this.attempt = this.attempt.catch(() => {}).then(() => this.once()))
+    this.attempt = this.attempt.catch(() => {}).then(() => this.once())
+    this.attempt.catch((error) => this.again(error))
+    return this.attempt
   }
 
   async once() {
+    clearTimeout(this.later)
     const state = this.wanted
     if (!state) return
-    clearTimeout(this.later)
-    try {
-      if (!state.saved && state.strokes) await upload(await state.strokes, state.name)
-      state.saved = true
-      if (this.failed) this.tell((this.failed = null))
-    } catch (error) {
-      this.failed = /** @type {Error} */ (error)
-      this.tell(this.failed)
-      this.later = setTimeout(() => this.next(), this.pause)
-      this.pause = Math.min(2 * this.pause, LONGEST)
-      return
-    }
+    if (!state.saved && state.strokes) await upload(await state.strokes, state.name)
+    state.saved = true
+    if (this.failed) this.tell(null)
+    this.failed = false
     if (state !== this.wanted) return
     this.wanted = null
     this.done(state)
   }
 
-  /** Until the newest state is on the server. Throws the failure if an attempt fails. */
+  /** @param {Error} error of the last attempt */
+  again(error) {
+    this.failed = true
+    this.tell(error)
+    this.later = setTimeout(() => this.next(), this.pause)
+    this.pause = Math.min(2 * this.pause, LONGEST)
+  }
+
+  /** Until the newest state is on the server. Throws if an attempt fails. */
   async settled() {
-    while (this.busy) {
-      await this.next()
-      if (this.busy && this.failed) throw this.failed
-    }
+    while (this.wanted) await this.next()
   }
 }
