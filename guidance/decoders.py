@@ -24,7 +24,8 @@ class Shown(NamedTuple):
 class Decoder:
     """From a model's prediction to an image. kind: "pixels", "vae" or "linear"; vae: the Frozen decoder for "vae".
 
-    Two Decoders of the same VAE are equal, so their energies share one decode.
+    Two Decoders of the same VAE are equal, so their energies share one decode. half: the latent is averaged over 2 x 2
+    before it is decoded, so the image has half the side and costs a quarter.
 
     gain is |J^T e|^2 / |e|^2 for a low-frequency image e (J the decoder's derivative): divided by it, a slope moves the
     *picture* as far through any decoder as it would move pixels.
@@ -35,6 +36,7 @@ class Decoder:
     vae: Frozen | None = field(default=None, compare=False)
     memory: Any = field(default=None, compare=False)  # (latent shape) -> bytes of a decode and its backward; None: ~0
     shown: tuple[float, float] = (1.0, 0.0)  # (scale, shift) from what the VAE decodes to [-1, 1]
+    half: bool = False
 
     def prepare(self, model: Any, device: torch.device) -> _Prepared:
         return _Prepared(self, model, device)
@@ -43,28 +45,29 @@ class Decoder:
 PIXELS = Decoder("pixels")
 LINEAR = Decoder("linear")
 AUTO = "auto"
-KINDS = (AUTO, "vae", "linear")
+VAE, HALF = "vae", "vae, half size"
+KINDS = (AUTO, VAE, "linear", HALF)
 
 
 def choose(model: Any, vae: Any, kind: str = AUTO, low_pass: bool = False, recompute: bool = False) -> Decoder:
     """The Decoder for a MODEL (and the VAE socket, or None). auto: pixels on pixel priors; else the linear map where
-    the energy is a low-pass or there is no VAE; otherwise the VAE (a TAESD works too). recompute: the VAE's blocks are
-    computed again in the backward pass, for less than half the memory.
+    the energy is a low-pass or there is no VAE; otherwise the VAE (a TAESD works too). HALF: the VAE on half the side.
+    recompute: the VAE's blocks are computed again in the backward pass, for less than half the memory.
 
     ValueError: a VAE is needed but not connected, empty or another model's, or the model's latents have no linear map.
     """
     form = model.get_model_object("latent_format")
     if host.paints_pixels(model):
         return PIXELS
-    if kind == "vae" or (kind == AUTO and vae is not None and not low_pass):
+    if kind in (VAE, HALF) or (kind == AUTO and vae is not None and not low_pass):
         if vae is None:
-            raise ValueError("Decoder 'vae' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
+            raise ValueError(f"Decoder '{kind}' needs the model's VAE (or its TAESD): connect vae, or choose 'linear'.")
         host.check_vae(model, vae)
         blocks, parts = host.DECODER_BLOCKS if recompute else (), host.decoder_side(vae)
         network = Frozen(vae.patcher, lambda module, latent: module.decode(latent), parts, None, blocks)
-        return Decoder(
-            "vae", vae.first_stage_model, network, host.decoder_memory(vae, recompute), host.picture_range(vae)
-        )
+        needed, half = host.decoder_memory(vae, recompute), kind == HALF
+        memory = (lambda shape: needed([*shape[:-2], *(-(-side // 2) for side in shape[-2:])])) if half else needed
+        return Decoder(VAE, vae.first_stage_model, network, memory, host.picture_range(vae), half)
     if form.latent_rgb_factors is None:
         raise ValueError(
             f"{type(form).__name__} latents have no linear map to colours. Connect the VAE and set decoder to 'vae'."
@@ -76,7 +79,7 @@ class _Prepared:
     """A decoder for the length of one run."""
 
     def __init__(self, decoder: Decoder, model: Any, device: torch.device) -> None:
-        self.kind, self.shown = decoder.kind, decoder.shown
+        self.kind, self.shown, self.half = decoder.kind, decoder.shown, decoder.half
         self.gain = 1.0 if decoder.kind == "pixels" else None
         self.format = model.latent_format
         self.process_out = model.process_latent_out
@@ -104,6 +107,7 @@ class _Prepared:
             latent = _first_frame(leaf)
             latent = reshape(latent) if reshape else latent
             return (torch.einsum("bchw,cd->bdhw", latent, self.factors) + self.bias[:, None, None]).clamp(-1.5, 1.5)
+        leaf = _halved(leaf) if self.half else leaf
         if self.affine is None:
             # Autograd cannot save a format's own tensors if they were made in inference mode. The map is affine, so
             # two probes give its scale and shift.
@@ -123,6 +127,12 @@ class _Prepared:
         smooth = F.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)
         (back,) = torch.autograd.grad((image * smooth).sum(), probe)
         return max(float(back.square().sum() / smooth.square().sum()), 1e-8)
+
+
+def _halved(x: Tensor) -> Tensor:
+    """Means over 2 x 2, of whole pixels at an odd edge: [..., h, w] -> [..., (h+1)/2, (w+1)/2]."""
+    small = F.avg_pool2d(x.flatten(0, -4), 2, ceil_mode=True, count_include_pad=False)
+    return small.unflatten(0, x.shape[:-3])
 
 
 def _first_frame(x: Tensor) -> Tensor:

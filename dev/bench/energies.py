@@ -27,6 +27,7 @@ from runtime.provision import say
 
 MOST_CHAINED, LEAST_WALK = 1.3, 3.0
 PLAIN = "plain step"
+HALF = "VAE, half size"
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,15 +269,15 @@ def latent_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     clip = features_of("CLIP RN101", published("clip_rn101_visual"))
     measures: dict[Any, Any] = {}
     energies: dict[tuple[str, str], Any] = {}
-    for decoder in (LINEAR, TAESD, VAE):
+    for decoder in (LINEAR, TAESD, VAE, HALF):
         for name, door, more in (
             ("shape, edges", pulls.shape, None),
             ("colours", pulls.colour, None),
             ("features, CLIP RN101", pulls.colour, clip),
         ):
-            kind = "linear" if decoder == LINEAR else "vae"
+            kind = {LINEAR: "linear", HALF: "vae, half size"}.get(decoder, "vae")
             # attached to the plain model: on one MODEL they would all be reserved for at once
-            energies[name, decoder] = shared(pulls.last(door(model, seen[decoder], kind, more)), measures, name)
+            energies[name, decoder] = shared(pulls.last(door(model, seen.get(decoder, seen[VAE]), kind, more)), measures, name)
     rounds = options.latent_rounds
     cases = [Case(PLAIN, "", [], rounds)]
     for (name, decoder), energy in energies.items():
