@@ -277,7 +277,8 @@ def latent_part(options: argparse.Namespace) -> tuple[list[str], bool]:
         ):
             kind = {LINEAR: "linear", HALF: "vae, half size"}.get(decoder, "vae")
             # attached to the plain model: on one MODEL they would all be reserved for at once
-            energies[name, decoder] = shared(pulls.last(door(model, seen.get(decoder, seen[VAE]), kind, more)), measures, name)
+            vae = seen.get(decoder, seen[VAE])
+            energies[name, decoder] = shared(pulls.last(door(model, vae, kind, more)), measures, name)
     rounds = options.latent_rounds
     cases = [Case(PLAIN, "", [], rounds)]
     for (name, decoder), energy in energies.items():

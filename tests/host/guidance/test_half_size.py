@@ -33,9 +33,6 @@ def test_it_is_the_averaged_latent_decoded(decoders, model, vae, height, width):
     half = shown(decoders, model, vae, latent, decoders.HALF)
     whole = shown(decoders, model, vae, latent, decoders.VAE)
     small = torch.nn.functional.avg_pool2d(latent, 2, ceil_mode=True, count_include_pad=False)
-        height,
-        width,
-    ]
     assert torch.allclose(half.image, shown(decoders, model, vae, small, decoders.VAE).image, atol=1e-6)
     assert half.image.shape[-2] == -(-height // 2) * whole.image.shape[-2] // height
     (slope,) = torch.autograd.grad(half.image.square().sum(), latent)
