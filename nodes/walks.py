@@ -232,8 +232,8 @@ class SketchPruneSampler(io.ComfyNode):
             display_name="Prune Sampler",
             category="sketch/inversion",
             description="Begins with the whole batch and finishes only the best: on the way the half whose energies "
-            "are worst leaves, several times. Eight variants, of which two are wanted, cost about half of what they "
-            "would. The results are ranked, best first. Any model with energies, any sampler.",
+            "are worst leaves, several times. Eight variants, of which two are wanted, cost as much as five. The "
+            "results are ranked, best first. Any model with energies, any sampler.",
             search_aliases=[
                 *("prune", "best of many", "variants", "particles", "Feynman-Kac", "FK steering", "successive halving"),
                 *("rank images", "select best", "Inversion-by-Inversion"),
@@ -255,7 +255,7 @@ class SketchPruneSampler(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "first_cut",
-                    default=0.3,
+                    default=0.4,
                     min=0.0,
                     max=1.0,
                     step=0.01,
@@ -264,7 +264,7 @@ class SketchPruneSampler(io.ComfyNode):
                 ),
                 io.Float.Input(
                     "last_cut",
-                    default=0.6,
+                    default=0.7,
                     min=0.0,
                     max=1.0,
                     step=0.01,
