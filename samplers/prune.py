@@ -43,6 +43,7 @@ class PruneSampler(AgainSampler):
 
     def _prune(self, model, x, sigmas, extra_args, callback, disable, **options):
         check_sigmas(sigmas)
+        host.check_run(model.inner_model, x)
         if len(sigmas) < 2:
             return x  # no step: nothing is known of anyone
         run = run_of(extra_args["model_options"])

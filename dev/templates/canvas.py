@@ -336,7 +336,7 @@ def choose_on(base: Base, t0: float) -> Graph:
 
 CANVASES = {
     "35 Paint live - sketch GAN": live_gan,
-    "35 Paint live - scribble ControlNet (SD1.5)": lambda: live_scribble(sd15()),
+    "35 Paint live - sketch GAN (SD1.5 scribble)": lambda: live_scribble(sd15()),
     "36 Paint live - SDEdit": live_sdedit,
     "36 Paint live - SDEdit (SD1.5)": lambda: live_on(sd15(), 0.6, 12),
     "36 Paint live - SDEdit (Z-Image-Turbo)": lambda: live_on(z_image_turbo(), 0.6, 4),

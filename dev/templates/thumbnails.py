@@ -118,7 +118,7 @@ TEMPLATES = {
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
     **{name: Card(words="for the published face networks", results="") for name in FACES},
     "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
-    "35 Paint live - scribble ControlNet (SD1.5)": Card("SketchCanvas", "on SD1.5 and its scribble", results=""),
+    "35 Paint live - sketch GAN (SD1.5 scribble)": Card("SketchCanvas", "on SD1.5 and its scribble", results=""),
     LIVE: Card("SketchCanvas", results="PreviewImage"),
     f"{LIVE} (SD1.5)": Card("SketchCanvas", YOURS, LIVE, "PreviewImage"),
     f"{LIVE} (Z-Image-Turbo)": Card("SketchCanvas", "on Z-Image-Turbo", LIVE, "PreviewImage"),

@@ -451,6 +451,47 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
     assert near(brush.seen()[32, 48], BLUE)
 
 
+CHOOSE = """([id, file]) => {
+    window.app.graph.getNodeById(id).widgets.find(one => one.name === 'image').value = file
+    const { changeTracker } = window.app.extensionManager.workflow.activeWorkflow
+    changeTracker.captureCanvasState ? changeTracker.captureCanvasState() : changeTracker.checkState()
+}"""
+
+
+def flat(size: tuple[int, int], colour: tuple[int, int, int]) -> bytes:
+    """A PNG of one colour."""
+    made = io.BytesIO()
+    Image.new("RGB", size, colour).save(made, "PNG")
+    return made.getvalue()
+
+
+def test_another_file_of_the_ground_lies_below_before_a_run(drawn, server):
+    """In its own size, and the strokes go on it."""
+    files = [
+        server.upload("one ground.png", flat((96, 64), (0x20, 0x40, 0x60))),
+        server.upload("another ground.png", flat((80, 80), (0x90, 0x30, 0x10))),
+    ]
+    ids = graph(
+        drawn,
+        {
+            "photo": ["LoadImage", -400, 0, {"image": files[0]}],
+            "canvas": ["SketchCanvas", 0, 0, {"width": 96, "height": 64}],
+            "image": ["PreviewImage", 560, 0, {}],
+        },
+        [["photo", "IMAGE", "canvas", "ground"], ["canvas", "image", "image", "images"]],
+    )
+    brush = Brush(drawn, ids["canvas"])
+    until(drawn, lambda: near(brush.ground()[32, 48], (0x20, 0x40, 0x60)), "the first file below")
+    drawn.page.evaluate(CHOOSE, [ids["photo"], files[1]])
+    until(drawn, lambda: near(brush.ground()[32, 48], (0x90, 0x30, 0x10)), "the second file below")
+    until(drawn, lambda: (brush.value("width"), brush.value("height")) == (80, 80), "a painting of its size")
+    brush.stroke((0.2, 0.5), (0.8, 0.5))
+    made = picture(server, press_run(drawn, server), ids["image"])
+    assert made.shape == (80, 80, 3)
+    assert near(made[40, 40], BLUE)
+    assert near(made[5, 40], (0x90, 0x30, 0x10))
+
+
 VIEW = "(() => { const { scale, offset } = window.app.canvas.ds; return [scale, ...offset, window.scrollY] })()"
 
 

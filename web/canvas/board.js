@@ -29,6 +29,7 @@ export class Board {
     this.brush = { tool: /** @type {Tool} */ ("brush"), colour: "#3b6ea5", size: 32, opacity: 1 }
     /** @type {ImageBitmap | null} */
     this.connected = null // the picture of the ground input, once it has run
+    this.file = "" // what the node of the ground input reads, as the canvas last saw it
     this.value = ""
     this.turn = 0 // counts what is shown, so that a slow picture does not come over a newer one
     this.choosing = false // one of several results
@@ -43,6 +44,8 @@ export class Board {
     const { signal } = this.gone
     window.addEventListener("beforeunload", (event) => this.saver.wanted && event.preventDefault(), { signal })
     api.addEventListener("executed", () => this.showResults(), { signal })
+    api.addEventListener("graphChanged", () => this.follow(), { signal })
+    this.ui.sheet.addEventListener("pointerenter", () => this.follow()) // at the latest: before one paints
   }
 
   // --- what is shown ---------------------------------------------------------------------------------------------
@@ -207,10 +210,16 @@ export class Board {
   async executed(output) {
     const [picture] = output?.ground ?? []
     if (!picture) return
-    this.connected = await createImageBitmap(await fetchPicture(picture))
+    await this.lay(await createImageBitmap(await fetchPicture(picture)), output.size)
+  }
+
+  /** A picture of the ground input, and the size that the painting takes from it.
+   * @param {ImageBitmap} picture @param {number[]} size width, height */
+  async lay(picture, size) {
+    this.connected = picture
     if (this.hand.busy) return // it shows with the next state
-    const share = Math.min(1, LARGEST / Math.max(...output.size))
-    const [width, height] = output.size.map((/** @type {number} */ side) => Math.round(side * share))
+    const share = Math.min(1, LARGEST / Math.max(...size))
+    const [width, height] = size.map((side) => Math.round(side * share))
     const { now } = this.history
     if (width === now.width && height === now.height) this.show(now)
     else this.commit({ width, height }, true)
@@ -218,22 +227,42 @@ export class Board {
 
   /** Before it has run: the file that the node of the ground input reads, as Load Image and Load Sketch do. */
   async foresee() {
-    const slot = this.node.findInputSlot("ground")
-    const source = this.node.graph && this.node.getInputNode(slot) // a copy that is being made has no graph yet
-    if (!source || this.connected) return
-    const name = source.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
-    if (typeof name !== "string") return this.tell(say("The connected ground shows after a run."))
+    const source = this.groundNode()
+    if (!source) return
+    const name = fileRead(source)
+    this.file ||= name ?? ""
+    if (this.connected) return
+    if (name === null) return this.tell(say("The connected ground shows after a run."))
     const picture = await openPicture(name).catch(() => null)
     if (!picture || this.connected) return
     this.connected = picture
     if (!this.hand.busy) this.show(this.history.now)
   }
 
+  /** Another file has been chosen there: it lies below before anybody paints, in its own size. */
+  async follow() {
+    const source = this.groundNode()
+    const name = source && fileRead(source)
+    const before = this.file
+    if (!before || !name || name === before || this.history.now.photo || this.hand.busy) return
+    this.file = name
+    const picture = await openPicture(name).catch(() => null)
+    if (this.file !== name) return
+    if (picture) return this.lay(picture, [picture.width, picture.height])
+    this.file = before // it may be on its way to the server
+  }
+
   /** Another node is connected to the ground, or none. */
   reconnect() {
     this.connected = null
+    this.file = ""
     this.show(this.history.now)
     this.foresee()
+  }
+
+  /** @returns {any} the node of the ground input; a copy that is being made has no graph yet */
+  groundNode() {
+    return this.node.graph && this.node.getInputNode(this.node.findInputSlot("ground"))
   }
 
   // --- tools -----------------------------------------------------------------------------------------------------
@@ -327,4 +356,10 @@ function changed() {
   const tracker = app.extensionManager?.workflow?.activeWorkflow?.changeTracker
   if (tracker?.captureCanvasState) tracker.captureCanvasState()
   else tracker?.checkState?.() // editors before 2026
+}
+
+/** @param {any} node @returns {string | null} the file that it reads, null if it reads none */
+function fileRead(node) {
+  const name = node.widgets?.find((/** @type {any} */ one) => one.name === "image")?.value
+  return typeof name === "string" ? name : null
 }
