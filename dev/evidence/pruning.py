@@ -93,8 +93,8 @@ def pruning(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None
         "## Pruning: many variants, the best finished",
         f"{count} of the pairs above, each in {MANY} variants from t0 {T0} in {STEPS} steps of `euler_ancestral`, "
         "under a Shape Energy and an Appearance Energy. Two are wanted, ranked by these energies. Pruned: Prune "
-        f"Sampler as it comes. Ranking only: dials of {DIALS['ranking only']}; steering: {DIALS['steering']}. Model calls: "
-        "pictures times steps. The judges are none of the energies.",
+        f"Sampler as it comes. Ranking only: dials of {DIALS['ranking only']}; steering: {DIALS['steering']}. Model "
+        "calls: pictures times steps. The judges are none of the energies.",
     )
     page.table(["", "model calls", *inversion.HEADS], rows)
     named = [f"{kind}: {name}" for kind in DIALS for name in ("pruned, best", "best of eight", "worst of eight")]
