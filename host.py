@@ -1047,6 +1047,9 @@ def say_where_it_runs(text: str) -> None:
 
 
 def say_on_node(node_id: str | None, text: str) -> None:
-    """Shows a text on a node of the graph that is open, also while another node runs."""
+    """Shows a text on a node of the graph that is open, also while another node runs.
+
+    Nodes 2.0 reads it as Markdown, where a line ends with two spaces.
+    """
     if node_id:
-        PromptServer.instance.send_progress_text(files.writable(text), node_id)
+        PromptServer.instance.send_progress_text(files.writable(text).replace("\n", "  \n"), node_id)
