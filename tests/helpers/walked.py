@@ -33,3 +33,40 @@ def named(sampler: Any) -> Any:
     import comfy.samplers
 
     return comfy.samplers.sampler_object(sampler) if isinstance(sampler, str) else sampler
+
+
+def ladder(room: Callable[[str], Any], model: Any, t0: float = 0.5, steps: int = 6) -> torch.Tensor:
+    """SIGMAS of a MODEL, from t0 down to 0."""
+    family, levels = room("host").noise_family(model), room("samplers.levels")
+    return levels.walk(family, levels.start_sigma(family, t0)[0], steps)
+
+
+def run(
+    model: Any,
+    sampler: Any,
+    sigmas: torch.Tensor,
+    latent: dict[str, Any],
+    *,
+    watch: Any = None,
+    seed: int = 3,
+    pixel: bool = False,
+    prompt: list | None = None,
+) -> torch.Tensor:
+    """One run; watch(i, denoised, x, total) sees every step."""
+    import comfy.sample
+
+    prompt = prompt or (NO_PROMPT if pixel else tiny.cond())
+    return comfy.sample.sample_custom(
+        model,
+        comfy.sample.prepare_noise(latent["samples"], seed),
+        1.0,
+        named(sampler),
+        sigmas,
+        prompt,
+        prompt,
+        latent["samples"],
+        noise_mask=latent.get("noise_mask"),
+        callback=watch,
+        disable_pbar=True,
+        seed=seed,
+    )

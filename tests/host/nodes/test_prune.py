@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers import tiny
-from helpers.walked import FAMILIES, NO_PROMPT, every_model, guide, named
+from helpers.walked import FAMILIES, every_model, guide, ladder, named, run
 
 
 @pytest.fixture(autouse=True)
@@ -30,11 +30,6 @@ def pruning(room):
     return make
 
 
-def ladder(room, model, t0=0.9, steps=8):
-    family, levels = room("host").noise_family(model), room("samplers.levels")
-    return levels.walk(family, levels.start_sigma(family, t0)[0], steps)
-
-
 def painted(room, model, weight=1.0, value=0.5, **settings):
     """The MODEL with one energy: squared distance to one grey, whose slope is steep enough to tell pictures apart."""
     energy, terms, decoders = (room(f"guidance.{name}") for name in ("energy", "terms", "decoders"))
@@ -42,26 +37,6 @@ def painted(room, model, weight=1.0, value=0.5, **settings):
     decoder = decoders.choose(model, None, low_pass=True)
     pull = energy.Energy("colour", weight, terms.colour(goal, grid=4), decoder=decoder, **settings)
     return energy.attach(model, pull)
-
-
-def run(model, sampler, sigmas, latent, *, watch=None, seed=3, pixel=False, prompt=None):
-    import comfy.sample
-
-    prompt = prompt or (NO_PROMPT if pixel else tiny.cond())
-    return comfy.sample.sample_custom(
-        model,
-        comfy.sample.prepare_noise(latent["samples"], seed),
-        1.0,
-        named(sampler),
-        sigmas,
-        prompt,
-        prompt,
-        latent["samples"],
-        noise_mask=latent.get("noise_mask"),
-        callback=watch,
-        disable_pbar=True,
-        seed=seed,
-    )
 
 
 def test_cuts(room):
@@ -102,7 +77,7 @@ def test_the_best_are_finished(models, room, pruning, family):
     """As deterministic walks of the whole batch, of which only the best go on; ranked, best first."""
     model = painted(room, models[family], 1e-6)
     latent, pixel = guide(family, batch=6, height=16, width=16), family == "pixel"
-    sigmas, sizes = ladder(room, model, 0.6), []
+    sigmas, sizes = ladder(room, model, 0.6, 8), []
     whole = run(model, "euler", sigmas, latent, pixel=pixel)
 
     def watch(i, denoised, x, total):
@@ -168,7 +143,7 @@ def test_repeats_and_time_travel(models, room, pruning):
 
 def test_what_it_cannot_rank(models, room, pruning):
     plain, latent = models["sd15"], guide("sd15", batch=4)
-    sigmas = ladder(room, plain)
+    sigmas = ladder(room, plain, 0.9, 8)
     with pytest.raises(ValueError, match="this one has none"):
         run(plain, pruning("euler"), sigmas, latent)
     with pytest.raises(ValueError, match="none of this MODEL's acts in the first 2 steps"):
@@ -190,14 +165,14 @@ def test_guides_of_their_own_are_refused(models, room, pruning):
     decoder = decoders.choose(model, None, low_pass=True)
     guided = energy.attach(model, energy.Energy("colour", 1.0, terms.colour(goals, grid=4), decoder=decoder))
     with pytest.raises(ValueError, match="4"):
-        run(guided, pruning("euler"), ladder(room, model), guide("pixel", batch=4), pixel=True)
+        run(guided, pruning("euler"), ladder(room, model, 0.9, 8), guide("pixel", batch=4), pixel=True)
 
 
 def test_cancel(models, room, pruning):
     import comfy.model_management
 
     model, latent = painted(room, models["sd15"], 0.01), guide("sd15", batch=4)
-    sigmas = ladder(room, model)
+    sigmas = ladder(room, model, 0.9, 8)
     before = run(model, pruning("ddpm"), sigmas, latent)
 
     def press_cancel(i, denoised, x, total):

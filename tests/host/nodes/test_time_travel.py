@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from helpers import tiny
-from helpers.walked import FAMILIES, NO_PROMPT, every_model, guide, named
+from helpers.walked import FAMILIES, every_model, guide, ladder, named, run
 
 INNER = ["euler", "dpmpp_2m", "euler_ancestral", "uni_pc", "ddim", "ddpm", "dpmpp_sde", "euler_cfg_pp", "dpm_fast"]
 
@@ -33,32 +32,6 @@ def travelling(room):
 @pytest.fixture
 def repeated(room):
     return lambda sampler, count: room("nodes.sdedit").SketchRepeatSampler.execute(named(sampler), count)[0]
-
-
-def ladder(room, model, t0=0.5, steps=6):
-    family, levels = room("host").noise_family(model), room("samplers.levels")
-    return levels.walk(family, levels.start_sigma(family, t0)[0], steps)
-
-
-def run(model, sampler, sigmas, latent, *, watch=None, seed=3, pixel=False):
-    """One run; watch(i, denoised, x, total) sees every step."""
-    import comfy.sample
-
-    prompt = NO_PROMPT if pixel else tiny.cond()
-    return comfy.sample.sample_custom(
-        model,
-        comfy.sample.prepare_noise(latent["samples"], seed),
-        1.0,
-        named(sampler),
-        sigmas,
-        prompt,
-        prompt,
-        latent["samples"],
-        noise_mask=latent.get("noise_mask"),
-        callback=watch,
-        disable_pbar=True,
-        seed=seed,
-    )
 
 
 def half_kept(latent):
