@@ -1,26 +1,35 @@
 """Trains the starter's painter: Paint2pix's canvas encoder and a StyleGAN2 decoder for landscapes, both from nothing.
 
-They learn together on the starter world's own canvases, back to front: predictions by pixels and by the starter's
-feature network, edits by the second stem, and, from a part of the run on, by a discriminator that also judges pictures
-of random styles. Predicts 64 x 64 pixels from canvases of 32 x 32; the starter's upscaler makes 256 of them.
+They learn together. First, finished canvases by their pixels, at 16, 32 and 64 pixels: this teaches styles where things
+are. Begun at once with unfinished ones, all pictures keep the same horizon. Then the starter world's own canvases, back
+to front: predictions by pixels and by the starter's feature network, edits by the second stem, and, from a part of the
+run on, by a discriminator that also judges pictures of random styles. Predicts 64 x 64 pixels from canvases of 32 x 32;
+the starter's upscaler makes 256 of them.
 """
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 from types import SimpleNamespace
+from typing import NamedTuple
+
+import numpy as np
+import torch
 
 from ... import files
 from ...networks import build
 from ...networks.paint2pix.encoders import Unit
 from ...networks.paint2pix.whole import Painter
 from ...pictures.features import Features, features
-from ...training.batches import generator_of
+from ...pipelines.paint2pix import pooled
+from ...training.batches import Shuffled, generator_of, places_of
 from ...training.command import begin, starter_options, train
 from ...training.paint2pix import new
-from ...training.paint2pix.canvases import Batch, Canvases
+from ...training.paint2pix.canvases import PHOTOS, Batch, Canvases, Paintings, filled
 from ...training.paint2pix.lesson import PainterLesson, percept_of
 from ...training.paint2pix.settings import Settings
+from ...training.photos import tensor
 from ...training.weights import WEIGHTS, seeded
 from .paintings import SIZE, world_paintings
 
@@ -39,21 +48,101 @@ SHOWN = 12
 FEATURES = Path(__file__).parents[1] / "weights" / "features.safetensors"
 
 
-def new_starter(seed: int = 11) -> Painter:
-    """Its networks with first weights: 5.5 million parameters, 11 MB in fp16."""
-    decoder = {"widths": WIDTHS, "style_dim": STYLE_DIM, "mappings": MAPPINGS}
+def new_starter(seed: int = 11, size: int = SIZE) -> Painter:
+    """Its networks with first weights: 5.5 million parameters, 11 MB in fp16. size: of its pictures, 16, 32 or 64."""
+    decoder = {"widths": WIDTHS[: size.bit_length() - 2], "style_dim": STYLE_DIM, "mappings": MAPPINGS}
     (network,) = seeded(seed, lambda: new.new_painter(BODY, decoder))
     new.set_mean(network, generator_of(seed, WEIGHTS))
     return network
 
 
-def painter_lesson(canvases: Canvases, settings: Settings, show: Batch | None = None) -> PainterLesson:
+# --- finished canvases, at growing sizes ------------------------------------------------------------------------------
+
+
+class Growth(NamedTuple):
+    """A stage that learns finished canvases: pixels a side of its pictures, and its steps."""
+
+    size: int
+    steps: int
+
+
+GROWTH = (Growth(16, 3000), Growth(32, 3500), Growth(64, 2500))
+
+
+class Finished:
+    """The batch of a step: finished canvases and their pictures, `size` pixels a side, mirrored or not."""
+
+    def __init__(self, paintings: Paintings, batch: int, size: int) -> None:
+        self.paintings, self.batch, self.size = paintings, batch, size
+        self.order = Shuffled(paintings.count, 0, PHOTOS)
+
+    def __call__(self, step: int) -> Batch:
+        canvases, photos = zip(*(self._one(place) for place in places_of(step, self.batch)), strict=True)
+        canvas, photo = (torch.stack([tensor(one) for one in many]) for many in (canvases, photos))
+        return Batch(canvas, canvas, pooled(photo, self.size), torch.ones_like(canvas[:, :1]))
+
+    def _one(self, place: int) -> tuple[np.ndarray, np.ndarray]:
+        i = self.order(place)
+        painting = self.paintings.painting(i)
+        ground = np.zeros((painting.side, painting.side, 3), np.uint8)
+        canvas, _ = filled(painting, np.zeros(painting.colours.shape[:2]), 1.0, ground)
+        mirrored = np.random.default_rng([0, place]).random() < 0.5
+        canvas, photo = (one[:, ::-1] if mirrored else one for one in (canvas, self.paintings.photo(i)))
+        return canvas, photo
+
+
+def grown(small: Painter, size: int) -> Painter:
+    """A painter of larger pictures that begins with what a small one learned: its picture, enlarged."""
+    network = new_starter(size=size)
+    known, found = network.state_dict(), small.state_dict()
+    with torch.no_grad():
+        for to_rgb in network.decoder.to_rgbs:
+            to_rgb.conv.weight.zero_()  # pyright: ignore[reportAttributeAccessIssue, reportCallIssue]
+        for key, value in found.items():
+            if key != "latent_avg":
+                known[key].copy_(value)
+        network.latent_avg.copy_(small.latent_avg[:1])  # the same for all layers
+    return network
+
+
+def learn_finished(paintings: Paintings, choice: argparse.Namespace) -> Painter:
+    """The networks after all stages of GROWTH."""
+    network = new_starter(size=GROWTH[0].size)
+    unlimited = argparse.Namespace(**{**vars(choice), "minutes": 0.0})
+    for size, steps in GROWTH:
+        settings = Settings(
+            batch=choice.batch,
+            passes=1,
+            learning_rate=choice.learning_rate,
+            decoder_rate=choice.decoder_rate,
+            features=0.0,
+            identity=0.0,
+            edit=0.0,
+            apart=0.0,
+            bfloat16=not choice.float32,
+        )
+        batches = Finished(paintings, choice.batch, size)
+        lesson = PainterLesson(batches, grown(network, size), settings)
+        lesson.name = f"painter_{size}"
+        train(lesson, unlimited, steps=steps, images_per_step=choice.batch)
+        network = lesson.settled()
+    stems = network.encoder.input_layer, network.encoder.input_layer_updated_canvas
+    stems[1].load_state_dict(stems[0].state_dict())
+    return network
+
+
+# --- canvases at every stage ------------------------------------------------------------------------------------------
+
+
+def painter_lesson(
+    canvases: Canvases, network: Painter, settings: Settings, show: Batch | None = None
+) -> PainterLesson:
     known = features("features", SimpleNamespace(model=build(files.read_weights(FEATURES))))
     assert isinstance(known, Features)
     (discriminator,) = seeded(12, lambda: new.new_discriminator(JUDGE))
     return PainterLesson(
         canvases,
-        new_starter(),
+        network,
         settings,
         percept=percept_of(known, SIZE, "cpu") if settings.features else None,
         discriminator=discriminator if settings.adversarial else None,
@@ -62,8 +151,10 @@ def painter_lesson(canvases: Canvases, settings: Settings, show: Batch | None = 
 
 
 def main(argv: list[str] | None = None) -> None:
-    parser = starter_options("starter-painter", __doc__, minutes=600.0, scenes=5_000, peak=1e-3)
-    parser.add_argument("--batch", type=int, default=8)
+    parser = starter_options(
+        "starter-painter", __doc__, minutes=600.0, scenes=5_000, peak=2e-3, minutes_help="of the last stage"
+    )
+    parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--decoder-rate", type=float, default=2e-3, help="of decoder and discriminator")
     parser.add_argument("--features", type=float, default=1.0, help="weight of the feature network's distance")
     parser.add_argument("--adversarial", type=float, default=0.2, help="weight of the discriminator; 0: none")
@@ -74,7 +165,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=int, default=1, help="processes that paint the scenes at first")
     parser.add_argument("--prepare", action="store_true", help="only paint the scenes")
     choice = parser.parse_args(argv)
-    begin(choice, "painter")
+    begin(choice, "painter", *(f"painter_{size}" for size, _ in GROWTH))
     paintings = world_paintings(choice.folder, "learned", choice.scenes, workers=choice.workers)
     shown = world_paintings(choice.folder, "held_out", SHOWN, HELD_OUT)
     if choice.prepare:
@@ -94,5 +185,5 @@ def main(argv: list[str] | None = None) -> None:
         bfloat16=not choice.float32,
     )
     show = Canvases(shown, SHOWN, 3)(0)
-    lesson = painter_lesson(Canvases(paintings, choice.batch, 0), settings, show)
+    lesson = painter_lesson(Canvases(paintings, choice.batch, 0), learn_finished(paintings, choice), settings, show)
     train(lesson, choice, images_per_step=choice.batch)

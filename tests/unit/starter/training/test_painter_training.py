@@ -73,27 +73,54 @@ def test_it_is_small(training):
     assert 0 < network.latent_avg.std() < 1
 
 
+def test_finished_canvases_are_their_pictures(training, paintings, tmp_path):
+    """Mirrored together, the same for a step, and close to the picture at the size that is learned."""
+    batches = training.Finished(paintings.world_paintings(tmp_path, "few", 3, 7, size=32), 8, 16)
+    batch = batches(0)
+    assert batch.photo.shape == (8, 3, 16, 16)
+    assert batch.canvas.shape == (8, 3, 16, 16), "canvases have half the pictures' size"
+    off, mirrored = ((one - batch.photo).square().mean() for one in (batch.canvas, batch.canvas.flip(3)))
+    assert off < mirrored / 2
+    assert all(torch.equal(a, b) for a, b in zip(batch, batches(0), strict=True))
+    assert len({tuple(one.flatten().tolist()) for one in batch.photo}) == 6, "3 pictures and their mirror images"
+
+
+def test_a_painter_that_grew_paints_the_same_enlarged(training, room):
+    small = training.new_starter(size=16)
+    large = training.grown(small, 32)
+    w = torch.randn(2, 8, training.STYLE_DIM, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        enlarged = large.decoder.to_rgbs[-1].upsample(small.decoder(w[:, :6]))
+        assert torch.equal(large.decoder(w), enlarged)
+    for key, value in small.encoder.state_dict().items():
+        assert torch.equal(large.encoder.state_dict()[key], value), key
+    assert large.latent_avg.shape == (8, training.STYLE_DIM)
+
+
 @pytest.fixture
 def folder(training, paintings, tmp_path, monkeypatch):
     """A folder with few paintings."""
     monkeypatch.setattr(training, "SHOWN", 2)
+    monkeypatch.setattr(training, "GROWTH", (training.Growth(16, 1), training.Growth(64, 2)))
     return tmp_path
 
 
 def test_the_command(training, room, folder, monkeypatch):
-    """A step; the file loads, and the sheet has a row for each canvas."""
+    """Each stage of growth, then a step; the file loads, and the sheet has a row for each canvas."""
     words = ["--folder", str(folder), "--scenes", "2", "--batch", "2", "--adversarial-from", "0"]
     steps = []
     real = room("training.paint2pix.lesson").PainterLesson.step
 
     def step(self, number, progress):
-        steps.append(number)
+        steps.append((self.name, number))
         return real(self, number, progress)
 
     monkeypatch.setattr(training.PainterLesson, "step", step)
     monkeypatch.setattr(room("training.paint2pix.lesson"), "SETTLING", 1)
     training.main([*words, "--minutes", "0.001"])
-    assert steps == [0]
+    assert steps == [("painter_16", 0), ("painter_64", 0), ("painter_64", 1), ("painter", 0)]
+    training.main([*words, "--minutes", "0.001"])
+    assert len(steps) == 4, "what is finished is not learned again"
     network = room("networks").build(load_file(folder / "painter.safetensors"))
     assert network.decoder.size == 64
     assert (folder / "painter.safetensors").stat().st_size < 15e6
