@@ -158,7 +158,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--decoder-rate", type=float, default=2e-3, help="of decoder and discriminator")
     parser.add_argument("--features", type=float, default=1.0, help="weight of the feature network's distance")
     parser.add_argument("--adversarial", type=float, default=0.2, help="weight of the discriminator; 0: none")
-    parser.add_argument("--adversarial-from", type=float, default=0.25, help="fraction of the run at which it joins")
+    parser.add_argument("--adversarial-from", type=float, default=0.05, help="fraction of the run at which it joins")
     parser.add_argument("--adversarial-every", type=int, default=2, help="steps between two of its losses")
     parser.add_argument("--edit-every", type=int, default=4, help="steps between two edit losses")
     parser.add_argument("--float32", action="store_true", help="no bfloat16, which is slower here")
