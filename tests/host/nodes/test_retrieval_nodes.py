@@ -305,6 +305,27 @@ def test_clip_vision(run, home):
             find(run, index, mode=mode)
 
 
+@pytest.mark.parametrize("kind", list(retrievers.VISION))
+def test_every_vision_model_of_the_host(run, home, kind):
+    """Whatever fits its socket: SigLIP has no summary of its own, NaFlex no size, and DINOv3 no inner layers, which the
+    host's own call asks for. A photo finds itself."""
+    from comfy.clip_vision import IMAGE_ENCODERS
+
+    settings = retrievers.VISION[kind]
+    if settings["model_type"] not in IMAGE_ENCODERS:
+        pytest.skip("this host has no such model")
+    vision = retrievers.clip_vision(**settings)
+    alone = run("SketchRetrieverLoader", retriever="only the connected clip_vision", clip_vision=vision)[0]
+    assert alone.parts[0].side == 32
+    index = run("SketchPhotoIndex", folder="photos", retriever=alone)[0]
+    assert len(set(find(run, index, count=COUNT)[2])) == COUNT
+    held = index.open()
+    with torch.inference_mode():
+        own = alone.embed(alone.photos([Image.open(index.folder / held.name(2)).convert("RGB")]))[0]
+    assert torch.allclose(held.vectors[2], own[0], atol=1e-4)
+    assert (held.vectors @ own[0]).argmax() == 2
+
+
 def test_both_together(run, home, retriever):
     """z-scores of both, added; the relation network is the file's."""
     both = run("SketchRetrieverLoader", retriever="small.safetensors", clip_vision=retrievers.clip_vision())[0]
