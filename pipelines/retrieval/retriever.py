@@ -178,6 +178,11 @@ class Retriever:
                 negative = is_negative(picture, invert)
                 for part, seen in zip(self.parts, found, strict=True):
                     seen.append(part.sketch(picture, negative))
+                    if seen[-1].min() == seen[-1].max():  # a sheet all of ink, or hairs lost in the reduction
+                        raise ValueError(
+                            f"The sketch is blank as the network sees it: its {part.side} x {part.side} pixels have "
+                            "one colour. Draw broader lines, or choose another inversion."
+                        )
             except ValueError as error:
                 raise ValueError(f"Sketch {number} of {len(pictures)}: {error}") from error
         return [torch.stack(seen) for seen in found]

@@ -164,6 +164,22 @@ def test_transparency_is_paper(run, index):
     clear = torch.cat([torch.zeros(1, 70, 90, 3), lines], -1)
     assert find(run, index, clear)[1] == pytest.approx(find(run, index)[1], abs=0.02)
     assert find(run, index, clear)[2][0] == find(run, index)[2][0]
+    light = torch.cat([torch.ones(1, 70, 90, 3), lines], -1)
+    for invert in ("auto", "yes"):  # white lines on nothing
+        assert find(run, index, light, invert=invert)[1] == pytest.approx(find(run, index)[1], abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_every_precision(run, index, dtype):
+    assert find(run, index, drawing().to(dtype))[2] == find(run, index)[2]
+
+
+@pytest.mark.parametrize("sheet", [torch.zeros(1, 40, 40, 3), torch.zeros(1, 1, 1, 3)])
+def test_a_sheet_all_of_ink_is_blank(run, index, sheet):
+    with pytest.raises(ValueError, match="Sketch 1 of 1: The sketch is blank as the network sees it: its 64 x 64"):
+        find(run, index, sheet, invert="no")
+    with pytest.raises(ValueError, match="blank"):
+        find(run, index, 1 - sheet, invert="yes")
 
 
 @pytest.mark.parametrize("size", [(1, 300), (300, 1), (3, 3), (17, 401)])
