@@ -177,6 +177,16 @@ def test_batch(sampling, classes):
     assert not torch.equal(batch["photo"], sampling.batch(kinds, seen, 5, 0, False, 8)["photo"])
 
 
+def test_white_on_black_is_the_same_drawing(sampling, tmp_path):
+    """As for a search; otherwise a folder of edge pictures would be learned as black squares."""
+    sheet = Image.new("L", (60, 50), "white")
+    sheet.paste(0, (20, 10, 24, 40))
+    sheet.save(tmp_path / "dark.png")
+    sheet.point(lambda value: 255 - value).save(tmp_path / "light.png")
+    seen = sampling.Seen(32)
+    assert torch.equal(seen.sketch(tmp_path / "light.png"), seen.sketch(tmp_path / "dark.png"))
+
+
 def test_blank_sketches_are_named(sampling, tmp_path):
     Image.new("RGB", (30, 30), "white").save(tmp_path / "empty.png")
     with pytest.raises(ValueError, match=r"'empty\.png': The sketch is blank"):
