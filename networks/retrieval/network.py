@@ -18,7 +18,7 @@ from .vit import Encoded, SketchViT
 
 HEAD_CHANNELS = 64  # of the encoder, where nothing else is said; ViT-B/16: 12 heads
 CROSS_HEADS = 8
-KEPT = 0.9  # of the tokens, at a quarter, a half and three quarters of the depth: 196 -> 177 -> 160 -> 144, as published
+KEPT = 0.9  # of the tokens, at each quarter of the depth: 196 -> 177 -> 160 -> 144, the published reduction
 UNUSED = "ca.encoder.layers."  # in every published file; no forward pass touches it
 
 

@@ -119,7 +119,7 @@ class VisionModel:
 
     def vectors(self, inputs: Tensor) -> Tensor:
         pictures = ((inputs + 1) / 2).movedim(1, -1)
-        if getattr(self.model, "model_type", "") == "dinov3":  # the host's own call wants inner layers, which this one does not give
+        if getattr(self.model, "model_type", "") == "dinov3":  # it gives no inner layers, which encode_image wants
             found = self._summary(pictures)
         else:
             found = self.model.encode_image(pictures, crop=False)["image_embeds"]
