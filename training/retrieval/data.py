@@ -151,7 +151,7 @@ class Seen:
         self.size, self.kept = size, Kept(keep)
 
     def sketch(self, path: Path) -> Tensor:
-        """Light lines on dark paper are inverted, as a search does. ValueError: damaged, or blank; it names the file."""
+        """Light lines on dark paper are inverted, as for a search. ValueError: damaged, or blank; it names the file."""
 
         def prepare(pixels: np.ndarray) -> Tensor:
             return sketch_for_retrieval(pixels, self.size, light_on_dark(pixels))
