@@ -170,7 +170,7 @@ def numpy_numbers() -> Iterator[None]:
     import torch
 
     names = [f"{module}.scalar" for module in ("numpy.core.multiarray", "numpy._core.multiarray")]
-    kinds = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i4", "i8", "?")]
+    kinds = [type(np.dtype(kind)) for kind in "?bBhHiIlLqQefdgFDGUS"]  # numbers of every size, and short texts
     allowed: list[Any] = [*((_nothing, name) for name in names), (_nothing, "_codecs.encode"), np.dtype, *kinds]
     with torch.serialization.safe_globals(allowed):
         yield

@@ -105,7 +105,7 @@ class SketchExplainMatch(io.ComfyNode):
         alone = Retriever((network,))
         batch = max(len(sketch), len(photo))
         sketch, photo = pair_batches(sketch, batch, "sketch", "photo"), pair_batches(photo, batch, "photo", "sketch")
-        drawn = [picture.cpu().numpy() for picture in sketch]
+        drawn = list(sketch)
         seen, squares = alone.sketches(drawn, invert)[0], squared(drawn, explain.SHOWN, invert)
         device = load(alone)
         shown = [

@@ -96,7 +96,7 @@ class SketchFindPhotos(io.ComfyNode):
         check_numbers(threshold=threshold)
         as_rgb(sketch, "sketch")  # its checks only: what is transparent matters here
         rows = index.open()
-        inputs = index.retriever.sketches([picture.cpu().numpy() for picture in sketch], invert)
+        inputs = index.retriever.sketches(list(sketch), invert)
         load(index.retriever)
         tell = Teller(cls.hidden and cls.hidden.unique_id, 1000)
 
@@ -181,7 +181,7 @@ class SketchRankImages(io.ComfyNode):
         pictures = [picture[None] for batch in all_rgb(images, "images") for picture in batch]
         papers = [to_pil(picture)[0] for picture in pictures]
         known = retriever[0]
-        drawn = known.sketches([sketch[0][0].cpu().numpy()], (invert or INVERT)[0])
+        drawn = known.sketches([sketch[0][0]], (invert or INVERT)[0])
         tell = Teller(cls.hidden and cls.hidden.unique_id, 1000)
         load(known)
 

@@ -23,16 +23,15 @@ def sketch_for_retrieval(
     """[3,size,size] in [-1,1] of a drawing: cut to its ink, resized, and centred on a square.
 
     image: array or tensor [H,W], [H,W,1], [H,W,3] or [H,W,4], uint8 or float in 0..1, dark lines on light paper;
-    transparency becomes white. invert: the lines are light on dark; see `light_on_dark`. keep_lines: fine lines of a
+    transparency is paper. invert: the lines are light on dark; see `light_on_dark`. keep_lines: fine lines of a
     large drawing are broadened before it is made smaller; as published, many of their pixels are skipped there. None:
     for networks that look at smaller pictures than the published 224 pixels.
     As published, the ink is every pixel with R + G + B <= 300; it keeps 10 pixels around it, one less below and on the
     right; the longer side becomes `size` (bilinear, without antialiasing), and the rest has the brightest value of the
     picture. ValueError: no ink.
     """
-    pixels = as_bytes(image, "sketch")
-    pixels = 255 - pixels if invert else pixels
-    ink = pixels.sum(2, dtype=int) <= INK
+    pixels = 255 - as_bytes(image, "sketch", paper=0) if invert else as_bytes(image, "sketch")
+    ink = _is_ink(pixels)
     if not ink.any():
         darkest = int(pixels.sum(2, dtype=int).min())
         raise ValueError(
@@ -69,18 +68,31 @@ def photo_for_retrieval(image: Any, size: int = PUBLISHED) -> Tensor:
 
 
 def light_on_dark(image: Any) -> bool:
-    """Whether a drawing has light lines on dark paper: more than half of the pixels along its edges are ink."""
+    """Whether a drawing has light lines: more than half of the pixels along its edges are ink, or, where it is partly
+    transparent, there is no ink on white paper but there are light pixels on black."""
     pixels = as_bytes(image, "sketch")
     frame = np.concatenate([pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]])
-    return bool((frame.sum(1, dtype=int) <= INK).mean() > 0.5)
+    if _is_ink(frame).mean() > 0.5:
+        return True
+    if np.shape(image)[2:] != (4,) or _is_ink(pixels).any():
+        return False
+    return bool(_is_ink(255 - as_bytes(image, paper=0)).any())
 
 
-def as_bytes(image: Any, what: str = "image") -> np.ndarray:
-    """[H,W,3] uint8 of an array or tensor [H,W] or [H,W,1, 3 or 4], uint8 or float in 0..1. Transparency becomes white.
+def _is_ink(pixels: np.ndarray) -> np.ndarray:
+    return pixels.sum(-1, dtype=int) <= INK
+
+
+def as_bytes(image: Any, what: str = "image", paper: int = 255) -> np.ndarray:
+    """[H,W,3] uint8 of an array or tensor [H,W] or [H,W,1, 3 or 4], uint8 or float in 0..1. What is transparent becomes
+    paper: white, or black with 0.
 
     ValueError: another shape or type, no pixels, or NaN or infinite ones.
     """
-    pixels = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    if isinstance(image, Tensor):
+        image = image.detach().cpu()
+        image = image.float() if image.dtype == torch.bfloat16 else image  # which NumPy does not know
+    pixels = np.asarray(image)
     pixels = pixels[..., None] if pixels.ndim == 2 else pixels
     if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or not pixels.size:
         raise ValueError(
@@ -95,7 +107,7 @@ def as_bytes(image: Any, what: str = "image") -> np.ndarray:
         pixels = (pixels.clip(0, 1) * np.float32(255)).round().astype(np.uint8)
     if pixels.shape[2] == 4:
         opaque = pixels[..., 3:].astype(np.float32) / 255
-        pixels = (pixels[..., :3] * opaque + 255 * (1 - opaque)).round().astype(np.uint8)
+        pixels = (pixels[..., :3] * opaque + paper * (1 - opaque)).round().astype(np.uint8)
     return np.array(np.broadcast_to(pixels, (*pixels.shape[:2], 3)))
 
 

@@ -22,11 +22,17 @@ LOOK_EVERY = 60.0  # seconds between two progress lines
 
 
 def options(
-    name: str, about: str | None, *, minutes: float = 0.0, minutes_help: str = "of training in all"
+    name: str,
+    about: str | None,
+    *,
+    minutes: float = 0.0,
+    minutes_help: str = "of training in all",
+    folder: Sequence[str] = (),
 ) -> argparse.ArgumentParser:
-    """The options that every training has."""
+    """The options that every training has. folder: other names of --folder."""
     parser = argparse.ArgumentParser(prog=f"train {name}", description=about)
-    parser.add_argument("--folder", type=Path, required=True, help="where state, log, sheets and weights go")
+    about_folder = "where state, log, sheets and weights go"
+    parser.add_argument("--folder", *folder, dest="folder", type=Path, required=True, help=about_folder)
     parser.add_argument(
         "--minutes", type=float, default=minutes, help=f"{minutes_help}; 0: no limit, if steps have one"
     )

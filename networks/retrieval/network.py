@@ -18,7 +18,7 @@ from .vit import Encoded, SketchViT
 
 HEAD_CHANNELS = 64  # of the encoder, where nothing else is said; ViT-B/16: 12 heads
 CROSS_HEADS = 8
-SELECTION = (1, 1, 1, 0.9, 1, 1, 0.9, 1, 1, 0.9, 1, 1)  # 196 -> 177 -> 160 -> 144 tokens: the published reduction
+KEPT = 0.9  # of the tokens, at each quarter of the depth: 196 -> 177 -> 160 -> 144, the published reduction
 UNUSED = "ca.encoder.layers."  # in every published file; no forward pass touches it
 
 
@@ -133,19 +133,25 @@ class Retriever(nn.Module):
         return self.tokens(images)
 
 
+def selection(depth: int) -> tuple[float, ...]:
+    """The published token selection for an encoder of `depth` layers, 4 or more: layers 3, 6 and 9 of 12 drop."""
+    dropping = {depth * quarter // 4 for quarter in (1, 2, 3)}
+    return tuple(KEPT if layer in dropping else 1.0 for layer in range(depth))
+
+
 def _selection(grid: int, anchors: int, depth: int) -> tuple[float, ...] | None:
     """The token selection that leaves this many anchors. Unsupported: none is known."""
     area = grid * grid
     if anchors in (area, (grid // 2) ** 2):
         return None
-    left = area
-    for rate in SELECTION:
+    known, rates, left = f"{(grid // 2) ** 2}, {area}", selection(depth) if depth >= 4 else (), area
+    for rate in rates:
         left = math.ceil(rate * left)
-    if depth == len(SELECTION) and left == anchors:
-        return SELECTION
+    if rates and left == anchors:
+        return rates
     raise Unsupported(
-        f"This retriever compares {anchors} anchors of {area} tokens. Supported are {(grid // 2) ** 2}, {area}"
-        + (f" and {left}." if depth == len(SELECTION) else ".")
+        f"This retriever compares {anchors} anchors of {area} tokens. Supported are {known}"
+        + (f" and {left}." if rates else ".")
     )
 
 

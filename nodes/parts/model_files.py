@@ -23,6 +23,7 @@ DEEPEST = 8  # levels of nesting in which a file's weights are looked for
 SETTINGS = (
     "num_heads",
     "num_head_channels",
+    "cross_heads",
     "norm_groups",
     "use_new_attention_order",
     "image_size",

@@ -25,6 +25,7 @@ SHOWN = 448  # side of a picture made here, at least, in pixels
 HEAT = 192  # longer side of a picture on the sheet of attention
 GAP = 32  # between two pictures
 INK = 0.02  # mean darkness of a patch from which on it counts as drawn
+LONGEST = 4  # times as wide as high is a photo beside a sketch, at most: a strip of pixels would fill the memory
 WEAK = 0.66  # hue of the weakest line, blue; the strongest is red
 HALO = "#ffffff"
 
@@ -143,7 +144,8 @@ def lines(found: Match, sketch: Image.Image, photo: Image.Image, count: int) -> 
     blue where it is the weakest of those shown. sketch: the square that the network saw; photo: of any aspect."""
     side = found.grid * found.cell
     left = sketch.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
-    right = photo.convert("RGB").resize((max(found.cell, round(side * photo.width / photo.height)), side))
+    width = min(LONGEST * side, max(found.cell, round(side * photo.width / photo.height)))
+    right = photo.convert("RGB").resize((width, side))
     sheet = Image.new("RGB", (left.width + GAP + right.width, side), charts.PAPER)
     sheet.paste(left, (0, 0))
     sheet.paste(right, (left.width + GAP, 0))

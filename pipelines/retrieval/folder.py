@@ -51,7 +51,7 @@ def list_photos(folder: Path) -> Listing:
                 if entry.is_dir():
                     seen.add(os.path.realpath(entry.path))
                     waiting.append((entry.path, f"{name}/"))
-                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
+                elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS and entry.is_file():  # a pipe has no end
                     state = entry.stat()
                     found.append(Photo(name, state.st_size, state.st_mtime_ns))
             except (OSError, ValueError):  # gone, a broken link, or another drive on Windows

@@ -96,11 +96,20 @@ class PhotoIndex:
         return Rows(held)
 
     def photo(self, name: str) -> Path:
-        """The file of a photo. ValueError: a name that leads out of the folder."""
+        """The file of a photo. ValueError: a name that leads out of the folder, as a link does that took its place."""
         path = self.folder / name
-        if os.path.isabs(name) or ".." in Path(name).parts:
+        if os.path.isabs(name) or ".." in Path(name).parts or not _below(self.folder, path):
             raise ValueError(f"{files.quote(name)} is outside the folder {self.folder}.")
         return path
+
+
+def _below(folder: Path, path: Path) -> bool:
+    """Whether a path is inside a folder after all links."""
+    root, target = os.path.realpath(folder), os.path.realpath(path)
+    try:
+        return os.path.commonpath([root, target]) == root
+    except ValueError:  # another drive
+        return False
 
 
 class Updated(NamedTuple):

@@ -4,6 +4,7 @@ any CLIP vision model of the host, or both together."""
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -101,7 +102,11 @@ class VisionModel:
 
     @property
     def side(self) -> int:
-        return self.model.image_size
+        """SigLIP 2 NaFlex names no size (-1) but how many patches it looks at."""
+        if self.model.image_size > 0:
+            return self.model.image_size
+        known = self.model.config
+        return math.isqrt(known.get("num_patches", 256)) * known.get("patch_size", 16)
 
     def digest(self) -> str:
         return weights_digest(self.model.model)
@@ -113,8 +118,19 @@ class VisionModel:
         return sketch_for_retrieval(picture, self.side, invert)
 
     def vectors(self, inputs: Tensor) -> Tensor:
-        found = self.model.encode_image(((inputs + 1) / 2).movedim(1, -1), crop=False)["image_embeds"].float().cpu()
-        return normalize(found.mean(1) if found.ndim == 3 else found, dim=1)  # SigLIP 2 may keep its tokens apart
+        pictures = ((inputs + 1) / 2).movedim(1, -1)
+        if getattr(self.model, "model_type", "") == "dinov3":  # it gives no inner layers, which encode_image wants
+            found = self._summary(pictures)
+        else:
+            found = self.model.encode_image(pictures, crop=False)["image_embeds"]
+        found = found.float().cpu()
+        return normalize(found.mean(1) if found.ndim == 3 else found, dim=1)  # SigLIP keeps its tokens apart
+
+    def _summary(self, pictures: Tensor) -> Tensor:
+        """What the network itself gives for pictures [B,S,S,3] in 0..1, loaded before."""
+        mean, std = (pictures.new_tensor(values) for values in (self.model.image_mean, self.model.image_std))
+        seen = ((pictures - mean) / std).movedim(-1, 1)
+        return self.model.model(pixel_values=seen.to(self.patcher.load_device))[2]
 
 
 @dataclass(frozen=True, eq=False)
@@ -162,6 +178,11 @@ class Retriever:
                 negative = is_negative(picture, invert)
                 for part, seen in zip(self.parts, found, strict=True):
                     seen.append(part.sketch(picture, negative))
+                    if seen[-1].min() == seen[-1].max():  # a sheet all of ink, or hairs lost in the reduction
+                        raise ValueError(
+                            f"The sketch is blank as the network sees it: its {part.side} x {part.side} pixels have "
+                            "one colour. Draw broader lines, or choose another inversion."
+                        )
             except ValueError as error:
                 raise ValueError(f"Sketch {number} of {len(pictures)}: {error}") from error
         return [torch.stack(seen) for seen in found]

@@ -31,8 +31,29 @@ def save(room: Any, path: Path, seed: int = 0, **changes: Any) -> Path:
     return path
 
 
-def clip_vision(seed: int = 0) -> Any:
-    """A CLIP_VISION of the host's own class, random and small: 32 pixels, vectors of 12 numbers."""
+VISION: dict[str, dict[str, Any]] = {  # what the host's other vision models are told beyond clip_vision's settings
+    "siglip": {"model_type": "siglip_vision_model", "hidden_act": "gelu_pytorch_tanh"},
+    "siglip2 naflex": {
+        "model_type": "siglip2_vision_model",
+        "hidden_act": "gelu_pytorch_tanh",
+        "image_size": -1,
+        "num_patches": 16,
+    },
+    "dinov2": {"model_type": "dinov2", "layer_norm_eps": 1e-6, "use_swiglu_ffn": False},
+    "dinov3": {
+        "model_type": "dinov3",
+        "layer_norm_eps": 1e-5,
+        "num_register_tokens": 4,
+        "rope_theta": 100.0,
+        "use_gated_mlp": True,
+        "gated_mlp_act": "silu",
+    },
+}
+
+
+def clip_vision(seed: int = 0, **changes: Any) -> Any:
+    """A CLIP_VISION of the host's own class, random and small: 32 pixels, vectors of 12 numbers. changes: of its
+    configuration, such as one of VISION."""
     from comfy.clip_vision import ClipVisionModel
 
     config = {
@@ -46,6 +67,7 @@ def clip_vision(seed: int = 0) -> Any:
         "num_hidden_layers": 3,
         "patch_size": 8,
         "projection_dim": 12,
+        **changes,
     }
     torch.manual_seed(seed)
     model = ClipVisionModel(config)

@@ -23,7 +23,7 @@ SKETCHES, PHOTOS = ("sketch", "sketches"), ("photo", "photos", "image", "images"
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = options("retriever", __doc__)
+    parser = options("retriever", __doc__, folder=("-s", "--save"))
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     known = Settings()
     data = parser.add_argument_group("pictures")
@@ -42,6 +42,13 @@ def _parser() -> argparse.ArgumentParser:
     data.add_argument("--test_sk", type=int, default=20, help="validate with every so-many-th sketch")
     data.add_argument("--test_im", type=int, default=20, help="validate with every so-many-th photo")
     data.add_argument("--testall", action="store_true", help="validate with all of them")
+    data.add_argument(
+        "-r",
+        "--retrieval",
+        choices=("sa", "rn"),
+        default="sa",
+        help="validate by the retrieval tokens (sa), or by the relation network (rn, as published), pair by pair",
+    )
     net = parser.add_argument_group("network")
     net.add_argument("--network", choices=NETWORKS, default=known.network)
     net.add_argument(
@@ -124,6 +131,7 @@ def main(argv: list[str] | None = None) -> None:
         every_photo=1 if choice.testall else choice.test_im,
         validate_every=steps_per_epoch,
         validate_from=choice.validate_from * steps_per_epoch,
+        by_relation=choice.retrieval == "rn",
         device=torch.device(device),
         autocast=choice.bf16,
         say=print,

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...files import quote
 from ...pictures.drawings import files_in
 from ...pictures.drawings.raster import EXTENSIONS
-from ...pictures.retrieval import photo_for_retrieval, sketch_for_retrieval
+from ...pictures.retrieval import light_on_dark, photo_for_retrieval, sketch_for_retrieval
 from ..photos import Kept, by_name, read, readable
 
 KEEP = 2 << 30  # bytes of prepared pictures kept in memory
@@ -151,8 +151,12 @@ class Seen:
         self.size, self.kept = size, Kept(keep)
 
     def sketch(self, path: Path) -> Tensor:
-        """ValueError: damaged, or blank; it names the file."""
-        return self._once("sketch", path, partial(sketch_for_retrieval, size=self.size), np.asarray)
+        """Light lines on dark paper are inverted, as for a search. ValueError: damaged, or blank; it names the file."""
+
+        def prepare(pixels: np.ndarray) -> Tensor:
+            return sketch_for_retrieval(pixels, self.size, light_on_dark(pixels))
+
+        return self._once("sketch", path, prepare, np.asarray)
 
     def photo(self, path: Path) -> Tensor:
         return self._once("photo", path, partial(photo_for_retrieval, size=self.size), lambda picture: picture)

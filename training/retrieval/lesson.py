@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
@@ -12,6 +13,8 @@ from torch import Tensor
 
 from ...networks.retrieval.network import Retriever
 from ...pictures.ranking import Scores, distances, scores
+from ...pipelines.retrieval.evaluate import relations
+from ...pipelines.retrieval.retriever import SketchNetwork
 from ..loop import Losses, Panel
 from ..supervised import SupervisedLesson
 from .data import Kind, Seen
@@ -21,7 +24,8 @@ AT_ONCE = 16  # pictures per pass of a validation
 
 
 class Validation(NamedTuple):
-    """Searches photos of classes that are not learned from, for their sketches: scores by [Ret] distance.
+    """Searches photos of classes that are not learned from, for their sketches: scores by [Ret] distance, or by the
+    relation network, which looks at every pair.
 
     every: only every so-many-th sketch and photo of each class (published: 20).
     """
@@ -30,14 +34,30 @@ class Validation(NamedTuple):
     seen: Seen
     every_sketch: int = 1
     every_photo: int = 1
+    by_relation: bool = False
 
     def __call__(self, network: Retriever, device: torch.device) -> Scores:
         sketches = [(i, path) for i, kind in enumerate(self.kinds) for path in kind.sketches[:: self.every_sketch]]
         photos = [(i, path) for i, kind in enumerate(self.kinds) for path in kind.photos[:: self.every_photo]]
-        mine = embedded(network, self.seen.sketch, [path for _, path in sketches], device)
-        theirs = embedded(network, self.seen.photo, [path for _, path in photos], device)
         labels = [torch.tensor([i for i, _ in group]) for group in (sketches, photos)]
-        return scores(distances(mine, theirs), labels[0][:, None] == labels[1])
+        places = [path for _, path in sketches], [path for _, path in photos]
+        far = (self._related if self.by_relation else self._apart)(network, *places, device)
+        return scores(far, labels[0][:, None] == labels[1])
+
+    def _apart(
+        self, network: Retriever, sketches: Sequence[Path], photos: Sequence[Path], device: torch.device
+    ) -> Tensor:
+        mine = embedded(network, self.seen.sketch, sketches, device)
+        return distances(mine, embedded(network, self.seen.photo, photos, device))
+
+    @torch.no_grad()
+    def _related(
+        self, network: Retriever, sketches: Sequence[Path], photos: Sequence[Path], device: torch.device
+    ) -> Tensor:
+        looking = SketchNetwork("in training", SimpleNamespace(model=network, load_device=device))
+        pictures = [self.seen.sketch(path) for path in sketches], [self.seen.photo(path) for path in photos]
+        mine, theirs = (((torch.stack(some) + 1) * 127.5).round().byte() for some in pictures)
+        return -relations(looking, mine, theirs, lambda what, done, total: None)
 
 
 @torch.no_grad()

@@ -99,15 +99,16 @@ def retrieval_lesson(
     every_photo: int = 20,
     validate_every: int = 667,
     validate_from: int = 0,
+    by_relation: bool = False,
     device: torch.device | str = "cpu",
     autocast: bool = False,
     say: Callable[[str], None] = lambda text: None,
 ) -> RetrievalLesson:
     """The lesson for these classes. tested: classes for validation; none: the last weights are kept.
 
-    start: a file to begin from (see `starts.begin_from`); every_sketch, every_photo: see Validation; validate_every,
-    validate_from: in steps. From nothing, the published losses alone soon give every picture the same vector: use
-    `contrast` or a start. ValueError: settings out of range, or a start that does not fit.
+    start: a file to begin from (see `starts.begin_from`); every_sketch, every_photo, by_relation: see Validation;
+    validate_every, validate_from: in steps. From nothing, the published losses alone soon give every picture the same
+    vector: use `contrast` or a start. ValueError: settings out of range, or a start that does not fit.
     """
     settings.check()
     network = new_network(settings)
@@ -117,7 +118,7 @@ def retrieval_lesson(
     if start is None and settings.contrast:
         first = batch(learned, seen, settings.batch, settings.seed, False, 10**6)
         network = centred(network.eval(), first["sketch"], first["photo"])
-    validation = Validation(tested, seen, every_sketch, every_photo) if tested else None
+    validation = Validation(tested, seen, every_sketch, every_photo, by_relation) if tested else None
     identity = {**asdict(settings), "classes": len(learned), "pictures": sum(len(kind.photos) for kind in learned)}
     smooth: dict[str, Any] = {} if settings.steady else {"ema": 0.998, "warmup": 200}
     return RetrievalLesson(

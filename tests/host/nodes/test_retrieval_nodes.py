@@ -164,6 +164,22 @@ def test_transparency_is_paper(run, index):
     clear = torch.cat([torch.zeros(1, 70, 90, 3), lines], -1)
     assert find(run, index, clear)[1] == pytest.approx(find(run, index)[1], abs=0.02)
     assert find(run, index, clear)[2][0] == find(run, index)[2][0]
+    light = torch.cat([torch.ones(1, 70, 90, 3), lines], -1)
+    for invert in ("auto", "yes"):  # white lines on nothing
+        assert find(run, index, light, invert=invert)[1] == pytest.approx(find(run, index)[1], abs=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+def test_images_of_every_precision(run, index, dtype):
+    assert find(run, index, drawing().to(dtype))[2] == find(run, index)[2]
+
+
+@pytest.mark.parametrize("sheet", [torch.zeros(1, 40, 40, 3), torch.zeros(1, 1, 1, 3)])
+def test_a_sheet_all_of_ink_is_blank(run, index, sheet):
+    with pytest.raises(ValueError, match="Sketch 1 of 1: The sketch is blank as the network sees it: its 64 x 64"):
+        find(run, index, sheet, invert="no")
+    with pytest.raises(ValueError, match="blank"):
+        find(run, index, 1 - sheet, invert="yes")
 
 
 @pytest.mark.parametrize("size", [(1, 300), (300, 1), (3, 3), (17, 401)])
@@ -303,6 +319,27 @@ def test_clip_vision(run, home):
     for mode in ("RN", "Ret, then RN on the best 200"):
         with pytest.raises(ValueError, match="no relation network"):
             find(run, index, mode=mode)
+
+
+@pytest.mark.parametrize("kind", list(retrievers.VISION))
+def test_every_vision_model_of_the_host(run, home, kind):
+    """Whatever fits its socket: SigLIP has no summary of its own, NaFlex no size, and DINOv3 no inner layers, which the
+    host's own call asks for. A photo finds itself."""
+    from comfy.clip_vision import IMAGE_ENCODERS
+
+    settings = retrievers.VISION[kind]
+    if settings["model_type"] not in IMAGE_ENCODERS:
+        pytest.skip("this host has no such model")
+    vision = retrievers.clip_vision(**settings)
+    alone = run("SketchRetrieverLoader", retriever="only the connected clip_vision", clip_vision=vision)[0]
+    assert alone.parts[0].side == 32
+    index = run("SketchPhotoIndex", folder="photos", retriever=alone)[0]
+    assert len(set(find(run, index, count=COUNT)[2])) == COUNT
+    held = index.open()
+    with torch.inference_mode():
+        own = alone.embed(alone.photos([Image.open(index.folder / held.name(2)).convert("RGB")]))[0]
+    assert torch.allclose(held.vectors[2], own[0], atol=1e-4)
+    assert (held.vectors @ own[0]).argmax() == 2
 
 
 def test_both_together(run, home, retriever):

@@ -36,7 +36,11 @@ def saved(path, network, **beside):
 
 
 @pytest.mark.parametrize(
-    "number", [np.float64(0.7), np.float32(0.7), np.float16(0.7), np.int64(3), np.bool_(True), 0.7]
+    "number",
+    [
+        *(np.float64(0.7), np.float32(0.7), np.float16(0.7), np.longdouble(0.7), np.bool_(True), 0.7),
+        *(np.int64(3), np.int16(3), np.uint8(3), np.uint64(3), np.str_("best")),
+    ],
 )
 def test_published_pickles(model_files, network, tmp_path, number):
     """Numbers of NumPy are no obstacle."""
@@ -82,6 +86,15 @@ def test_kinds_are_not_mixed_up(model_files, network, tmp_path, room):
     features = str(room("host").PACK / "starter" / "weights" / "features.safetensors")
     with pytest.raises(ValueError, match=r"is a feature network .*, not a sketch retriever"):
         model_files.read_network(features, ("retriever",), {})
+
+
+def test_heads_of_cross_attention_are_stated(model_files, network, tmp_path):
+    """As those of the encoder are: shapes reveal neither."""
+    from safetensors.torch import save_file
+
+    save_file(network.state_dict(), tmp_path / "four.safetensors", {"cross_heads": "4"})
+    found, _ = model_files.read_network(str(tmp_path / "four.safetensors"), ("retriever",), {})
+    assert found.ca.encoder.layer1[0].self_attn.heads == 4
 
 
 def test_its_layers_are_the_hosts(model_files, network, tmp_path):

@@ -48,6 +48,18 @@ def test_judging(evidence):
     assert by_ground == pytest.approx((1 + 1 + 1 / 3) / 3, abs=1e-4)
 
 
+def test_rows_by_ground(evidence):
+    """Each ground, then those learned from and the others; of a way that ranked some sketches only, the right ones."""
+    grounds = ["lake", "dunes", "meadow", "dunes"]
+    perfect = 1 - torch.eye(4)
+    ways = {"Ret": (perfect, [0, 1, 2, 3]), "RN": (torch.zeros(2, 4).index_fill(1, torch.tensor([3]), -1.0), [1, 3])}
+    rows = {row[0]: row[1:] for row in evidence.by_ground(ways, grounds, ("lake", "meadow"))}
+    assert rows["Ret: dunes (never seen)"][:2] == [2, 1]
+    assert rows["Ret: learned"][0] == rows["Ret: never seen"][0] == 2
+    assert rows["RN: never seen"][:2] == [2, 0.5]
+    assert "RN: learned" not in rows
+
+
 def test_edge_histograms_tell_directions(evidence):
     across, down = torch.ones(1, 64, 64), torch.ones(1, 64, 64)
     across[:, 30:33] = 0

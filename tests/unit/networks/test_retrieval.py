@@ -193,8 +193,9 @@ def small(retrieval, **other):
         {"width": 128, "heads": 2, "channels": (4, 8, 16, 128), "patch": 16, "cross_count": 2},
         {"grid": 5, "depth": 1},  # an odd grid: its last row and column are not folded
         {"grid": 14, "depth": 12, "anchors": 144, "hidden": (12, 144), "inner": 8},
+        {"grid": 14, "depth": 5, "anchors": 144, "hidden": (12, 144), "inner": 8},
     ],
-    ids=["small", "all tokens", "wider", "odd grid", "selection"],
+    ids=["small", "all tokens", "wider", "odd grid", "selection", "selection at another depth"],
 )
 def test_built_from_its_keys(networks, retrieval, other):
     """The same keys, settings and answers; batches of any size give what each pair gives alone."""
@@ -212,6 +213,13 @@ def test_built_from_its_keys(networks, retrieval, other):
     for i in range(3):
         alone = again.relation(again.tokens(x[i : i + 1]), again.tokens(x[i + 3 : i + 4]))
         assert torch.allclose(alone, scores[i : i + 1], atol=1e-5)
+
+
+def test_the_published_selection(retrieval):
+    """Layers 3, 6 and 9 of 12 drop a tenth; other depths at the same shares of the way."""
+    assert retrieval.selection(12) == (1, 1, 1, 0.9, 1, 1, 0.9, 1, 1, 0.9, 1, 1)
+    assert retrieval.selection(4) == (1, 0.9, 0.9, 0.9)
+    assert [retrieval.selection(depth).count(0.9) for depth in range(4, 25)] == [3] * 21
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -118,6 +118,26 @@ def test_grey_and_transparent_drawings(pictures):
         assert torch.equal(pictures.sketch_for_retrieval(other), expected)
 
 
+def test_light_lines_on_nothing(pictures):
+    """Paper is what the lines are not: white for dark lines, black for light ones."""
+    image = drawing(100, 100, *CROSS)
+    expected, alpha = pictures.sketch_for_retrieval(image), 255 - image[..., :1]
+    for hidden in (0, 255):
+        light = np.concatenate([np.where(alpha > 0, 255, np.full_like(image, hidden)), alpha], 2).astype(np.uint8)
+        assert pictures.light_on_dark(light)
+        assert pictures.light_on_dark(torch.from_numpy(light))
+        assert pictures.light_on_dark(Image.fromarray(light))
+        assert torch.equal(pictures.sketch_for_retrieval(light, invert=True), expected)
+    for dark in (np.concatenate([np.zeros_like(image), alpha], 2), np.zeros((9, 9, 4), np.uint8)):
+        assert not pictures.light_on_dark(dark)
+
+
+def test_every_precision(pictures):
+    image = torch.from_numpy(drawing(100, 100, *CROSS)).float() / 255
+    for dtype in (torch.float16, torch.bfloat16, torch.float64):
+        assert torch.equal(pictures.sketch_for_retrieval(image.to(dtype)), pictures.sketch_for_retrieval(image))
+
+
 @pytest.mark.parametrize("value", [255, 101])
 def test_blank_drawings_are_told(pictures, value):
     with pytest.raises(ValueError, match=rf"blank: no pixel is dark enough.*darkest is {3 * value}\)"):

@@ -98,6 +98,14 @@ def test_lines_end_in_their_patches(explain, size):
     assert last[1] == pytest.approx(128 + 32 + 0.875 * right, abs=8)
 
 
+@pytest.mark.parametrize("size", [(30_000, 1), (1, 30_000)])
+def test_strips_do_not_fill_the_memory(explain, size):
+    sketch = Image.new("RGB", (64, 64), "white")
+    sheet = explain.lines(made(explain, torch.eye(16), torch.ones(16)), sketch, Image.new("RGB", size), 5)
+    assert sheet.height == 128
+    assert sheet.width <= 128 + 32 + 4 * 128
+
+
 def test_masks_keep_the_edges_of_patches(explain):
     attention = torch.tensor([[0.1, 0.2, 0.3, 0.4]])
     mask = explain.masks(attention, 6, 4)

@@ -192,6 +192,25 @@ def test_no_path_out_of_the_folder(index, retriever, photos, state):
     assert held.photo("trip/00.png") == photos / "trip" / "00.png"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="links need a permission on Windows")
+def test_a_link_that_takes_a_photos_place(index, retriever, photos, tmp_path, state):
+    """It may lead out of the folder after that was looked through."""
+    index.update(state, photos, retriever)
+    held = index.PhotoIndex(state / index.FILE, photos, retriever, 40)
+    picture(tmp_path / "private" / "secret.png", (1, 1, 1))
+    (photos / "trip" / "00.png").unlink()
+    (photos / "trip" / "00.png").symlink_to(tmp_path / "private" / "secret.png")
+    with pytest.raises(ValueError, match="outside the folder"):
+        held.photo("trip/00.png")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_is_no_photo(index, retriever, photos, state):
+    """Reading one would wait for ever, and Cancel with it."""
+    os.mkfifo(photos / "pipe.png")
+    assert index.update(state, photos, retriever).count == 40
+
+
 @pytest.mark.skipif(os.name == "nt", reason="names are text on Windows")
 def test_names_of_broken_bytes(index, retriever, photos, state):
     name = os.fsdecode(b"caf\xe9 \xff.png")

@@ -177,6 +177,16 @@ def test_batch(sampling, classes):
     assert not torch.equal(batch["photo"], sampling.batch(kinds, seen, 5, 0, False, 8)["photo"])
 
 
+def test_white_on_black_is_the_same_drawing(sampling, tmp_path):
+    """As for a search; otherwise a folder of edge pictures would be learned as black squares."""
+    sheet = Image.new("L", (60, 50), "white")
+    sheet.paste(0, (20, 10, 24, 40))
+    sheet.save(tmp_path / "dark.png")
+    sheet.point(lambda value: 255 - value).save(tmp_path / "light.png")
+    seen = sampling.Seen(32)
+    assert torch.equal(seen.sketch(tmp_path / "light.png"), seen.sketch(tmp_path / "dark.png"))
+
+
 def test_blank_sketches_are_named(sampling, tmp_path):
     Image.new("RGB", (30, 30), "white").save(tmp_path / "empty.png")
     with pytest.raises(ValueError, match=r"'empty\.png': The sketch is blank"):
@@ -370,6 +380,18 @@ def test_best_weights_are_kept(room, runs, sampling, tiny, classes):
     assert any(not torch.equal(value, best[key]) for key, value in lesson.task.weights().items())
 
 
+def test_validation_by_the_relation_network(room, runs, sampling, tiny, classes):
+    """mAP from the score of every pair, one by one."""
+    kinds, seen = kinds_of(sampling, classes)[:2], sampling.Seen(32)
+    network = runs.new_network(tiny).eval().requires_grad_(False)
+    found = room("training.retrieval.lesson").Validation(kinds, seen, by_relation=True)(network, torch.device("cpu"))
+    sketches = [(kind.name, network.tokens(seen.sketch(path)[None])) for kind in kinds for path in kind.sketches]
+    photos = [(kind.name, network.tokens(seen.photo(path)[None])) for kind in kinds for path in kind.photos]
+    score = torch.tensor([[float(network.relation(mine, theirs)) for _, theirs in photos] for _, mine in sketches])
+    same = torch.tensor([[mine == theirs for theirs, _ in photos] for mine, _ in sketches])
+    assert found.map_all == pytest.approx(room("pictures.ranking").scores(-score, same).map_all, abs=0.02)
+
+
 def test_it_learns(room, runs, sampling, tiny, classes):
     """A few shapes are told apart after a few steps; held-out validation runs on the side."""
     kinds = kinds_of(sampling, classes)
@@ -425,5 +447,9 @@ def test_command(room, runs, classes, monkeypatch, capsys, tmp_path):
     command.main([*words, "--epoch", "3", "--start", str(tmp_path / "run/retriever.safetensors")])
     rows = [json.loads(line) for line in (tmp_path / "run/retriever.jsonl").read_text().splitlines()]
     assert rows[-1]["step"] == 6
+    seed = ["-s", str(tmp_path / "seed"), *words[2:], "-r", "rn", "-a", "196"]  # the published command's own names
+    command.main(seed)
+    rows = [json.loads(line) for line in (tmp_path / "seed/retriever.jsonl").read_text().splitlines()]
+    assert 0 < rows[-1]["map"] <= 1
     with pytest.raises(ValueError, match="Say where the photos are: --data_path"):
         command.main(["--folder", str(tmp_path / "x"), "--sketches", str(classes / "sketches")])
