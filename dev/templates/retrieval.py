@@ -33,6 +33,17 @@ def retriever(named: str = "compares sketch and photo", models: list | None = No
     return node("SketchRetrieverLoader", (300, 0), named, models, **{"retriever": STARTER_LINES, **more})
 
 
+def published() -> Graph:
+    return retriever(models=[ZSE], retriever=ZSE["name"])
+
+
+def vision() -> Graph:
+    return node("CLIPVisionLoader", (300, 0), "your CLIP vision model", [CLIP_H], clip_name=CLIP_H["name"])
+
+
+VISION = ("vision", "CLIP_VISION", "retriever", "clip_vision")
+
+
 def index(named: str = "folder: your photos") -> Graph:
     return node("SketchPhotoIndex", (300, 0), named, folder=PHOTOS)
 
@@ -88,8 +99,7 @@ def twin_sketchy() -> Graph:
         "Trained on 100 classes of Sketchy, meant for sketches of anything.",
         "A first look takes about a second for each photo; a GPU is much faster.",
     )
-    network = retriever(models=[ZSE], retriever=ZSE["name"])
-    return searching(about, network, BOTH, "the paper's own")
+    return searching(about, published(), BOTH, "the paper's own")
 
 
 def twin_clip() -> Graph:
@@ -99,10 +109,8 @@ def twin_clip() -> Graph:
         "Choose a retriever as well, and both look together: their scores are added.",
     )
     graph = searching(about, retriever(retriever=ALONE), "Ret", "your vision model")
-    graph["nodes"]["vision"] = node(
-        "CLIPVisionLoader", (300, 0), "your CLIP vision model", [CLIP_H], clip_name=CLIP_H["name"]
-    )
-    graph["links"].append(["vision", "CLIP_VISION", "retriever", "clip_vision"])
+    graph["nodes"]["vision"] = vision()
+    graph["links"].append([*VISION])
     graph["groups"][0][1]["inside"] = ("vision", "retriever")
     return graph
 
@@ -142,6 +150,14 @@ def why_this_photo() -> Graph:
     ]
     shown = app([("drawing", "image"), ("index", "folder"), ("explain", "lines")], "save", "rebuilt", "attention")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
+
+
+def why_as_published() -> Graph:
+    """The same, explained by the network of the paper."""
+    graph = why_this_photo()
+    graph["nodes"]["retriever"] = published()
+    graph["groups"][0][1] = group("model", "the paper's own", ("retriever",))
+    return graph
 
 
 def draw_find_paint() -> Graph:
@@ -209,6 +225,18 @@ def draw_find_paint() -> Graph:
     return join({"nodes": nodes, "links": links}, *stages, groups=groups, app=shown)
 
 
+def paint_with_clip() -> Graph:
+    """Exemplars that a CLIP vision model finds, which knows more than landscapes."""
+    graph = draw_find_paint()
+    nodes, model = graph["nodes"], graph["groups"][0][1]
+    nodes["retriever"] = retriever(retriever=ALONE)
+    nodes["find"] = find("count is the knob", mode="Ret", count=3)
+    nodes["vision"] = vision()
+    graph["links"].append([*VISION])
+    model["inside"] = ("prior", ["vision", "retriever", "lines", "label"])
+    return graph
+
+
 def train_your_own() -> Graph:
     nodes = {
         "note": note(
@@ -271,11 +299,15 @@ def train_your_own() -> Graph:
 
 
 FIND = "27 Find photos by drawing - image search"
+WHY = "28 Why this photo - matches explained"
+PAINT = "29 Draw, find, paint - sketch to photo"
 RETRIEVAL = {
     FIND: find_my_photos,
     f"{FIND} (CLIP vision)": twin_clip,
     f"{FIND} (Sketchy, as published)": twin_sketchy,
-    "28 Why this photo - matches explained": why_this_photo,
-    "29 Draw, find, paint - sketch to photo": draw_find_paint,
+    WHY: why_this_photo,
+    f"{WHY} (Sketchy, as published)": why_as_published,
+    PAINT: draw_find_paint,
+    f"{PAINT} (CLIP vision)": paint_with_clip,
     "30 Train your own image search - sketch retriever": train_your_own,
 }

@@ -31,6 +31,8 @@ COLOUR = "14 Words by colour - regional prompt"
 TIED = "15 Words by colour, compared - regional prompt"
 MATRIX = "20 Every sketch in every style - matrix"
 FOUND = "27 Find photos by drawing - image search"
+WHY = "28 Why this photo - matches explained"
+FOUND_PAINTED = "29 Draw, find, paint - sketch to photo"
 SKETCHED = "31 Sketch and photo - DiffSketching"
 DRAWN_INTO = "32 Draw into your photo - inpaint by sketch"
 BLENDED = "33 Between two noises - morph, interpolation"
@@ -40,12 +42,6 @@ CHOSEN = "38 Paint, choose, go on - img2img, ranked"
 YOURS = "on your SD1.5 or SDXL"
 TODAY = ("Z-Image-Turbo", "Krea 2 Turbo", "Qwen-Image")
 DOGS = "as published, on AFHQ dogs"
-FACES = (
-    "34 Paint, see, paint on - progressive synthesis (faces, as published)",
-    "41 Paint over many runs - painting session (faces, as published)",
-    "42 Strokes on a photo - real image editing (faces, as published)",
-    "43 The same strokes as a watercolour - artistic content (faces, as published)",
-)
 
 
 class Card(NamedTuple):
@@ -62,6 +58,12 @@ class Card(NamedTuple):
     results: str = "SaveImage"
 
 
+PAINTED = {
+    "34 Paint, see, paint on - progressive synthesis": Card(),
+    "41 Paint over many runs - painting session": Card("SketchCanvas", results="PreviewImage"),
+    "42 Strokes on a photo - real image editing": Card(),
+    "43 The same strokes as a watercolour - artistic content": Card("SketchCanvas"),
+}
 TEMPLATES = {
     "01 Paint here - img2img": Card("SketchCanvas", results="PreviewImage"),
     STROKES: Card("SketchLoader"),
@@ -105,8 +107,10 @@ TEMPLATES = {
     FOUND: Card(),
     f"{FOUND} (CLIP vision)": Card(None, "with your CLIP vision model", FOUND),
     f"{FOUND} (Sketchy, as published)": Card(None, "the paper's own, for any object", FOUND),
-    "28 Why this photo - matches explained": Card(),
-    "29 Draw, find, paint - sketch to photo": Card(),
+    WHY: Card(),
+    f"{WHY} (Sketchy, as published)": Card(None, "the paper's own, for any object", WHY),
+    FOUND_PAINTED: Card(),
+    f"{FOUND_PAINTED} (CLIP vision)": Card(None, "with your CLIP vision model", FOUND_PAINTED),
     "30 Train your own image search - sketch retriever": Card(),
     "31 Sketch and class - DiffSketching": Card("SketchLoader"),
     SKETCHED: Card("SketchLoader"),
@@ -116,7 +120,8 @@ TEMPLATES = {
     BLENDED: Card(),
     f"{BLENDED} (ImageNet)": Card(None, "on ImageNet", BLENDED),
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
-    **{name: Card(words="for the published face networks", results="") for name in FACES},
+    **PAINTED,
+    **{f"{name} (faces, as published)": Card(words="for the published face networks", results="") for name in PAINTED},
     "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
     "35 Paint live - sketch GAN (SD1.5 scribble)": Card("SketchCanvas", "on SD1.5 and its scribble", results=""),
     LIVE: Card("SketchCanvas", results="PreviewImage"),
