@@ -13,13 +13,13 @@ import os
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench.energies import timed
+from bench.diffsketching import clock_of
+from bench.energies import Clock, timed
 from bench.gan import Found, measured, mib, ratios
 from bench.page import BENCH, in_host, renew
 from evidence.paint2pix import PASSES, WEIGHTS
@@ -63,7 +63,7 @@ def canvas_of(side: int) -> Any:
     return inprocess.room("pictures.fit").scale_image(strokes, side, side)
 
 
-def predicted(painter: Any, passes: int, again: bool, rounds: int) -> dict[str, Found]:
+def predicted(painter: Any, passes: int, again: bool, rounds: int, clock: Clock) -> dict[str, Found]:
     """The node, and a copy of its networks in torch's own layers. again: with the state of the picture before, which is
     one more call of the decoder."""
     doors, pipeline = inprocess.room("nodes.paint2pix"), inprocess.room("pipelines.paint2pix")
@@ -80,11 +80,12 @@ def predicted(painter: Any, passes: int, again: bool, rounds: int) -> dict[str, 
         *_, last = pipeline.predict(bare, seen, passes)
         return bare.decoder(last.code) if again else last.picture
 
-    return measured({"node": lambda: timed(node), "networks": lambda: timed(networks)}, rounds)
+    return measured({"node": lambda: timed(node, clock), "networks": lambda: timed(networks, clock)}, rounds)
 
 
 def predict_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     """The node over its networks called bare, and the memory of both."""
+    clock, told = clock_of(options)
     cases = [
         ("built in, a first picture", built_in(options.painter), PASSES, False, options.rounds),
         ("built in, with a state", built_in(options.painter), PASSES, True, options.rounds),
@@ -93,7 +94,7 @@ def predict_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     lines = [
         f"Paint2pix Predict for one canvas of {CANVAS} px, compared with the same weights in plain torch layers on a "
         "canvas that already has the encoder's size; medians of interleaved rounds. Memory: peak above the level "
-        "before, in the first call.",
+        f"before, in the first call.{told}",
         "",
         "| network | passes | rounds | node, s | bare, s | node / bare | range | memory, node, MiB | bare, MiB |",
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
@@ -102,7 +103,7 @@ def predict_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     for what, painter, passes, again, rounds in cases:
         if not rounds:
             continue
-        node, bare = predicted(painter, passes, again, rounds).values()
+        node, bare = predicted(painter, passes, again, rounds, clock).values()
         over = ratios(node, bare)
         reached.append(statistics.median(over) <= MOST)
         size = painter.network.decoder.size
@@ -123,6 +124,7 @@ def stroke_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     from PIL import Image
 
     canvas, doors = inprocess.room("pictures.canvas"), inprocess.room("nodes.paint2pix")
+    clock, told = clock_of(options)
     painter = built_in(options.painter)
     settings = (PASSES, 0, 1.0, 1.0, 0, doors.MOST)
     picture, _, state = doors.SketchPaint2pixPredict.execute(painter, canvas_of(CANVAS), *settings).args
@@ -133,14 +135,14 @@ def stroke_part(options: argparse.Namespace) -> tuple[list[str], bool]:
             stroke[60 + 4 * i : 100 + 4 * i, 40:200] = (90, 60 + 5 * (i % 20), 40, 255)
             file = Path(place) / "stroke.png"
             Image.fromarray(stroke).save(file)
-            times = [time.perf_counter()]
+            times = [clock()]
             ground = inprocess.room("pictures.fit").scale_image(picture, CANVAS, CANVAS)
             composite = canvas.lay_over(canvas.read_layer(file, CANVAS, CANVAS), ground)
-            times.append(time.perf_counter())
+            times.append(clock())
             picture, _, state = doors.SketchPaint2pixPredict.execute(painter, composite, *settings, state).args
-            times.append(time.perf_counter())
+            times.append(clock())
             Image.fromarray((picture[0] * 255).byte().numpy()).save(Path(place) / "picture.png", compress_level=4)
-            times.append(time.perf_counter())
+            times.append(clock())
             for part, (a, b) in zip(parts.values(), pairwise(times), strict=True):
                 part.append(1000 * (b - a))
     strokes = list(zip(*parts.values(), strict=True))[1:]  # the first one warms up
@@ -148,7 +150,7 @@ def stroke_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     lines = [
         f"Milliseconds between a stroke that is saved and its picture in a file, over {len(whole)} strokes on a canvas "
         f"of {CANVAS} px, each on the picture before and with its state, {PASSES} passes of the built-in painter, "
-        f"{painter.network.decoder.size} px. What the editor and the browser add: `bench_live`.",
+        f"{painter.network.decoder.size} px. What the editor and the browser add: `bench_live`.{told}",
         "",
         "| part | median | fastest | slowest |",
         "| --- | --- | --- | --- |",
@@ -200,6 +202,7 @@ def lessons(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
 def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     """Rounds of CYCLE steps of every case."""
+    clock, told = clock_of(options)
     with tempfile.TemporaryDirectory() as folder, inprocess.room("networks.frozen").gradients():
         made = lessons(options, Path(folder))
 
@@ -207,11 +210,11 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
             number = iter(range(1 << 30))
 
             def cycle() -> float:
-                began = time.perf_counter()
+                began = clock()
                 for _ in range(options.steps):
                     losses = lesson.step(next(number), 1.0)[0]
                     float(sum(losses.values()))  # waits for a GPU
-                return time.perf_counter() - began
+                return clock() - began
 
             return cycle
 
@@ -225,7 +228,7 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
         f"The built-in painter's training at batch {options.batch}: {options.training_rounds} interleaved rounds of "
         f"{options.steps} steps, in which edits, discriminator and gradient penalty come as often as they do in "
         "training. Of what is listed, one thing is changed at a time. Memory: peak above the level before, in the "
-        "first round, which also creates Adam's moments.",
+        f"first round, which also creates Adam's moments.{told}",
         "",
         "| training | steps per second | range | memory, MiB |",
         "| --- | --- | --- | --- |",
@@ -255,11 +258,12 @@ def main() -> int:
     parser.add_argument("--painter", type=Path, default=WEIGHTS, help="weights on trial in the built-in ones' place")
     parser.add_argument("--rounds", type=int, default=21, help="of predictions and strokes")
     parser.add_argument(
-        "--large-rounds", type=int, default=5, help="of the published sizes, half a minute each; 0: none"
+        "--large-rounds", type=int, default=3, help="of the published sizes, half a minute each; 0: none"
     )
     parser.add_argument("--training-rounds", type=int, default=3)
     parser.add_argument("--steps", type=int, default=CYCLE, help="in a round of training")
     parser.add_argument("--batch", type=int, default=16, help="pictures in a training step")
+    parser.add_argument("--shared", action="store_true", help="seconds of this process: the machine has other work")
     parser.add_argument("--small", action="store_true", help="small networks, nothing written")
     parser.add_argument("--output", type=Path, default=BENCH)
     options = parser.parse_args()
