@@ -260,7 +260,7 @@ def main() -> int:
     parser.add_argument(
         "--large-rounds", type=int, default=3, help="of the published sizes, half a minute each; 0: none"
     )
-    parser.add_argument("--training-rounds", type=int, default=3)
+    parser.add_argument("--training-rounds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=CYCLE, help="in a round of training")
     parser.add_argument("--batch", type=int, default=16, help="pictures in a training step")
     parser.add_argument("--shared", action="store_true", help="seconds of this process: the machine has other work")
