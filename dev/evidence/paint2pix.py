@@ -229,12 +229,13 @@ def tell_fractions(page: Page, held: Held, ways: list[Way], references: Any) -> 
     measures = inprocess.room("pictures.measures")
     rows = in_groups(ways, bounds(held))
     least = min(where.float().mean().item() for where in held.painted.values())
+    share = "so none of it is left black" if least == 1 else f"of which at least {least:.1%} are painted"
     page.text(
         "## Paint2pix: unfinished canvases",
         f"{len(held.photos)} held-out scenes, painted back to front on black, {_side(held)} px: after "
         f"{', '.join(f'{fraction:.0%}' for fraction in FRACTIONS)} of their strokes. The first layer, the sky, fills "
-        f"the whole canvas: {least:.0%} of it or more is painted. What is still black is given to all ways as it is; "
-        "SDEdit and GradOP+ must take it for the picture. "
+        f"the whole canvas, {share}. What is black is given to all ways as it is; SDEdit and GradOP+ must take "
+        "it for the picture. "
         f"Paint2pix: {PASSES} passes, no state. SDEdit: the pixel prior at three strengths, {sdedit.STEPS} steps of "
         f"`{sdedit.WALK_SAMPLER}`. GradOP+: the text starter with the scene's caption, which the others do not know, "
         f"at {gradop.SIDE} px, {GRADOP['rounds']} rounds on the predicted image, strength {GRADOP['strength']}, rate "
