@@ -16,8 +16,8 @@ Check and measure it:
   python3 dev/run.py coverage      which lines no test runs (words after it go to pytest)
   python3 dev/run.py evidence      measure what the papers claim, and write docs/EVIDENCE.md
   python3 dev/run.py bench         measure cost side by side, and write docs/BENCH.md
-  python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan, bench_retrieval, bench_diffsketching
-                                   renew their own sections of that page
+  python3 dev/run.py bench_energies, bench_gradop, bench_regions, bench_gan, bench_retrieval, bench_diffsketching,
+                    bench_paint2pix   renew their own sections of that page
   python3 dev/run.py bench_batch, bench_batch_servers   the same for `python3 batch`, on stub servers and on real ones
   python3 dev/run.py bench_live    from pen up to picture, in the editor
   python3 dev/run.py fuzz          hostile drawings, model files, training states, prompts and tensors, counted
@@ -78,6 +78,7 @@ TOOLS = {
     "bench_gradop": "bench.gradop",
     "bench_regions": "bench.regions",
     "bench_gan": "bench.gan",
+    "bench_paint2pix": "bench.paint2pix",
     "bench_diffsketching": "bench.diffsketching",
     "bench_retrieval": "bench.retrieval",
     "bench_batch": "bench.batch",

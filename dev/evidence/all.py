@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from evidence import (
@@ -23,6 +24,7 @@ from evidence import (
     gan,
     gradop,
     inversion,
+    paint2pix,
     pruning,
     regions,
     retrieval,
@@ -56,6 +58,7 @@ PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
         lab, page, min(diffsketching.TUNED, plan.strokes), plan.samples, fresh
     ),
     "retrieval": lambda lab, plan, page, fresh: retrieval.retrieval(lab, page, plan.samples, plan.samples, fresh),
+    "paint2pix": paint2pix.paint2pix,
 }
 
 
@@ -66,6 +69,7 @@ def main() -> int:
     parser.add_argument("--pairs", type=int, help="drawings in each part, 100 unless told otherwise")
     parser.add_argument("--fresh", action="store_true", help="forget batches kept from an earlier run")
     parser.add_argument("--output", type=Path, help="where EVIDENCE.md and evidence/ go")
+    parser.add_argument("--painter", type=Path, default=paint2pix.WEIGHTS, help="weights on trial, for paint2pix")
     options = parser.parse_args()
     unknown = [name for name in options.parts if name not in PARTS]
     if unknown:
@@ -82,12 +86,13 @@ def main() -> int:
     plan = QUICK if options.quick else FULL
     plan = plan._replace(strokes=options.pairs) if options.pairs else plan
     output = options.output or (Path(tempfile.mkdtemp(prefix="evidence-")) if options.quick else PACK / "docs")
+    parts = {**PARTS, "paint2pix": partial(paint2pix.paint2pix, weights=options.painter)}
     began = time.perf_counter()
     with torch.inference_mode():
         lab = Lab()
         for name in options.parts or PARTS:
             page = Page(output, name)
-            PARTS[name](lab, plan, page, options.fresh)
+            parts[name](lab, plan, page, options.fresh)
             page.write(tuple(PARTS))
             say(f"{output / 'EVIDENCE.md'}: part {name}, {time.perf_counter() - began:.0f} s so far")
     return 0

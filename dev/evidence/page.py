@@ -20,15 +20,18 @@ PACK = inprocess.PACK
 
 
 class Store:
-    """Finished batches as .npy files. The folder's name is a hash of all that decides about the pictures."""
+    """Finished batches as .npy files. The folder's name is a hash of all that decides about the pictures. clock: of
+    `seconds`, which a batch that is kept does not change."""
 
-    def __init__(self, name: str, settings: Any, files: tuple[str, ...]) -> None:
+    def __init__(
+        self, name: str, settings: Any, files: tuple[str, ...], clock: Callable[[], float] = time.perf_counter
+    ) -> None:
         digest = hashlib.sha256(repr(settings).encode())
         for pattern in files:
             for path in sorted(PACK.glob(pattern)):
                 digest.update(path.read_bytes())
         self.folder = cache_root() / name / digest.hexdigest()[:16]
-        self.seconds: dict[str, float] = {}
+        self.clock, self.seconds = clock, dict[str, float]()
 
     def forget(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -45,11 +48,11 @@ class Store:
         for first in range(0, count, batch):
             path = self.folder / name / f"{first:05d}.npy"
             if not path.exists():
-                began = time.perf_counter()
+                began = self.clock()
                 pictures = make(first, min(first + batch, count))
                 np.save(path.with_suffix(".part.npy"), (pictures * 255).clamp(0, 255).byte().numpy())
                 path.with_suffix(".part.npy").replace(path)
-                seconds += time.perf_counter() - began
+                seconds += self.clock() - began
                 spent.write_text(json.dumps(seconds))
                 say(f"  {name}: {min(first + batch, count)} of {count}, {seconds:.0f} s")
             parts.append(torch.from_numpy(np.load(path)))
