@@ -143,7 +143,8 @@ class SketchPaint2pixPredict(io.ComfyNode):
                     default=paint2pix.PASSES,
                     min=1,
                     max=10,
-                    tooltip="How often the encoder looks at its own result and corrects it, 1 to 10. 5 as published.",
+                    tooltip="How often the encoder looks at its own result and corrects it, 1 to 10. 5 as published. "
+                    "Never more than the painter has learned, where its file says so.",
                 ),
                 io.Int.Input(
                     "use_pass",
@@ -213,7 +214,8 @@ class SketchPaint2pixPredict(io.ComfyNode):
         mask = paint2pix.layer_mask(range(first_layer, last_layer + 1), network.decoder.styles, before)
         after = paint2pix.edited(before, codes[chosen], strength, clip, mask)
         image = pictures[chosen] if state is None else decoded(network, after, device)
-        text = painting.how_fitted(canvas, network.encoder.size)
+        said = (painting.how_fitted(canvas, network.encoder.size), painting.how_many_passes(network, passes))
+        text = "\n".join(line for line in said if line)
         return io.NodeOutput(
             image,
             torch.cat(pictures),

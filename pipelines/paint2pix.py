@@ -92,14 +92,20 @@ def seen(network: Painter, picture: Tensor, result: Tensor) -> Tensor:
     return pair if network.in_channels == pair.shape[1] else torch.cat([pair, pair], 1)
 
 
+def passes_of(network: Painter, asked: int) -> int:
+    """How many passes are made where so many are asked for: one by an encoder of 3 channels, which does not see
+    results, and no more than another has learned, as far as that is known. A further one would add a code once more."""
+    return 1 if network.in_channels == 3 else min(asked, network.passes or asked)
+
+
 def predict(network: Painter, canvas: Tensor, passes: int = PASSES) -> Iterator[Painted]:
     """ReStyle's passes (arXiv 2104.02699, eq. 1-2): w_k = E(canvas, y) + w_(k-1), y = G(w_k); w_-1 is the mean style.
 
-    canvas: [B,3,side,side], side = network.encoder.size. An encoder of 3 channels makes one pass only: it does not see
-    results. The stored noise maps are used, so a canvas always gives the same pictures.
+    canvas: [B,3,side,side], side = network.encoder.size. Never more passes than the encoder has learned (`passes_of`).
+    The stored noise maps are used, so a canvas always gives the same pictures.
     """
     result, code = average_picture(network), None
-    for _ in range(1 if network.in_channels == canvas.shape[1] else passes):
+    for _ in range(passes_of(network, passes)):
         code = network.codes(seen(network, canvas, result), code)
         picture = network.decoder(code)
         result = pooled(picture, network.encoder.size)

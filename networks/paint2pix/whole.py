@@ -20,7 +20,7 @@ class Painter(nn.Module):
     """Pictures in, pictures out, by way of StyleGAN2's styles; pictures are squares in [-1,1].
 
     `encoder` reads pictures of encoder.size pixels, `decoder` makes pictures of decoder.size, `latent_avg`
-    [styles,style_dim] is where encoding starts.
+    [styles,style_dim] is where encoding starts. passes: how many the encoder has learned; None: not known.
     """
 
     latent_avg: Tensor
@@ -30,12 +30,14 @@ class Painter(nn.Module):
         *,
         encoder: Mapping[str, Any],
         decoder: Mapping[str, Any],
+        passes: int | None = None,
         ops: Any = nn,
         dtype: torch.dtype | None = None,
         device: torch.device | str | None = None,
     ) -> None:
         super().__init__()
         kw: dict[str, Any] = {"dtype": dtype, "device": device}
+        self.passes = passes
         self.encoder = Encoder(**encoder, ops=ops, **kw)
         self.decoder = Generator(**decoder, ops=ops, **kw)
         self.register_buffer("latent_avg", torch.zeros(self.decoder.styles, self.decoder.style_dim, **kw))
@@ -95,7 +97,7 @@ def config_from(weights: Mapping[str, Tensor], hints: Mapping[str, Any]) -> dict
             f"The encoder in this file makes {made} styles, but its decoder of {2 ** (wanted // 2 + 1)} pixels takes "
             f"{wanted}. They are not of one training run."
         )
-    return {"encoder": encoder, "decoder": decoder}
+    return {"encoder": encoder, "decoder": decoder, "passes": hints.get("passes")}
 
 
 def with_decoder(network: Painter, decoder: Generator) -> Painter:
@@ -109,6 +111,6 @@ def with_decoder(network: Painter, decoder: Generator) -> Painter:
         raise ValueError(f"This decoder has {theirs}, but the encoder was trained for {mine}. Choose such a decoder.")
     other = Painter.__new__(Painter)
     nn.Module.__init__(other)
-    other.encoder, other.decoder = network.encoder, decoder
+    other.encoder, other.decoder, other.passes = network.encoder, decoder, network.passes
     other.register_buffer("latent_avg", network.latent_avg)
     return other.eval()

@@ -28,13 +28,18 @@ SETTINGS = (
     "use_new_attention_order",
     "image_size",
     "encoder_type",
+    "passes",
     "num_res_blocks",
     "noise_schedule",
     "diffusion_steps",
     "rescale_timesteps",
     "classes",
 )  # settings that keys and shapes do not reveal
-SETTINGS_OF = {"classes": "classifier", "encoder_type": "painter"}  # those that only files of this role state
+SETTINGS_OF = {
+    "classes": "classifier",
+    "encoder_type": "painter",
+    "passes": "painter",
+}  # those that only files of this role state
 
 # Files that people load here by mistake: part of a key name, what the file then is, and what to do with it.
 VISION = "Load it with Load CLIP Vision and connect that to clip_vision."

@@ -97,6 +97,12 @@ def how_fitted(canvas: Tensor, side: int) -> str:
     return "" if height == width else f"The canvas of {width} x {height} was squeezed into {side} x {side}."
 
 
+def how_many_passes(network: Any, asked: int) -> str:
+    """A sentence for painters that have learned fewer passes."""
+    made = paint2pix.passes_of(network, asked)
+    return "" if made == asked or network.in_channels == 3 else f"{made} of {asked} passes: it has learned no more."
+
+
 def chosen_pass(use_pass: int, made: int) -> int:
     """The place of a pass: 0 means the last one. ValueError: that many were not made."""
     if use_pass > made:

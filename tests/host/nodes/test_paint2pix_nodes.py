@@ -91,6 +91,21 @@ def test_prediction(doors, painter, networks, room):
     assert torch.equal(first, passes[:2])
 
 
+def test_no_more_passes_than_learned(doors, folder, networks):
+    """A file that states them, with its own decoder or another; what was asked for is said on the node."""
+    save_file(networks.canvas.state_dict(), folder / "once.sft", {"passes": "1"})
+    for decoder in (doors.OWN, "watercolour.pt"):
+        painter = doors.SketchPaint2pixLoader.execute("once.sft", "none", decoder).result[0]
+        found = doors.SketchPaint2pixPredict.execute(painter, picture(), **{**SETTINGS, "passes": 3})
+        assert "1 of 3 passes" in found.ui.as_dict()["text"][0]
+        once = doors.SketchPaint2pixPredict.execute(painter, picture(), **{**SETTINGS, "passes": 1})
+        assert torch.equal(found.result[0], once.result[0])
+        assert once.ui is None
+    save_file(networks.canvas.state_dict(), folder / "never.sft", {"passes": "0"})
+    with pytest.raises(ValueError, match="passes to '0', expected a whole number above 0"):
+        doors.SketchPaint2pixLoader.execute("never.sft", "none", doors.OWN)
+
+
 def test_strength_moves_from_the_state(doors, painter):
     start = doors.SketchPaint2pixPredict.execute(painter, picture(), **SETTINGS).result
     for strength, layers in ((0.0, LAYERS), (1.0, {"first_layer": 9, "last_layer": 17})):
