@@ -1,18 +1,21 @@
 """Trains the starter's painter: Paint2pix's canvas encoder and a StyleGAN2 decoder for landscapes, both from nothing.
 
-They learn together. First, finished canvases by their pixels, at 16, 32 and 64 pixels: this teaches styles where things
-are. Begun at once with unfinished ones, all pictures keep the same horizon. Then the starter world's own canvases, back
-to front: predictions by pixels and by the starter's feature network, edits by the second stem, and, from a part of the
-run on, by a discriminator that also judges pictures of random styles. Predicts 64 x 64 pixels from canvases of 32 x 32;
-the starter's upscaler makes 256 of them.
+In three parts. Layout: both learn finished canvases by their pixels, at 16, 32 and 64 pixels. Texture: the same at 64
+pixels, by the starter's feature network and a discriminator, too, which also judges pictures of random styles.
+Canvases: the encoder alone learns the starter world's own canvases at every stage, back to front, and edits by the
+second stem; the decoder stays as it is, as in the paper. Begun with unfinished canvases, or with a decoder that goes on
+learning from them, all pictures get the same horizon: what is not painted yet is anywhere, and its mean has no layout.
+
+Predicts 64 x 64 pixels from canvases of 32 x 32; the starter's upscaler makes 256 of them.
 """
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -42,9 +45,11 @@ BODY = {  # of the encoder, at 32 px
     ),
     "halvings": 2,
 }
+PASSES = 1  # a second one adds the first one's code again before it has learned to look, and layout is lost
 R1 = 0.3  # weight of the gradient penalty: small pictures and batches want less than the published 10
 HELD_OUT = 5_000_000  # seeds from here on are never learned from
 SHOWN = 12
+TEXTURE = "painter_texture"  # name of the second part
 FEATURES = Path(__file__).parents[1] / "weights" / "features.safetensors"
 
 
@@ -105,42 +110,20 @@ def grown(small: Painter, size: int) -> Painter:
     return network
 
 
-def learn_finished(paintings: Paintings, choice: argparse.Namespace) -> Painter:
-    """The networks after all stages of GROWTH."""
-    network = new_starter(size=GROWTH[0].size)
-    unlimited = argparse.Namespace(**{**vars(choice), "minutes": 0.0})
-    for size, steps in GROWTH:
-        settings = Settings(
-            batch=choice.batch,
-            passes=1,
-            learning_rate=choice.learning_rate,
-            decoder_rate=choice.decoder_rate,
-            features=0.0,
-            identity=0.0,
-            edit=0.0,
-            apart=0.0,
-            bfloat16=not choice.float32,
-        )
-        batches = Finished(paintings, choice.batch, size)
-        lesson = PainterLesson(batches, grown(network, size), settings)
-        lesson.name = f"painter_{size}"
-        train(lesson, unlimited, steps=steps, images_per_step=choice.batch)
-        network = lesson.settled()
-    stems = network.encoder.input_layer, network.encoder.input_layer_updated_canvas
-    stems[1].load_state_dict(stems[0].state_dict())
-    return network
-
-
-# --- canvases at every stage ------------------------------------------------------------------------------------------
+def settings_of(choice: argparse.Namespace, **own: Any) -> Settings:
+    """What all parts share; weights are 0 unless told otherwise."""
+    weights = dict.fromkeys(("features", "identity", "edit", "apart"), 0.0)
+    shared = {"batch": choice.batch, "passes": PASSES, "r1": R1, "bfloat16": not choice.float32}
+    return Settings(**{**weights, **shared, "learning_rate": choice.learning_rate, **own})
 
 
 def painter_lesson(
-    canvases: Canvases, network: Painter, settings: Settings, show: Batch | None = None
+    name: str, canvases: Callable[[int], Batch], network: Painter, settings: Settings, show: Batch | None = None
 ) -> PainterLesson:
     known = features("features", SimpleNamespace(model=build(files.read_weights(FEATURES))))
     assert isinstance(known, Features)
     (discriminator,) = seeded(12, lambda: new.new_discriminator(JUDGE))
-    return PainterLesson(
+    lesson = PainterLesson(
         canvases,
         network,
         settings,
@@ -148,42 +131,70 @@ def painter_lesson(
         discriminator=discriminator if settings.adversarial else None,
         show=show,
     )
+    lesson.name = name
+    return lesson
+
+
+def learn_layout(paintings: Paintings, choice: argparse.Namespace) -> Painter:
+    """The networks after all stages of GROWTH."""
+    network = new_starter(size=GROWTH[0].size)
+    settings = settings_of(choice, decoder_rate=choice.decoder_rate)
+    for size, steps in GROWTH:
+        batches = Finished(paintings, choice.batch, size)
+        lesson = painter_lesson(f"painter_{size}", batches, grown(network, size), settings)
+        train(lesson, with_minutes(choice, 0.0), steps=steps, images_per_step=choice.batch)
+        network = lesson.settled()
+    return network
+
+
+def learn_texture(network: Painter, paintings: Paintings, choice: argparse.Namespace) -> Painter:
+    """The networks after the discriminator has had its say."""
+    settings = settings_of(
+        choice,
+        learning_rate=choice.learning_rate / 4,
+        decoder_rate=choice.decoder_rate / 2,
+        features=choice.features,
+        adversarial=choice.adversarial,
+        adversarial_from=0.02,
+        adversarial_every=choice.adversarial_every,
+    )
+    lesson = painter_lesson(TEXTURE, Finished(paintings, choice.batch, SIZE), network, settings)
+    train(lesson, with_minutes(choice, choice.texture_minutes), images_per_step=choice.batch)
+    network = lesson.settled()
+    stems = network.encoder.input_layer, network.encoder.input_layer_updated_canvas
+    stems[1].load_state_dict(stems[0].state_dict())
+    return network
+
+
+def with_minutes(choice: argparse.Namespace, minutes: float) -> argparse.Namespace:
+    return argparse.Namespace(**{**vars(choice), "minutes": minutes})
+
+
+# --- canvases at every stage ------------------------------------------------------------------------------------------
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = starter_options(
-        "starter-painter", __doc__, minutes=600.0, scenes=5_000, peak=2e-3, minutes_help="of the last stage"
+        "starter-painter", __doc__, minutes=120.0, scenes=5_000, peak=2e-3, minutes_help="of the last part"
     )
+    parser.add_argument("--texture-minutes", type=float, default=240.0, help="of the second part")
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--decoder-rate", type=float, default=2e-3, help="of decoder and discriminator")
-    parser.add_argument("--features", type=float, default=1.0, help="weight of the feature network's distance")
-    parser.add_argument("--adversarial", type=float, default=0.2, help="weight of the discriminator; 0: none")
-    parser.add_argument("--adversarial-from", type=float, default=0.05, help="fraction of the run at which it joins")
+    parser.add_argument("--decoder-rate", type=float, default=2e-3, help="of the decoder, in the first part")
+    parser.add_argument("--features", type=float, default=0.2, help="weight of the feature network's distance")
+    parser.add_argument("--adversarial", type=float, default=0.1, help="weight of the discriminator")
     parser.add_argument("--adversarial-every", type=int, default=2, help="steps between two of its losses")
     parser.add_argument("--edit-every", type=int, default=4, help="steps between two edit losses")
     parser.add_argument("--float32", action="store_true", help="no bfloat16, which is slower here")
     parser.add_argument("--workers", type=int, default=1, help="processes that paint the scenes at first")
     parser.add_argument("--prepare", action="store_true", help="only paint the scenes")
     choice = parser.parse_args(argv)
-    begin(choice, "painter", *(f"painter_{size}" for size, _ in GROWTH))
+    begin(choice, "painter", TEXTURE, *(f"painter_{size}" for size, _ in GROWTH))
     paintings = world_paintings(choice.folder, "learned", choice.scenes, workers=choice.workers)
     shown = world_paintings(choice.folder, "held_out", SHOWN, HELD_OUT)
     if choice.prepare:
         return
-    settings = Settings(
-        batch=choice.batch,
-        passes=2,
-        learning_rate=choice.learning_rate,
-        decoder_rate=choice.decoder_rate,
-        features=choice.features,
-        identity=0.0,
-        edit_every=choice.edit_every,
-        adversarial=choice.adversarial,
-        adversarial_from=choice.adversarial_from,
-        adversarial_every=choice.adversarial_every,
-        r1=R1,
-        bfloat16=not choice.float32,
-    )
+    network = learn_texture(learn_layout(paintings, choice), paintings, choice)
+    settings = settings_of(choice, features=choice.features, edit=1.0, apart=0.1, edit_every=choice.edit_every)
     show = Canvases(shown, SHOWN, 3)(0)
-    lesson = painter_lesson(Canvases(paintings, choice.batch, 0), learn_finished(paintings, choice), settings, show)
+    lesson = painter_lesson("painter", Canvases(paintings, choice.batch, 0), network, settings, show)
     train(lesson, choice, images_per_step=choice.batch)

@@ -27,10 +27,11 @@ from ...training.paint2pix.canvases import Batch, Canvases
 from ...training.paint2pix.lesson import seen_by
 from ...training.paint2pix.stylegan import random_styles
 from ...training.supervised import SupervisedLesson, Task
+from .painter import PASSES
 from .paintings import world_paintings
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "painter.safetensors"
-PASSES, BATCH = 2, 8
+BATCH = 8
 RANDOM = 2  # pictures of random styles in a batch, so that variations are watercolours, too
 PAPER = (0.98, 0.965, 0.93)
 PIGMENT = 0.86  # how dense the paint is where the picture is darkest
