@@ -173,6 +173,16 @@ def with_minutes(choice: argparse.Namespace, minutes: float) -> argparse.Namespa
 # --- canvases at every stage ------------------------------------------------------------------------------------------
 
 
+class Half:
+    """The batch of a step: half of it canvases at every stage, half of it finished ones, so that those stay known."""
+
+    def __init__(self, paintings: Paintings, batch: int) -> None:
+        self.parts = Canvases(paintings, batch - batch // 2, 0), Finished(paintings, batch // 2, SIZE)
+
+    def __call__(self, step: int) -> Batch:
+        return Batch(*(torch.cat(parts) for parts in zip(*(part(step) for part in self.parts), strict=True)))
+
+
 def main(argv: list[str] | None = None) -> None:
     parser = starter_options(
         "starter-painter", __doc__, minutes=120.0, scenes=5_000, peak=2e-3, minutes_help="of the last part"
@@ -194,7 +204,14 @@ def main(argv: list[str] | None = None) -> None:
     if choice.prepare:
         return
     network = learn_texture(learn_layout(paintings, choice), paintings, choice)
-    settings = settings_of(choice, features=choice.features, edit=1.0, apart=0.1, edit_every=choice.edit_every)
+    settings = settings_of(
+        choice,
+        learning_rate=choice.learning_rate / 8,
+        features=choice.features,
+        edit=1.0,
+        apart=0.1,
+        edit_every=choice.edit_every,
+    )
     show = Canvases(shown, SHOWN, 3)(0)
-    lesson = painter_lesson("painter", Canvases(paintings, choice.batch, 0), network, settings, show)
+    lesson = painter_lesson("painter", Half(paintings, choice.batch), network, settings, show)
     train(lesson, choice, images_per_step=choice.batch)
