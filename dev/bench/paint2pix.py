@@ -149,7 +149,7 @@ def stroke_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     whole = [sum(one) for one in strokes]
     lines = [
         f"Milliseconds between a stroke that is saved and its picture in a file, over {len(whole)} strokes on a canvas "
-        f"of {CANVAS} px, each on the picture before and with its state, {PASSES} passes of the built-in painter, "
+        f"of {CANVAS} px, each on the picture before and with its state, {PASSES} pass of the built-in painter, "
         f"{painter.network.decoder.size} px. What the editor and the browser add: `bench_live`.{told}",
         "",
         "| part | median | fastest | slowest |",

@@ -21,7 +21,7 @@ from runtime.provision import say
 
 FIRST = 10_800_000  # seeds of the painted scenes: none of the starter's networks learned from them
 FRACTIONS = (0.1, 0.25, 0.5, 0.75, 1.0)  # of the painting that is finished
-PASSES = 2  # of the canvas encoder: as many as the starter's learned
+PASSES = 1  # of the canvas encoder: as many as the starter's learned
 T0S = (0.3, 0.5, 0.7)  # SDEdit's strengths on canvases
 STEPS = 5  # accepted ones after the first picture
 STEP_T0S = (0.2, 0.35, 0.5, 0.7)  # SDEdit's strengths after a step
@@ -236,7 +236,7 @@ def tell_fractions(page: Page, held: Held, ways: list[Way], references: Any) -> 
         f"{', '.join(f'{fraction:.0%}' for fraction in FRACTIONS)} of their strokes. The first layer, the sky, fills "
         f"the whole canvas, {share}. What is black is given to all ways as it is; SDEdit and GradOP+ must take "
         "it for the picture. "
-        f"Paint2pix: {PASSES} passes, no state. SDEdit: the pixel prior at three strengths, {sdedit.STEPS} steps of "
+        f"Paint2pix: {PASSES} pass, no state. SDEdit: the pixel prior at three strengths, {sdedit.STEPS} steps of "
         f"`{sdedit.WALK_SAMPLER}`. GradOP+: the text starter with the scene's caption, which the others do not know, "
         f"at {gradop.SIDE} px, {GRADOP['rounds']} rounds on the predicted image, strength {GRADOP['strength']}, rate "
         f"{GRADOP['rate']}, the node's own painter; reduced to {SIZE} px.",
