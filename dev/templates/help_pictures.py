@@ -13,7 +13,7 @@ from typing import NamedTuple
 from PIL import Image, ImageDraw, ImageFont
 
 from runtime.rooms import PACK
-from templates.thumbnails import BESIDE, COLOUR, EDIT, LINES, MATRIX, STROKES, TIED, load
+from templates.thumbnails import BESIDE, COLOUR, EDIT, FOUND, LINES, MATRIX, STROKES, TIED, WHY, load
 
 FOLDER = PACK / "web" / "docs" / "pictures"
 SIDE, GAP, LINE = 200, 8, 24
@@ -91,6 +91,14 @@ PICTURES = {
         Shot("the content", COLOURS, "SketchLoader"),
         Shot("the style", COLOURS, "SketchLoader", 1),
         Shot("the result", COLOURS, "SaveImage"),
+    ],
+    "SketchFindPhotos": [
+        Shot("the sketch", FOUND, "SketchLoader"),
+        Shot("the photos that look like it, best first", FOUND, "SaveImage"),
+    ],
+    "SketchExplainMatch": [
+        Shot("what looks alike", WHY, "SaveImage"),
+        Shot("the sketch, rebuilt from the photo", WHY, "PreviewImage"),
     ],
 }
 
