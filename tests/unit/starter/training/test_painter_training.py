@@ -7,6 +7,8 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from safetensors import safe_open
 from safetensors.torch import load_file
 
 
@@ -105,25 +107,38 @@ def folder(training, paintings, tmp_path, monkeypatch):
     return tmp_path
 
 
+def test_half_of_the_canvases_are_finished(training, paintings, tmp_path):
+    few = paintings.world_paintings(tmp_path, "few", 3, 7, size=64)
+    batch, finished = training.Half(few, 5)(3), training.Finished(few, 2, 64)(3)
+    assert batch.photo.shape == (5, 3, 64, 64)
+    assert torch.equal(batch.canvas[3:], finished.canvas)
+    assert (batch.canvas[:3] - batch.updated[:3]).abs().sum() > 0
+
+
 def test_the_command(training, room, folder, monkeypatch):
-    """Each stage of growth, then a step; the file loads, and the sheet has a row for each canvas."""
-    words = ["--folder", str(folder), "--scenes", "2", "--batch", "2", "--adversarial-from", "0"]
-    steps = []
-    real = room("training.paint2pix.lesson").PainterLesson.step
+    """Layout, texture, canvases, each to its end; then nothing is learned again. The file loads, and the sheet has a
+    row for each canvas."""
+    words = ["--folder", str(folder), "--scenes", "2", "--batch", "4", "--texture-minutes", "0.0005"]
+    steps, decoders = [], []
+    lesson = room("training.paint2pix.lesson").PainterLesson
+    real = lesson.step
 
     def step(self, number, progress):
         steps.append((self.name, number))
-        return real(self, number, progress)
+        found = real(self, number, progress)
+        decoders.append({key: value.clone() for key, value in self.average.decoder.state_dict().items()})
+        return found
 
     monkeypatch.setattr(training.PainterLesson, "step", step)
     monkeypatch.setattr(room("training.paint2pix.lesson"), "SETTLING", 1)
     training.main([*words, "--minutes", "0.001"])
-    assert steps == [("painter_16", 0), ("painter_64", 0), ("painter_64", 1), ("painter", 0)]
+    assert [name for name, _ in steps] == ["painter_16", "painter_64", "painter_64", "painter_texture", "painter"]
+    assert all(torch.equal(value, decoders[-1][key]) for key, value in decoders[-2].items()), "the decoder stays"
     training.main([*words, "--minutes", "0.001"])
-    assert len(steps) == 4, "what is finished is not learned again"
+    assert len(steps) == 5
     network = room("networks").build(load_file(folder / "painter.safetensors"))
     assert network.decoder.size == 64
     assert (folder / "painter.safetensors").stat().st_size < 15e6
-    from PIL import Image
-
+    with safe_open(folder / "painter.safetensors", "pt") as file:
+        assert file.metadata()["passes"] == "1"
     assert Image.open(folder / "painter.png").size == (2 * 3 * 64, 2 * 2 * 64)
