@@ -1,7 +1,7 @@
-"""`python3 dev/run.py help_pictures`: the pictures of the help pages, of what `demo` made.
+"""`python3 dev/run.py help_pictures [NODE ...]`: the pictures of the help pages, of what `demo` made.
 
-Run `python3 dev/run.py demo` first. A help page shows its picture as `![...](pictures/<node id>.jpg)`; the
-editor finds it beside the pages, in web/docs/pictures.
+Run `python3 dev/run.py demo` first, for some nodes with the names of their templates. A help page shows its picture as
+`![...](pictures/<node id>.jpg)`; the editor finds it beside the pages, in web/docs/pictures.
 """
 
 from __future__ import annotations
@@ -94,11 +94,11 @@ PICTURES = {
     ],
     "SketchFindPhotos": [
         Shot("the sketch", FOUND, "SketchLoader"),
-        Shot("the photos that look like it, best first", FOUND, "SaveImage"),
+        Shot("what it finds, best first", FOUND, "SaveImage"),
     ],
     "SketchExplainMatch": [
         Shot("what looks alike", WHY, "SaveImage"),
-        Shot("the sketch, rebuilt from the photo", WHY, "PreviewImage"),
+        Shot("rebuilt from the photo", WHY, "PreviewImage"),
     ],
 }
 
@@ -137,8 +137,8 @@ def compressed(picture: Image.Image) -> bytes:
 
 def main() -> int:
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for name, shots in PICTURES.items():
-        path = FOLDER / f"{name}.jpg"
+    for name in sys.argv[1:] or PICTURES:
+        shots, path = PICTURES[name], FOLDER / f"{name}.jpg"
         path.write_bytes(compressed(strip(shots)))
         print(f"{path.name}: {path.stat().st_size} bytes")
     return 0
