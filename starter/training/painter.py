@@ -19,13 +19,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from torch.nn.functional import adaptive_avg_pool2d
 
 from ... import files
 from ...networks import build
 from ...networks.paint2pix.encoders import Unit
 from ...networks.paint2pix.whole import Painter
 from ...pictures.features import Features, features
-from ...pipelines.paint2pix import pooled
 from ...training.batches import Shuffled, generator_of, places_of
 from ...training.command import begin, starter_options, train
 from ...training.paint2pix import new
@@ -84,7 +84,7 @@ class Finished:
     def __call__(self, step: int) -> Batch:
         canvases, photos = zip(*(self._one(place) for place in places_of(step, self.batch)), strict=True)
         canvas, photo = (torch.stack([tensor(one) for one in many]) for many in (canvases, photos))
-        return Batch(canvas, canvas, pooled(photo, self.size), torch.ones_like(canvas[:, :1]))
+        return Batch(canvas, canvas, adaptive_avg_pool2d(photo, self.size), torch.ones_like(canvas[:, :1]))
 
     def _one(self, place: int) -> tuple[np.ndarray, np.ndarray]:
         i = self.order(place)
