@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -115,13 +116,22 @@ def enlarged(pictures: Any, times: int) -> Any:
 # --- ways to paint ----------------------------------------------------------------------------------------------------
 
 
+def painter_of(network: Any, name: str) -> Any:
+    """A SKETCH_PAINTER behind a host ModelPatcher."""
+    return inprocess.room("pipelines.paint2pix").Paint2pix(name, inprocess.room("host").network_patcher(network))
+
+
+def built_in(weights: Path) -> Any:
+    """The SKETCH_PAINTER of a file."""
+    read = inprocess.room("nodes.parts.painting").read_network
+    return painter_of(read(str(weights), ("painter",), {}, copied=True)[0], weights.stem)
+
+
 class Painter:
     """Paint2pix's networks behind its node."""
 
     def __init__(self, weights: Path) -> None:
-        doors, host = inprocess.room("nodes.parts.painting"), inprocess.room("host")
-        network = doors.read_network(str(weights), ("painter",), {}, copied=True)[0]
-        self.painter = inprocess.room("pipelines.paint2pix").Paint2pix(weights.stem, host.network_patcher(network))
+        self.painter = built_in(weights)
         self.node = inprocess.room("nodes.paint2pix").SketchPaint2pixPredict
 
     def predict(self, canvas: Any, state: Any = None) -> tuple[Any, Any]:
@@ -150,18 +160,6 @@ def by_gradop(text: Callable[[], Any], canvas: Any, a: int, b: int) -> Any:
     return sized(ways.gradop(a, b, inprocess.room("samplers.canvas").PREDICTED, **GRADOP))
 
 
-def once(make: Callable[[], Any]) -> Callable[[], Any]:
-    """What make() gives, made when first asked for."""
-    held: list[Any] = []
-
-    def get() -> Any:
-        if not held:
-            held.append(make())
-        return held[0]
-
-    return get
-
-
 # --- canvases at five fractions ---------------------------------------------------------------------------------------
 
 
@@ -188,7 +186,7 @@ class Way(NamedTuple):
 
 def at_fractions(lab: Lab, painter: Painter, held: Held, store: Store, painted: Store) -> list[Way]:
     """Paint2pix, SDEdit at T0S, GradOP+. painted: keeps what follows from the painter's weights."""
-    some, text = some_of(len(held.photos), SOME), once(gradop.TextLab)
+    some, text = some_of(len(held.photos), SOME), cache(gradop.TextLab)
 
     def way(name: str, keep: Store, count: int, make: Callable[[Any, int, int], Any], batch: int) -> Way:
         found, spent = {}, 0.0
