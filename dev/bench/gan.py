@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from bench.energies import memory_now, memory_peak, timed
-from bench.page import BENCH, in_host, renew
+from bench.page import BENCH, Parts, in_parts
 from bench.real_size import randomise
 from runtime import inprocess
 from runtime.provision import say
@@ -296,7 +296,7 @@ def _seconds(make: Callable[[int], Any], rounds: int) -> float:
     return statistics.median(spent)
 
 
-PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], tuple[list[str], bool]]]] = {
+PARTS: Parts = {
     "decode": ("Sketch GAN: decoding", decode_part),
     "training": ("Sketch GAN: training", training_part),
 }
@@ -315,20 +315,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=BENCH)
     options = parser.parse_args()
 
-    def work() -> bool:
-        fine = True
-        for part in options.parts or PARTS:  # each is written down before the next begins
-            heading, measure = PARTS[part]
-            say(f"{heading} ...")
-            lines, reached = measure(options)
-            fine &= reached
-            if options.small:
-                say("\n".join(lines))
-            else:
-                renew(options.output, {heading: lines})
-        return fine or options.small
-
-    return 0 if in_host(work) else 1
+    return in_parts(PARTS, options)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import re
 import sys
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 from runtime import inprocess, machine
 from runtime.provision import say
 
+# Sections of a bench: its heading, and what measures it: its lines, and whether every target was reached.
+Parts = dict[str, tuple[str, Callable[[argparse.Namespace], tuple[list[str], bool]]]]
 BENCH = inprocess.PACK / "docs" / "BENCH.md"
 
 
@@ -27,6 +30,28 @@ def in_host(work: Callable[[], Any]) -> Any:
     inprocess.load_pack()
     with torch.inference_mode():
         return work()
+
+
+def in_parts(parts: Parts, options: argparse.Namespace, head: Callable[[], list[str]] = list) -> int:
+    """Measures the chosen parts (options.parts; None: all) inside ComfyUI. Each is written to options.output before the
+    next begins, below the lines of head(); with options.small only said. Returns the exit code: 1 where a target was
+    missed, never with options.small."""
+
+    def work() -> bool:
+        fine = True
+        for part in options.parts or parts:
+            heading, measure = parts[part]
+            say(f"{heading} ...")
+            lines, reached = measure(options)
+            fine &= reached
+            lines = [*head(), *lines]
+            if options.small:
+                say("\n".join(lines))
+            else:
+                renew(options.output, {heading: lines})
+        return fine or options.small
+
+    return 0 if in_host(work) else 1
 
 
 def renew(path: Path, found: dict[str, list[str]], where: str | None = None) -> None:

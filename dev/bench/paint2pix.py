@@ -21,8 +21,8 @@ from typing import Any
 from bench.diffsketching import clock_of
 from bench.energies import Clock, timed
 from bench.gan import Found, measured, mib, ratios
-from bench.page import BENCH, in_host, renew
-from evidence.paint2pix import PASSES, WEIGHTS
+from bench.page import BENCH, Parts, in_parts
+from evidence.paint2pix import PASSES, WEIGHTS, built_in, painter_of
 from runtime import inprocess
 from runtime.provision import say
 
@@ -33,16 +33,6 @@ FIRST = 10_900_000  # seeds of the scenes
 
 
 # --- predicting -------------------------------------------------------------------------------------------------------
-
-
-def painter_of(network: Any, name: str) -> Any:
-    """A SKETCH_PAINTER behind a host ModelPatcher."""
-    return inprocess.room("pipelines.paint2pix").Paint2pix(name, inprocess.room("host").network_patcher(network))
-
-
-def built_in(weights: Path) -> Any:
-    read = inprocess.room("nodes.parts.painting").read_network
-    return painter_of(read(str(weights), ("painter",), {}, copied=True)[0], weights.stem)
 
 
 def random_painter(small: bool) -> Any:
@@ -241,7 +231,7 @@ def training_part(options: argparse.Namespace) -> tuple[list[str], bool]:
     return lines, True
 
 
-PARTS: dict[str, tuple[str, Callable[[argparse.Namespace], tuple[list[str], bool]]]] = {
+PARTS: Parts = {
     "predict": ("Paint2pix: predicting", predict_part),
     "stroke": ("Paint2pix: from stroke to picture", stroke_part),
     "training": ("Paint2pix: training", training_part),
@@ -271,22 +261,11 @@ def main() -> int:
     if not options.painter.is_file():
         parser.error(f"{options.painter} is not there; train it, or choose --painter")
 
-    def work() -> bool:
-        fine = True
-        for part in options.parts or PARTS:  # each is written down before the next begins
-            heading, measure = PARTS[part]
-            say(f"{heading} ...")
-            lines, reached = measure(options)
-            fine &= reached
-            threads = torch.get_num_threads()
-            lines = [f"{threads} thread{'s' * (threads > 1)} of torch.", "", *lines]
-            if options.small:
-                say("\n".join(lines))
-            else:
-                renew(options.output, {heading: lines})
-        return fine or options.small
+    def threads() -> list[str]:
+        count = torch.get_num_threads()
+        return [f"{count} thread{'s' * (count > 1)} of torch.", ""]
 
-    return 0 if in_host(work) else 1
+    return in_parts(PARTS, options, threads)
 
 
 if __name__ == "__main__":
