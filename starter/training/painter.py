@@ -120,17 +120,14 @@ def settings_of(choice: argparse.Namespace, **own: Any) -> Settings:
 def painter_lesson(
     name: str, canvases: Callable[[int], Batch], network: Painter, settings: Settings, show: Batch | None = None
 ) -> PainterLesson:
-    known = features("features", SimpleNamespace(model=build(files.read_weights(FEATURES))))
-    assert isinstance(known, Features)
-    (discriminator,) = seeded(12, lambda: new.new_discriminator(JUDGE))
-    lesson = PainterLesson(
-        canvases,
-        network,
-        settings,
-        percept=percept_of(known, SIZE, "cpu") if settings.features else None,
-        discriminator=discriminator if settings.adversarial else None,
-        show=show,
-    )
+    percept = discriminator = None
+    if settings.features:
+        known = features("features", SimpleNamespace(model=build(files.read_weights(FEATURES))))
+        assert isinstance(known, Features)
+        percept = percept_of(known, SIZE, "cpu")
+    if settings.adversarial:
+        (discriminator,) = seeded(12, lambda: new.new_discriminator(JUDGE))
+    lesson = PainterLesson(canvases, network, settings, percept=percept, discriminator=discriminator, show=show)
     lesson.name = name
     return lesson
 
