@@ -49,8 +49,7 @@ def test_strokes_become_a_picture_with_words(drawn, server):
     third = brush.value("painting")
     brush.page.keyboard.press("Control+z")
     assert brush.wait_for_other(third) == first
-    brush.page.wait_for_timeout(300)
-    assert brush.seen()[5, 5, 3] == 0
+    until(drawn, lambda: brush.seen()[5, 5, 3] == 0, "the fill is undone")
     brush.page.keyboard.press("Control+Shift+z")
     assert brush.wait_for_other(first) == third
     brush.page.keyboard.press("e")
@@ -93,8 +92,7 @@ def test_keys_words_and_size(drawn, server):
     made = picture(server, press_run(drawn, server), ids["image"])
     assert made.shape == (512, 256, 3)
     assert near(made[256, 128], BLUE)
-    page.wait_for_timeout(300)
-    assert near(brush.seen()[256, 128], BLUE)
+    until(drawn, lambda: near(brush.seen()[256, 128], BLUE), "the stroke at the new size")
     brush.stroke((0.9, 0.9))  # fills
     page.keyboard.press("Control+z")
     page.keyboard.press("Control+z")
@@ -279,8 +277,8 @@ def test_the_painting_is_there_after_reload_copy_and_undo(drawn, server):
     first = brush.value("painting")
     page.evaluate("async () => window.app.loadGraphData(JSON.parse(JSON.stringify(window.app.graph.serialize())))")
     page.wait_for_timeout(1500)
+    until(drawn, lambda: near(brush.seen()[256, 256], BLUE), "the strokes of the loaded graph")
     assert brush.value("painting") == first
-    assert near(brush.seen()[256, 256], BLUE)
 
     copied = page.evaluate(
         """(id) => {
@@ -297,7 +295,7 @@ def test_the_painting_is_there_after_reload_copy_and_undo(drawn, server):
     )
     page.wait_for_timeout(1500)
     copy = Brush(drawn, copied)
-    assert near(copy.seen()[256, 256], BLUE)
+    until(drawn, lambda: near(copy.seen()[256, 256], BLUE), "the copy's strokes")
     copy.stroke((0.5, 0.1), (0.5, 0.9))
     assert copy.value("painting") != first
     assert brush.value("painting") == first, "each canvas has a painting of its own"
@@ -359,7 +357,7 @@ def test_no_stroke_is_lost_while_the_server_does_not_answer(drawn):
     assert [kept[round(512 * row)] for row in (0.1, 0.5, 0.9)] == [255, 255, 255]
     page.evaluate("async () => window.app.loadGraphData(JSON.parse(JSON.stringify(window.app.graph.serialize())))")
     page.wait_for_timeout(1500)
-    assert (brush.seen()[:, 256, 3] == kept).all(), "and that is what the server has"
+    until(drawn, lambda: (brush.seen()[:, 256, 3] == kept).all(), "and that is what the server has")
 
 
 def test_in_a_subgraph_at_2048_pixels(drawn, server):
@@ -446,9 +444,8 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
         }""",
         list(server.picture(shown)),
     )
-    page.wait_for_timeout(1500)
-    assert brush.value("painting") == painted
-    assert near(brush.seen()[32, 48], BLUE)
+    until(drawn, lambda: brush.value("painting") == painted, "the strokes of the shared graph")
+    until(drawn, lambda: near(brush.seen()[32, 48], BLUE), "and the page shows them")
 
 
 CHOOSE = """([id, file]) => {
@@ -573,8 +570,9 @@ def test_one_of_several_results_becomes_the_ground(drawn, server):
     brush.sheet.get_by_text("There is no result yet").wait_for()
     brush.stroke((0.2, 0.5), (0.8, 0.5))
     painted = brush.value("painting")
+    shown = "id => window.app.nodeOutputs?.[id]?.images?.map(image => image.filename) ?? []"
     press_run(drawn, server)
-    page.wait_for_timeout(500)
+    until(drawn, lambda: len(page.evaluate(shown, ids["image"])) == 3, "the page has the results")
     offered = brush.sheet.locator("[data-act='this']")
     brush.click("take")
     assert offered.count() == 3
@@ -586,7 +584,7 @@ def test_one_of_several_results_becomes_the_ground(drawn, server):
     brush.wait_for_other(painted)
     assert (brush.value("painting"), offered.count()) == ("", 0)
     red = brush.value("photo")
-    assert near(brush.ground()[48, 64], (255, 0, 0))
+    until(drawn, lambda: near(brush.ground()[48, 64], (255, 0, 0)), "the red picture lies below")
     page.keyboard.press("Control+z")
     assert brush.wait_for_other("") == painted, "undo brings the strokes back"
     page.keyboard.press("Control+Shift+z")
@@ -596,12 +594,11 @@ def test_one_of_several_results_becomes_the_ground(drawn, server):
 
     press_run(drawn, server)
     brush.click("large")
-    assert offered.count() == 3
+    until(drawn, lambda: offered.count() == 3, "the large view offers all three")
     drawn.shot(f"results, large - {drawn.renderer}")
     offered.nth(2).click()
     brush.wait_for_other(painted)
-    page.wait_for_timeout(300)
+    until(drawn, lambda: near(brush.ground()[48, 64], (0, 255, 0)), "the green picture lies below")
     assert brush.value("photo") not in ("", red)
-    assert near(brush.ground()[48, 64], (0, 255, 0))
     page.keyboard.press("Escape")
     offered.first.wait_for(state="detached")
