@@ -208,6 +208,14 @@ def until(editor: Any, found: Callable[[], bool], what: str) -> None:
     pytest.fail(f"never: {what}")
 
 
+RESULTS = "id => (window.app.nodeOutputs?.[id]?.images ?? []).map(image => image.filename)"
+
+
+def results(editor: Any, node: int) -> list[str]:
+    """The files that the page shows at a node since the last run."""
+    return editor.page.evaluate(RESULTS, node)
+
+
 def test_a_newer_stroke_gives_up_the_picture_before_it(drawn, server, sent):
     """Ten strokes while pictures are slow: the newest painting is next, three times in a row; the fourth picture is
     finished, so that one sees something while one paints; then the last one, and all strokes are in it."""
@@ -414,7 +422,7 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
     brush = Brush(drawn, ids["canvas"])
     outputs = press_run(drawn, server)
     assert near(picture(server, outputs, ids["image"])[32, 48], (0xDF, 0xBF, 0x9F))
-    page.wait_for_timeout(500)
+    until(drawn, lambda: near(brush.ground()[32, 48], (0x20, 0x40, 0x60)), "the run's ground lies below")
     page.evaluate(
         """([canvas, image]) => {
             const node = id => window.app.graph.getNodeById(id)
@@ -428,7 +436,7 @@ def test_a_connected_ground_and_the_result_as_the_next_one(drawn, server):
     painted = brush.value("painting")
     outputs = press_run(drawn, server)
     [shown] = outputs[str(ids["image"])]["images"]
-    page.wait_for_timeout(500)
+    until(drawn, lambda: results(drawn, ids["image"]) == [shown["filename"]], "the page has the result")
     brush.click("take")
     brush.wait_for_other(painted)
     assert brush.value("painting") == ""
@@ -570,9 +578,8 @@ def test_one_of_several_results_becomes_the_ground(drawn, server):
     brush.sheet.get_by_text("There is no result yet").wait_for()
     brush.stroke((0.2, 0.5), (0.8, 0.5))
     painted = brush.value("painting")
-    shown = "id => window.app.nodeOutputs?.[id]?.images?.map(image => image.filename) ?? []"
     press_run(drawn, server)
-    until(drawn, lambda: len(page.evaluate(shown, ids["image"])) == 3, "the page has the results")
+    until(drawn, lambda: len(results(drawn, ids["image"])) == 3, "the page has the results")
     offered = brush.sheet.locator("[data-act='this']")
     brush.click("take")
     assert offered.count() == 3
