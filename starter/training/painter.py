@@ -3,8 +3,9 @@
 In three parts. Layout: both learn finished canvases by their pixels, at 16, 32 and 64 pixels. Texture: the same at 64
 pixels, by the starter's feature network and a discriminator, too, which also judges pictures of random styles.
 Canvases: the encoder alone learns the starter world's own canvases at every stage, back to front, and edits by the
-second stem; the decoder stays as it is, as in the paper. Begun with unfinished canvases, or with a decoder that goes on
-learning from them, all pictures get the same horizon: what is not painted yet is anywhere, and its mean has no layout.
+second stem; the decoder stays as it is, as in the paper, and the discriminator goes on judging: what is not painted yet
+is anywhere, and its mean is a mist. Begun with unfinished canvases, or with a decoder that goes on learning from them,
+all pictures get the same horizon, since that mean has no layout either.
 
 Predicts 64 x 64 pixels from canvases of 32 x 32; the starter's upscaler makes 256 of them.
 """
@@ -24,6 +25,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 from ... import files
 from ...networks import build
 from ...networks.paint2pix.encoders import Unit
+from ...networks.paint2pix.stylegan2 import Discriminator
 from ...networks.paint2pix.whole import Painter
 from ...pictures.features import Features, features
 from ...training.batches import Shuffled, generator_of, places_of
@@ -118,14 +120,19 @@ def settings_of(choice: argparse.Namespace, **own: Any) -> Settings:
 
 
 def painter_lesson(
-    name: str, canvases: Callable[[int], Batch], network: Painter, settings: Settings, show: Batch | None = None
+    name: str,
+    canvases: Callable[[int], Batch],
+    network: Painter,
+    settings: Settings,
+    show: Batch | None = None,
+    discriminator: Discriminator | None = None,
 ) -> PainterLesson:
-    percept = discriminator = None
+    percept = None
     if settings.features:
         known = features("features", SimpleNamespace(model=build(files.read_weights(FEATURES))))
         assert isinstance(known, Features)
         percept = percept_of(known, SIZE, "cpu")
-    if settings.adversarial:
+    if settings.adversarial and discriminator is None:
         (discriminator,) = seeded(12, lambda: new.new_discriminator(JUDGE))
     lesson = PainterLesson(canvases, network, settings, percept=percept, discriminator=discriminator, show=show)
     lesson.name = name
@@ -144,8 +151,10 @@ def learn_layout(paintings: Paintings, choice: argparse.Namespace) -> Painter:
     return network
 
 
-def learn_texture(network: Painter, paintings: Paintings, choice: argparse.Namespace) -> Painter:
-    """The networks after the discriminator has had its say."""
+def learn_texture(
+    network: Painter, paintings: Paintings, choice: argparse.Namespace
+) -> tuple[Painter, Discriminator | None]:
+    """The networks after the discriminator has had its say, and the discriminator."""
     settings = settings_of(
         choice,
         learning_rate=choice.learning_rate / 4,
@@ -160,7 +169,7 @@ def learn_texture(network: Painter, paintings: Paintings, choice: argparse.Names
     network = lesson.settled()
     stems = network.encoder.input_layer, network.encoder.input_layer_updated_canvas
     stems[1].load_state_dict(stems[0].state_dict())
-    return network
+    return network, lesson.judge and lesson.judge.network
 
 
 def with_minutes(choice: argparse.Namespace, minutes: float) -> argparse.Namespace:
@@ -200,15 +209,17 @@ def main(argv: list[str] | None = None) -> None:
     shown = world_paintings(choice.folder, "held_out", SHOWN, HELD_OUT)
     if choice.prepare:
         return
-    network = learn_texture(learn_layout(paintings, choice), paintings, choice)
+    network, discriminator = learn_texture(learn_layout(paintings, choice), paintings, choice)
     settings = settings_of(
         choice,
         learning_rate=choice.learning_rate / 8,
         features=choice.features,
+        adversarial=2 * choice.adversarial,
+        adversarial_every=choice.adversarial_every,
         edit=1.0,
         apart=0.1,
         edit_every=choice.edit_every,
     )
     show = Canvases(shown, SHOWN, 3)(0)
-    lesson = painter_lesson("painter", Half(paintings, choice.batch), network, settings, show)
+    lesson = painter_lesson("painter", Half(paintings, choice.batch), network, settings, show, discriminator)
     train(lesson, choice, images_per_step=choice.batch)
