@@ -104,8 +104,8 @@ def scale_input() -> Any:
     return io.Combo.Input("scale", options=list(SCALES), optional=True, tooltip=SCALE_TIP)
 
 
-def inner_steps_input() -> Any:
-    return io.Int.Input("inner_steps", default=1, min=1, max=20, optional=True, advanced=True, tooltip=INNER_STEPS_TIP)
+def inner_steps_input(tooltip: str = INNER_STEPS_TIP) -> Any:
+    return io.Int.Input("inner_steps", default=1, min=1, max=20, optional=True, advanced=True, tooltip=tooltip)
 
 
 def _metric() -> Any:

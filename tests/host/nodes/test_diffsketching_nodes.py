@@ -249,6 +249,17 @@ def test_drawings_come_nearer(doors, room, prior, gradient):
     assert (unlike_sketch(doors, room, after, drawing()) < 0.97 * unlike_sketch(doors, room, before, drawing())).all()
 
 
+def test_inner_steps_follow_better_in_few_steps(doors, room, prior):
+    latent, sigmas = torch.zeros(1, 3, 32, 32), torch.tensor([2.0, 0.7, 0.2, 0.0])
+
+    def distance(**inner):
+        model = whole(doors, prior, gradient="to the prediction", sketch_weight=10.0, limit=0.0, **inner).args[0]
+        return unlike_sketch(doors, room, walked(model, latent, sigmas), drawing()).item()
+
+    assert distance(inner_steps=1) == distance()
+    assert distance(inner_steps=4) < distance()
+
+
 @pytest.mark.parametrize("family", ["sd15", "edm", "flux"])
 @pytest.mark.parametrize("gradient", ["to the prediction", "through the model"])
 def test_whole_method_on_every_family(doors, room, classifier, family, gradient):
@@ -313,6 +324,10 @@ def test_weights_of_zero_and_missing_parts_change_nothing(doors, prior, classifi
         ({"sketch_weight": float("nan")}, "sketch_weight must be a number"),
         ({"class_scale": float("inf")}, "class_scale must be a finite number"),
         ({"sketch": torch.zeros(1, 8, 8)}, "sketch must have the shape"),
+        (
+            {"inner_steps": 4, "gradient": "through the model"},
+            "Inner steps work with gradient 'to the pred",
+        ),
         ({"decoder": "vae"}, None),
     ],
 )
