@@ -5,71 +5,19 @@ Shape energy, appearance energy, and Inversion-by-Inversion with both, at 25 ste
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from evidence import inversion
-from evidence.inversion import COLOUR, FIRST, GRID, LIMIT, REPEATS, SHAPE, T0, Pairs
+from evidence.inversion import COLOUR, GRID, REPEATS, SHAPE, T0
 from evidence.page import Page, Store
-from runtime import inprocess
 
 MOST = 50  # pairs
 DIAL = 0.5  # of both energies with auto: their default
 INNER = 4  # inner steps where there are few steps
 STEPS = (25, 8, 4)
+WEIGHTS = {"published": (SHAPE, COLOUR), "auto": (DIAL, DIAL)}  # of shape and colours
 DECIDES = (*inversion.DECIDES, "guidance/scaling.py")
-
-
-class Scaled:
-    """Inversion-by-Inversion's stages as a graph has them, with either scale."""
-
-    def __init__(self, lab: Any, held: Pairs) -> None:
-        self.lab, self.held = lab, held
-        self.doors = inprocess.room("nodes.inversion")
-        self.extractor = inprocess.room("nodes.extractors").load_extractor(inversion.EXTRACTOR)
-
-    def stage(
-        self, a: int, b: int, scale: str, steps: int, seed: int, *, shape: bool, colour: bool, latent: Any = None
-    ) -> dict[str, Any]:
-        lab, auto = self.lab, scale == "auto"
-        shared = {"scale": scale, "inner_steps": INNER if steps < STEPS[0] else 1, "limit": LIMIT}
-        model = lab.model
-        if colour:
-            weight = DIAL if auto else COLOUR
-            model = executed(
-                self.doors.AppearanceEnergyGuidance,
-                **{"model": model, "exemplar": self.held.exemplars[a:b], "colour_weight": weight, "grid": GRID},
-                **shared,
-            )[0]
-        weight = (DIAL if auto else SHAPE) if shape else 0.0
-        model, sampler, sigmas, begin = executed(
-            self.doors.ShapeInversion,
-            **{"model": model, "vae": lab.vae, "sketch": self.held.sketches[a:b], "extractor": self.extractor},
-            **{"weight": weight, "t0": T0, "steps": steps, "repeats": REPEATS if latent else 1, "latent": latent},
-            **shared,
-        )
-        return {"samples": lab.sample_latent(begin, sigmas, sampler, seed, model)["samples"]}
-
-    def picture(self, latent: dict[str, Any]) -> Any:
-        return self.lab.vae.decode(latent["samples"])
-
-    def lines(self, a: int, b: int, scale: str, steps: int) -> Any:
-        return self.picture(self.stage(a, b, scale, steps, FIRST + a, shape=True, colour=False))
-
-    def colours(self, a: int, b: int, scale: str, steps: int) -> Any:
-        return self.picture(self.stage(a, b, scale, steps, FIRST + a, shape=False, colour=True))
-
-    def whole(self, a: int, b: int, scale: str, steps: int) -> Any:
-        first = self.stage(a, b, scale, steps, FIRST + a, shape=True, colour=False)
-        return self.picture(self.stage(a, b, scale, steps, FIRST + a + 1, shape=True, colour=True, latent=first))
-
-
-def executed(node: Any, **inputs: Any) -> tuple[Any, ...]:
-    """The outputs of a node, with its defaults for what is not given: of a choice, the first one."""
-    usual = {}
-    for one in node.define_schema().inputs:
-        default = getattr(one, "default", None)
-        usual[one.id] = one.options[0] if default is None and getattr(one, "options", None) else default
-    return node.execute(**{**usual, **inputs}).args
 
 
 def dials(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
@@ -79,18 +27,15 @@ def dials(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
     if fresh:
         store.forget()
     held = inversion.held_out(count, samples)
-    scaled = Scaled(lab, held)
-    ways = {
-        **{(name, STEPS[0]): make for name, make in (("shape", scaled.lines), ("colours", scaled.colours))},
-        **{("whole", steps): scaled.whole for steps in STEPS},
-    }
+    ways = inversion.Ways(lab, held.sketches, held.exemplars)
     rows, pictures = [], {}
-    for (name, steps), make in ways.items():
-        for scale in ("published", "auto"):
+    for name, steps in (("shape", STEPS[0]), ("colours", STEPS[0]), *(("whole", steps) for steps in STEPS)):
+        for scale, (shape, colour) in WEIGHTS.items():
             key = f"{name}, {steps} steps, {scale}"
-            pictures[key] = store.get(
-                key, count, lambda a, b, make=make, scale=scale, steps=steps: make(a, b, scale, steps)
-            )
+            weights = {"shape": (shape, 0.0), "colours": (0.0, colour), "whole": (shape, colour)}[name]
+            how = {"steps": steps, "scale": scale, "inner_steps": INNER if steps < STEPS[0] else 1}
+            make = partial(ways.two_stages if name == "whole" else ways.one_stage, **how)
+            pictures[key] = store.get(key, count, lambda a, b, make=make, weights=weights: make(a, b, *weights))
             judged = held.judge(pictures[key])
             rows.append([key, *judged])
             page.numbers[key] = judged._asdict()

@@ -102,6 +102,15 @@ def held_out(count: int, samples: int) -> Pairs:
     return Pairs(*scenes, rendered(FIRST + EXEMPLARS, "image", count), rendered(RENDERS, "image", samples))
 
 
+def executed(node: Any, **inputs: Any) -> tuple[Any, ...]:
+    """The outputs of a node, with its defaults for what is not given: of a choice, the first one."""
+    usual = {}
+    for one in node.define_schema().inputs:
+        default = getattr(one, "default", None)
+        usual[one.id] = one.options[0] if default is None and getattr(one, "options", None) else default
+    return node.execute(**{**usual, **inputs}).args
+
+
 def kept(count: int) -> Store:
     """Where the pictures of every way over so many pairs are kept."""
     settings = (count, STEPS, T0, SHAPE, COLOUR, GRID, REPEATS, LIMIT, ILVR_GRID, EGSDE_GRID, 3)
@@ -113,35 +122,38 @@ class Ways:
 
     def __init__(self, lab: Any, sketches: Any, exemplars: Any) -> None:
         self.lab, self.sketches, self.exemplars = lab, sketches, exemplars
-        self.inversion, self.walks = inprocess.room("nodes.inversion"), inprocess.room("nodes.walks")
+        self.doors, self.walks = inprocess.room("nodes.inversion"), inprocess.room("nodes.walks")
         self.extractor = inprocess.room("nodes.extractors").load_extractor(EXTRACTOR)
 
-    def _stage(
-        self, a: int, b: int, seed: int, latent: Any, shape: float, colour: float, repeats: int
+    def stage(
+        self, a: int, b: int, shape: float, colour: float, latent: Any = None, *, steps: int = STEPS, **scaling: Any
     ) -> dict[str, Any]:
-        """One stage as a graph has it: Appearance Energy, Shape Inversion, SamplerCustom."""
-        lab, model = self.lab, self.lab.model
-        window = (0.0, 1.0, "auto", "denoised")
-        if colour:
-            model = self._coloured(a, b, colour, GRID)
-        model, sampler, sigmas, begin = self.inversion.ShapeInversion.execute(
-            *(model, lab.vae, self.sketches[a:b], shape, "l2", T0, STEPS, repeats, *window, "0 to 1", LIMIT),
+        """One stage as a graph has it: Appearance Energy, Shape Inversion, SamplerCustom; the first one, or what
+        follows a latent. scaling: `scale` and `inner_steps` of both energies, if not the published ones."""
+        lab, seed = self.lab, FIRST + a + (latent is not None)
+        model, sampler, sigmas, begin = executed(
+            self.doors.ShapeInversion,
+            model=self._coloured(a, b, colour, GRID, **scaling) if colour else lab.model,
+            vae=lab.vae,
+            sketch=self.sketches[a:b],
             extractor=self.extractor,
             latent=latent,
-        ).args
+            **{"weight": shape, "t0": T0, "steps": steps, "repeats": 1 if latent is None else REPEATS, "limit": LIMIT},
+            **scaling,
+        )
         return {"samples": lab.sample_latent(begin, sigmas, sampler, seed, model)["samples"]}
 
-    def _coloured(self, a: int, b: int, colour: float, grid: int) -> Any:
+    def _coloured(self, a: int, b: int, colour: float, grid: int, **scaling: Any) -> Any:
         """The prior under an Appearance Energy of the exemplars."""
-        settings = (colour, grid, 0.0, "style", 0.0, 1.0, "auto", "denoised", "both", LIMIT)
-        return self.inversion.AppearanceEnergyGuidance.execute(self.lab.model, self.exemplars[a:b], *settings).args[0]
+        door, settings = self.doors.AppearanceEnergyGuidance, {"colour_weight": colour, "grid": grid, "limit": LIMIT}
+        return executed(door, model=self.lab.model, exemplar=self.exemplars[a:b], **settings, **scaling)[0]
 
-    def two_stages(self, a: int, b: int, shape: float = SHAPE, colour: float = COLOUR) -> Any:
-        first = self._stage(a, b, FIRST + a, None, shape, 0.0, 1)
-        return self.lab.vae.decode(self._stage(a, b, FIRST + a + 1, first, shape, colour, REPEATS)["samples"])
+    def one_stage(self, a: int, b: int, shape: float = SHAPE, colour: float = 0.0, **how: Any) -> Any:
+        return self.lab.vae.decode(self.stage(a, b, shape, colour, **how)["samples"])
 
-    def stage_one(self, a: int, b: int) -> Any:
-        return self.lab.vae.decode(self._stage(a, b, FIRST + a, None, SHAPE, 0.0, 1)["samples"])
+    def two_stages(self, a: int, b: int, shape: float = SHAPE, colour: float = COLOUR, **how: Any) -> Any:
+        first = self.stage(a, b, shape, 0.0, **how)
+        return self.lab.vae.decode(self.stage(a, b, shape, colour, first, **how)["samples"])
 
     def sdedit(self, a: int, b: int, model: Any = None) -> Any:
         return self.lab.walk(self.lab.encode(self.sketches[a:b]), T0, FIRST + a, steps=STEPS, model=model)
@@ -168,7 +180,7 @@ def pairs(lab: Any, page: Page, count: int, samples: int, fresh: bool) -> None:
         "SDEdit from the sketch": store.get("sdedit", count, ways.sdedit),
         "ILVR": store.get("ilvr", count, ways.ilvr),
         "EGSDE, its faithful energy": store.get("egsde", count, ways.egsde),
-        "stage 1 only": store.get("one", count, ways.stage_one),
+        "stage 1 only": store.get("one", count, ways.one_stage),
         "without shape energy": store.get("shapeless", count, lambda a, b: ways.two_stages(a, b, shape=0.0)),
         "without appearance energy": store.get("colourless", count, lambda a, b: ways.two_stages(a, b, colour=0.0)),
         "whole": store.get("whole", count, ways.two_stages),

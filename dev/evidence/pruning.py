@@ -8,8 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from evidence import inversion
-from evidence.dials import executed
-from evidence.inversion import FIRST, Pairs
+from evidence.inversion import FIRST, Pairs, executed
 from evidence.page import Page, Store
 from runtime import inprocess
 
