@@ -262,42 +262,59 @@ def pixel_vae() -> comfy.sd.VAE:
     return vae
 
 
-# --- the built-in text-conditioned model ------------------------------------------------------------------------------
+# --- the built-in text-conditioned models -----------------------------------------------------------------------------
 
 
-class TextModel(OwnModel):
-    """The text starter's MODEL: ComfyUI's own, which says in words what is wired wrongly."""
+class _Listening:
+    """A model of the text starters: ComfyUI's own, which says in words what is wired wrongly."""
 
     def extra_conds(self, **kwargs: Any) -> dict[str, Any]:
         """ValueError: the label of a pixel prior."""
         _check_words(kwargs.get("cross_attn"))
-        return super().extra_conds(**kwargs)
+        return super().extra_conds(**kwargs)  # pyright: ignore[reportAttributeAccessIssue]
+
+
+class TextModel(_Listening, OwnModel):
+    """The UNet on Stable Diffusion's noise levels."""
+
+
+class FlowModel(_Listening, OwnModel, comfy.model_base.Lumina2):
+    """The transformer of joint attention, a flow model."""
 
 
 class TextConfig(comfy.supported_models_base.BASE):
-    """A small UNet of the host's own class, on Stable Diffusion's noise levels, which are the host's default."""
+    """A small network of one of the host's own classes: a UNet on Stable Diffusion's noise levels, which are the host's
+    default, or a transformer on those of flow models."""
 
     unet_extra_config: dict = {}  # noqa: RUF012 - declared so by BASE; the file states every argument
-    memory_usage_factor = 0.25  # SD1.5 is five times as wide and has 1
 
     def __init__(self, notes: Mapping[str, Any]) -> None:
-        super().__init__(notes["unet"])
+        self.flow = "transformer" in notes
+        super().__init__(notes["transformer" if self.flow else "unet"])
+        self.memory_usage_factor = 0.12 if self.flow else 0.25  # Lumina 2 is 9 times as wide and has 1.4; SD1.5 5, 1
+        if self.flow:
+            self.sampling_settings |= {"multiplier": 1.0, "shift": notes["shift"]}
         for name in ("scale_factor", "latent_rgb_factors", "latent_rgb_factors_bias"):
             setattr(self.latent_format, name, notes[name])
 
-    def get_model(self, state_dict: Any, prefix: str = "", device: Any = None) -> TextModel:
+    def get_model(self, state_dict: Any, prefix: str = "", device: Any = None) -> TextModel | FlowModel:
+        if self.flow:
+            return FlowModel(self, device=device)
         return TextModel(self, model_type=self.model_type(state_dict, prefix), device=device)
 
 
 def text_models(text: str, vae: str, disable_dynamic: bool = False) -> tuple[Any, comfy.sd.CLIP, comfy.sd.VAE]:
-    """MODEL, CLIP and VAE from the files that starter/training/text.py and starter/training/vae.py write."""
+    """MODEL, CLIP and VAE from the files that starter/training/text.py or flow.py, and vae.py, write."""
     from .networks.text import END, PAD, START, TextEncoder, Words
 
     weights, metadata = read_weights(text)
     notes = {key: json.loads(note) for key, note in metadata.items() if note[0] in "[{0123456789"}
-    unet, encoder = ({k[5:]: v for k, v in weights.items() if k.startswith(part)} for part in ("unet.", "text."))
-    config, shape = TextConfig(notes), {"vocabulary": len(encoder["embed.weight"]), **notes["text"]}
-    dtype = comfy.model_management.unet_dtype(supported_dtypes=DTYPES, weight_dtype=comfy.utils.weight_dtype(unet))
+    config = TextConfig(notes)
+    parts = ("transformer." if config.flow else "unet.", "text.")
+    unet, encoder = ({k[len(part) :]: v for k, v in weights.items() if k.startswith(part)} for part in parts)
+    shape = {"vocabulary": len(encoder["embed.weight"]), **notes["text"]}
+    known = DTYPES[1:] if config.flow else DTYPES  # as the host's own Lumina 2, which overflows in float16
+    dtype = comfy.model_management.unet_dtype(supported_dtypes=known, weight_dtype=comfy.utils.weight_dtype(unet))
     config.set_inference_dtype(dtype, _compute_dtype(dtype))
     device, offload = comfy.model_management.get_torch_device(), comfy.model_management.unet_offload_device()
     patcher = comfy.model_patcher.ModelPatcher if disable_dynamic else comfy.model_patcher.CoreModelPatcher

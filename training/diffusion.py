@@ -128,6 +128,29 @@ def min_snr_loss(
     return (weight * (found - noise).square()).mean()
 
 
+def shifted_times(t: Tensor, shift: float) -> Tensor:
+    """Times 0 (a picture) to 1 (noise) moved towards noise: shift t / (1 + (shift - 1) t), as samplers of flow models
+    do (arXiv 2403.03206, equation 23)."""
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def flow_loss(
+    predict: Callable[[Tensor, Tensor], Tensor], clean: Tensor, rng: torch.Generator, shift: float = 1.0
+) -> Tensor:
+    """Squared error of the velocity of rectified flow (arXiv 2403.03206, equations 13 and 19).
+
+    predict(x, t [B]): noise - clean, of x = (1 - t) clean + t noise, [B,C,H,W]. Times are logit-normal, stratified over
+    the batch, then shifted. rng, on the CPU, draws times (rand, randperm), then noise (randn).
+    """
+    spread = (torch.arange(len(clean)) + torch.rand(len(clean), generator=rng)) / len(clean)
+    even = spread.clamp(1e-4, 1 - 1e-4)[torch.randperm(len(clean), generator=rng)]
+    t = shifted_times(torch.special.ndtri(even).sigmoid(), shift).to(clean.device)
+    noise = torch.randn(clean.shape, generator=rng).to(clean.device)
+    share = t.view(-1, 1, 1, 1)
+    found = predict((1 - share) * clean + share * noise, t).float()
+    return (found - (noise - clean)).square().mean()
+
+
 class Variances:
     """The loss by which a network learns its variances (arXiv 2102.09672, section 3.1; equations 4 to 8 and 15)."""
 

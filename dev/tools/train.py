@@ -1,6 +1,6 @@
 """`python3 dev/run.py train NAME --folder DIR`: trainings outside the host.
 
-Of the starter's networks: prior, experts, vae, decoder, text, starter-retriever, classifier, upscaler,
+Of the starter's networks: prior, experts, vae, decoder, text, flow, starter-retriever, classifier, upscaler,
 starter-painter, watercolour. On your own pictures: the others.
 """
 
@@ -20,6 +20,7 @@ TRAININGS = {
     "vae": "starter.training.vae",
     "decoder": "starter.training.decoder",
     "text": "starter.training.text",
+    "flow": "starter.training.flow",
     "starter-retriever": "starter.training.retriever",
     "retriever": "training.retrieval.command",
     "classifier": "starter.training.classifier",
@@ -50,6 +51,16 @@ def host_unet() -> type:
     return UNetModel
 
 
+def host_transformer() -> type:
+    """The host's NextDiT, with its layers as they can be differentiated."""
+    host_unet()  # prepares the host
+    import comfy.model_management
+    from comfy.ldm.lumina.model import NextDiT
+
+    comfy.model_management.in_training = True  # the host's own switch: no fused kernels without slopes
+    return NextDiT
+
+
 def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in (*TRAININGS, *ELSEWHERE):
         sys.exit(f"usage: train {{{','.join((*TRAININGS, *ELSEWHERE))}}} [options]; --help after the name lists them")
@@ -58,7 +69,8 @@ def main() -> None:
 
         main = COMMANDS[sys.argv[1]]
     else:
-        brought = {"unet": host_unet()} if sys.argv[1] == "text" else {}
+        host_class = {"text": ("unet", host_unet), "flow": ("transformer", host_transformer)}.get(sys.argv[1])
+        brought = {host_class[0]: host_class[1]()} if host_class else {}
         main = partial(getattr(room(TRAININGS[sys.argv[1]]), ENTRIES.get(sys.argv[1], "main")), **brought)
     sys.exit(room("training.command").run(main, sys.argv[2:]))
 

@@ -112,9 +112,60 @@ def batch(known: np.ndarray, captions: list[str], words: Words, count: int, step
     return torch.from_numpy(known[chosen]).float(), torch.tensor(tokens)
 
 
-class TextTask(Task):
-    """UNet and text encoder, their loss and their export. unet: the host's UNetModel; vae: for the sheet, or None;
-    stated: what else the file's notes say."""
+class PromptTask(Task):
+    """A text encoder, what its contexts mean to a latent model, and their export. text: the encoder's shape; vae: for
+    the sheet, or None; stated: what else the file's notes say.
+
+    A subclass has the model in the part called `network_name`, with its `shape`, and writes `loss` and `sample`.
+    """
+
+    network_name = "network"
+    shape: dict[str, Any]
+
+    def __init__(self, text: dict[str, Any], vae: TAESD | None = None, stated: dict[str, Any] | None = None) -> None:
+        super().__init__()
+        self.text_shape, self.stated = text, stated or {}
+        self.words = Words(vocabulary())
+        self.text = TextEncoder(vocabulary=len(self.words.vocabulary), **text)
+        for embedding in (self.text.embed, self.text.positions):
+            nn.init.normal_(embedding.weight, std=0.3)
+        self.vae = [vae] if vae else []  # in a list: no part of what is trained
+
+    def speak(self, tokens: Tensor) -> Tensor:
+        """Contexts [B,WINDOW,width] of tokens [B,WINDOW]."""
+        return self.text(tokens)[0]
+
+    def contexts(self, texts: tuple[str, ...]) -> Tensor:
+        """[2N,WINDOW,width]: of N texts, then N times of none."""
+        tokens = torch.tensor([padded(self.words(text)["input_ids"], WINDOW) for text in (*texts, "")])
+        said = self.speak(tokens)
+        return torch.cat([said[:-1], said[-1:].expand(len(texts), -1, -1)])
+
+    def sample(self, texts: tuple[str, ...]) -> Tensor:
+        """Latents [N,4,h,w] of N texts."""
+        raise NotImplementedError
+
+    def weights(self) -> dict[str, Tensor]:
+        parts = {self.network_name: getattr(self, self.network_name), "text": self.text}
+        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
+
+    def notes(self) -> dict[str, Any]:
+        own = {self.network_name: self.shape, "text": self.text_shape, "words": vocabulary(), "scale_factor": SCALE}
+        return own | self.stated
+
+    def sheet(self, _: Batch) -> Tensor:
+        """Samples of SHOWN [2,3,h,4w] in [0,1], the last without words; latents without a VAE."""
+        with torch.autocast("cpu", torch.bfloat16):
+            found = self.sample(SHOWN)
+        painted = self.vae[0].decode(found / self.vae[0].vae_scale) if self.vae else found[:, :3]
+        rows = painted.unflatten(0, (2, -1)).movedim(1, 3)
+        return rows.flatten(3) / 2 + 0.5
+
+
+class TextTask(PromptTask):
+    """The UNet. unet: the host's UNetModel; the rest as PromptTask's."""
+
+    network_name = "unet"
 
     def __init__(
         self,
@@ -123,21 +174,11 @@ class TextTask(Task):
         vae: TAESD | None = None,
         stated: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__()
-        self.stated = stated or {}
-        self.words = Words(vocabulary())
+        super().__init__(TEXT, vae, {"image_size": SIZE} | (stated or {}))
         self.shape = shape
-        self.text = TextEncoder(vocabulary=len(self.words.vocabulary), **TEXT)
         self.unet = unet(**{**shape, "channel_mult": tuple(shape["channel_mult"])}, operations=Layers)
-        for embedding in (self.text.embed, self.text.positions):
-            nn.init.normal_(embedding.weight, std=0.3)
         zero_last_layers(self.unet)
         self.ratio = sigmas()
-        self.vae = [vae] if vae else []  # in a list: no part of what is trained
-
-    def speak(self, tokens: Tensor) -> Tensor:
-        """Contexts [B,WINDOW,width] of tokens [B,WINDOW]."""
-        return self.text(tokens)[0]
 
     def epsilon(self, x: Tensor, t: Tensor, context: Tensor) -> Tensor:
         """The noise in x [B,4,h,w], which has variance 1."""
@@ -151,9 +192,7 @@ class TextTask(Task):
 
     def sample(self, texts: tuple[str, ...], steps: int = 25, cfg: float = 4.0, seed: int = 0) -> Tensor:
         """Latents [N,4,16,16] by Euler's method from pure noise, at classifier-free guidance `cfg`."""
-        tokens = torch.tensor([padded(self.words(text)["input_ids"], WINDOW) for text in (*texts, "")])
-        said = self.speak(tokens)
-        contexts = torch.cat([said[:-1], said[-1:].expand(len(texts), -1, -1)])
+        contexts = self.contexts(texts)
         times = torch.linspace(999, 0, steps).round().long().tolist()
         side = self.shape["image_size"]
         x = torch.randn(len(texts), 4, side, side, generator=torch.Generator().manual_seed(seed)) * self.ratio[-1]
@@ -163,22 +202,6 @@ class TextTask(Task):
             told, free = self.epsilon(seen, torch.full((2 * len(x),), float(now)), contexts).chunk(2)
             x = x + (lower - level) * (free + cfg * (told - free))
         return x
-
-    def weights(self) -> dict[str, Tensor]:
-        parts = {"unet": self.unet, "text": self.text}
-        return {f"{name}.{key}": value for name, part in parts.items() for key, value in part.state_dict().items()}
-
-    def notes(self) -> dict[str, Any]:
-        own = {"unet": self.shape, "text": TEXT, "words": vocabulary(), "scale_factor": SCALE, "image_size": SIZE}
-        return own | self.stated
-
-    def sheet(self, _: Batch) -> Tensor:
-        """Samples of SHOWN [2,3,h,4w] in [0,1], the last without words; latents without a VAE."""
-        with torch.autocast("cpu", torch.bfloat16):
-            found = self.sample(SHOWN)
-        painted = self.vae[0].decode(found / self.vae[0].vae_scale) if self.vae else found[:, :3]
-        rows = painted.unflatten(0, (2, -1)).movedim(1, 3)
-        return rows.flatten(3) / 2 + 0.5
 
 
 def trained_vae(path: Path) -> tuple[TAESD, dict[str, Any]]:
