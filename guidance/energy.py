@@ -11,6 +11,8 @@ The `published` point is the paper's own: energies look at a trial next sample (
 sigma^2 * weight * dE/dx. In the host's coordinates that is exactly the published guided ancestral step.
 Inner steps take a slope several times at one level, each at the prediction as the last one left it, and each with its
 share of the weight (as FreeDoM's, TFG's and FlowChef's iterations do): a steep energy overshoots less.
+A slope may be kept for several calls of the model: each takes its step along it, measured by its own noise level, but
+only the first of them decodes and measures. Through a whole VAE, that is most of the cost.
 Point `through` differentiates with respect to the noisy state itself, through the diffusion model:
 
     denoised <- denoised - noise^2 / signal * sum_j weight_j * dE_j / dx
@@ -24,7 +26,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -68,7 +70,8 @@ class Energy:
     The sample is an image in [-1, 1], as `decoder` shows it; with looks_at STATE it is the model's noisy state divided
     by its standard deviation. weight: as in the papers. start, end: fractions of the model's own schedule between which
     the energy acts. limit: largest shift, relative to the noise still in the picture (root mean square per image);
-    0: no limit. auto: weight is a dial from 0 to 1. inner_steps: slopes taken at one level. Both at DENOISED only.
+    0: no limit. auto: weight is a dial from 0 to 1. inner_steps: slopes taken at one level. slope_every: calls of the
+    model that a slope is kept for. All three at DENOISED only.
     """
 
     name: str
@@ -82,6 +85,18 @@ class Energy:
     limit: float = 0.0
     auto: bool = False
     inner_steps: int = 1
+    slope_every: int = 1
+
+
+class KeptSlope(NamedTuple):
+    """What several energies pulled at one level, and how often it was used since. weighed and dialled: the shift of
+    published weights over c, and of dials over the spread."""
+
+    energies: list[Energy]
+    sigma: float
+    used: int
+    weighed: Tensor
+    dialled: Tensor
 
 
 class RunContext:
@@ -108,6 +123,8 @@ def attach(model: Any, energy: Energy) -> Any:
         )
     if energy.inner_steps > 1 and (energy.point != DENOISED or energy.looks_at != NEXT):
         raise ValueError("Inner steps work at point 'denoised' only. Set point to 'denoised', or inner_steps to 1.")
+    if energy.slope_every > 1 and (energy.point != DENOISED or energy.looks_at != NEXT):
+        raise ValueError("A slope is kept at point 'denoised' only. Set point to 'denoised', or slope_every to 1.")
     if energy.point == PUBLISHED and (host.noise_family(model).kind != "discrete" or energy.decoder is not PIXELS):
         raise ValueError(
             "The published point is defined for pixel priors (ADM, DDPM) only. Set point to 'denoised' for this model."
@@ -137,7 +154,7 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
     with gradients():
         x = ordinary(arguments["input"]).float()
         step = _Step(run, arguments, x, ordinary(denoised).float(), sigma)
-        shift = step.inner_shift([energy for energy in active if energy.point == DENOISED])
+        shift = step.own_shift([energy for energy in active if energy.point == DENOISED])
         through = [energy for energy in active if energy.point == THROUGH]
         if through:
             with host.differentiating(model):
@@ -145,7 +162,7 @@ def shifted(arguments: dict[str, Any]) -> Tensor:
         for energy in active:
             if energy.point == PUBLISHED:
                 shift = shift + step.published_shift(energy)
-        shift = _limited(shift, x - step.denoised, [energy.limit for energy in active if energy.limit > 0])
+        shift = shift * _allowed(shift, x - step.denoised, [energy.limit for energy in active if energy.limit > 0])
     run.shift = shift = (shift * run.kept_share(sigma)).to(denoised)
     return denoised - shift
 
@@ -176,24 +193,46 @@ class _Step:
             noise**2 / signal if signal > 0 else 0.0
         )  # of the slope at the state; at pure noise nothing is seen
 
-    def inner_shift(self, energies: list[Energy]) -> Tensor:
-        """The shift of all energies at DENOISED; one more evaluation for each further inner step.
+    def own_shift(self, energies: list[Energy]) -> Tensor:
+        """The shift of all energies at DENOISED, those that keep their slopes equally long together."""
+        shift = torch.zeros_like(self.denoised)
+        for every in sorted({energy.slope_every for energy in energies}):
+            sharing = [energy for energy in energies if energy.slope_every == every]
+            weighed, dialled = self.kept_shift(every, sharing) if every > 1 else self.inner_shift(sharing)
+            shift += weighed + dialled
+        return shift
+
+    def kept_shift(self, every: int, energies: list[Energy]) -> tuple[Tensor, Tensor]:
+        """inner_shift at every so-many-th call; in between, the last slopes with this level's own c and spread. Where
+        the noise rises again, and for another batch, they are taken anew."""
+        kept: KeptSlope | None = self.run.slopes.get(every)
+        stale = kept is None or kept.used >= every or self.sigma > kept.sigma or kept.energies != energies
+        if kept is None or stale or kept.weighed.shape != self.denoised.shape:
+            weighed, dialled = self.inner_shift(energies)
+            self.run.slopes[every] = KeptSlope(energies, self.sigma, 1, weighed / self.c, dialled / self.spread)
+            return weighed, dialled
+        self.run.slopes[every] = kept._replace(sigma=self.sigma, used=kept.used + 1)
+        return self.c * kept.weighed, self.spread * kept.dialled
+
+    def inner_shift(self, energies: list[Energy]) -> tuple[Tensor, Tensor]:
+        """The shift of published weights and that of dials; one more evaluation for each further inner step.
 
         Each inner step has its share of the limit, too: a published weight far beyond the goal, cut in length after two
         steps instead of in each, would point away from it.
         """
-        shift = torch.zeros_like(self.denoised)
+        weighed = dialled = torch.zeros_like(self.denoised)
         most = max((energy.inner_steps for energy in energies), default=0)
         for number in range(most):
             going = [energy for energy in energies if number < energy.inner_steps]
-            at = self.denoised - shift if number else self.denoised
+            at = self.denoised - (weighed + dialled) if number else self.denoised
             more = self.denoised_shift([energy for energy in going if not energy.auto], at)
-            more += self.auto_shift([energy for energy in going if energy.auto], at)
+            turned = self.auto_shift([energy for energy in going if energy.auto], at)
             if most > 1:
                 limits = [energy.limit / energy.inner_steps for energy in going if energy.limit > 0]
-                more = _limited(more, self.x - self.denoised, [max(limits)] if limits else [])
-            shift = shift + more if number else more
-        return shift
+                share = _allowed(more + turned, self.x - self.denoised, [max(limits)] if limits else [])
+                more, turned = more * share, turned * share
+            weighed, dialled = (weighed + more, dialled + turned) if number else (more, turned)
+        return weighed, dialled
 
     def denoised_shift(self, energies: list[Energy], at: Tensor) -> Tensor:
         """c * sum of weight / inner_steps * slope on the prediction; one decode and one backward pass per decoder."""
@@ -290,10 +329,11 @@ def _is_active(energy: Energy, model: Any, sigma: float) -> bool:
     return sampling.percent_to_sigma(energy.end) < sigma <= sampling.percent_to_sigma(energy.start)
 
 
-def _limited(shift: Tensor, noise: Tensor, limits: list[float]) -> Tensor:
-    """The shift, its root mean square per image capped at the smallest of the limits times that of the noise."""
+def _allowed(shift: Tensor, noise: Tensor, limits: list[float]) -> Tensor | float:
+    """The share of a shift, at most 1 per image, whose root mean square is the smallest of the limits times that of the
+    noise."""
     if not limits:
-        return shift
+        return 1.0
     axes = tuple(range(1, shift.ndim))
     size, most = shift.square().mean(axes, keepdim=True).sqrt(), noise.square().mean(axes, keepdim=True).sqrt()
-    return shift * (min(limits) * most / size.clamp_min(1e-12)).clamp_max(1)
+    return (min(limits) * most / size.clamp_min(1e-12)).clamp_max(1)

@@ -28,7 +28,8 @@ class Run:
     of its k-diffusion function, "" outside of a sampler. ancestral: whether it takes ancestral steps, the only ones
     that the paper's proof covers; our own samplers say so themselves. guided: False while a sampler wants the plain
     model. prepared: networks, decoders and measures, each prepared once. shift: what the energies took from the last
-    prediction; None: nothing. values: what each energy last measured of each picture [B].
+    prediction; None: nothing. values: what each energy last measured of each picture [B]. slopes: those that energies
+    keep for several steps.
     """
 
     def __init__(self, noise: Tensor | None = None, sigmas: Tensor | None = None, seed: int | None = None) -> None:
@@ -37,6 +38,7 @@ class Run:
         self.shift: Tensor | None = None
         self.prepared: dict[Any, Any] = {}
         self.values: dict[Any, Tensor] = {}
+        self.slopes: dict[int, Any] = {}
         self.sampler = ""
         self.ancestral = False
         self.draw_recorded: Any = None
@@ -45,6 +47,7 @@ class Run:
     def start_round(self, noise: Tensor | None, seed: int) -> None:
         """Starts a repeat, which has its own noise and its own trial noise."""
         self.noise = noise
+        self.slopes = {}
         self._generator = torch.Generator().manual_seed((seed + TRIAL_SEED) % 2**63)
 
     def keep_rows(self, rows: Tensor) -> None:
@@ -52,6 +55,7 @@ class Run:
         self.noise = None if self.noise is None else self.noise[rows.to(self.noise.device)]
         self.values = {energy: values[rows.to(values.device)] for energy, values in self.values.items()}
         self.prepared.clear()  # of the batch as it was
+        self.slopes.clear()
 
     def draw(self, like: Tensor) -> Tensor:
         """Unit noise for a trial sample."""

@@ -326,7 +326,11 @@ def test_weights_of_zero_and_missing_parts_change_nothing(doors, prior, classifi
         ({"sketch": torch.zeros(1, 8, 8)}, "sketch must have the shape"),
         (
             {"inner_steps": 4, "gradient": "through the model"},
-            "Inner steps work with gradient 'to the pred",
+            "inner_steps works with gradient 'to the pred",
+        ),
+        (
+            {"slope_every": 2, "gradient": "through the model"},
+            "slope_every works with gradient 'to the pred",
         ),
         ({"decoder": "vae"}, None),
     ],
