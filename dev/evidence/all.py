@@ -45,6 +45,7 @@ PARTS: dict[str, Callable[[Lab, Plan, Page, bool], None]] = {
     "sdedit": sdedit.sdedit,
     "inversion": lambda lab, plan, page, fresh: inversion.pairs(lab, page, plan.strokes, plan.samples, fresh),
     "dials": lambda lab, plan, page, fresh: dials.dials(lab, page, plan.strokes, plan.samples, fresh),
+    "latent_dials": lambda lab, plan, page, fresh: dials.latent_dials(page, plan.strokes, plan.samples, fresh),
     "pruning": lambda lab, plan, page, fresh: pruning.pruning(lab, page, plan.strokes, plan.samples, fresh),
     "gradop": lambda lab, plan, page, fresh: gradop.pairs(page, plan.strokes, fresh),
     "regions": lambda lab, plan, page, fresh: regions.regions(page, plan.cases, fresh),

@@ -67,22 +67,23 @@ def contour_agreement(pictures: Any, sketches: Any) -> Any:
 
 
 class Pairs(NamedTuple):
-    """Sketches, the photos of their own scenes, and exemplars, [N,SIDE,SIDE,3] in [0,1]; renders to measure against."""
+    """Sketches, the photos of their own scenes, and exemplars, [N,side,side,3] in [0,1]; renders to measure against."""
 
     sketches: Any
     own: Any
     exemplars: Any
     references: Any
 
-    def judge(self, pictures: Any) -> Result:
-        """Pictures [N,SIDE,SIDE,3] made of these sketches and exemplars."""
+    def judge(self, pictures: Any, small: Any = None) -> Result:
+        """Pictures [N,side,side,3] made of these sketches and exemplars; small: them at the renders' size, if that is
+        another one."""
         measures, lowpass = inprocess.room("pictures.measures"), inprocess.room("pictures.lowpass")
         low, wanted = (lowpass.low_pass(p.movedim(-1, 1), grid=GRID) for p in (pictures, self.exemplars))
         return Result(
             contour_agreement(pictures, self.sketches).mean().item(),
             measures.palette_distance(pictures, self.exemplars).mean().item(),
             (low - wanted).square().mean((1, 2, 3)).sqrt().mean().item(),
-            measures.patch_distance(pictures, self.references).mean,
+            measures.patch_distance(pictures if small is None else small, self.references).mean,
         )
 
 
@@ -96,10 +97,11 @@ def rendered(first: int, part: str, count: int, side: int = SIDE) -> Any:
     return found if found.ndim == 4 else found[..., None].expand(-1, -1, -1, 3).contiguous()
 
 
-def held_out(count: int, samples: int) -> Pairs:
+def held_out(count: int, samples: int, side: int = SIDE) -> Pairs:
     """`count` pairs, to be measured against `samples` renders."""
-    scenes = (rendered(FIRST, "sketch", count), rendered(FIRST, "image", count))
-    return Pairs(*scenes, rendered(FIRST + EXEMPLARS, "image", count), rendered(RENDERS, "image", samples))
+    scenes = (rendered(FIRST, "sketch", count, side), rendered(FIRST, "image", count, side))
+    exemplars = rendered(FIRST + EXEMPLARS, "image", count, side)
+    return Pairs(*scenes, exemplars, rendered(RENDERS, "image", samples, side))
 
 
 def executed(node: Any, **inputs: Any) -> tuple[Any, ...]:
