@@ -108,7 +108,7 @@ def test_energies_with_their_own_intervals_add_up(room, energy):
         Calls(room, energy, towards(energy, -2.0, 0.2, [], slope_every=2, auto=True, inner_steps=2)),
     )
     for sigma, state in zip((3.0, 2.0, 1.0), latents(3), strict=True):
-        expected = sum(part.shift(sigma, state) for part in parts)
+        expected = torch.stack([part.shift(sigma, state) for part in parts]).sum(0)
         assert torch.allclose(both.shift(sigma, state), expected, atol=1e-5)
     assert len(often) == 3
     assert len(seldom) == 2 * 2
