@@ -26,10 +26,15 @@ PUBLISHED_WIDTH = 128  # from here on norms have the published 32 groups
 # --- noise levels -----------------------------------------------------------------------------------------------------
 
 
+def spread(count: int, rng: torch.Generator) -> Tensor:
+    """[count] between 0 and 1: one from each equal part, shuffled. rng draws rand, then randperm."""
+    even = (torch.arange(count) + torch.rand(count, generator=rng)) / count
+    return even[torch.randperm(count, generator=rng)]
+
+
 def stratified(count: int, levels: int, rng: torch.Generator) -> Tensor:
-    """[count] of 0 .. levels - 1: one from each equal part of the ladder, shuffled. rng draws rand, then randperm."""
-    spread = (torch.arange(count) + torch.rand(count, generator=rng)) / count
-    return (spread * levels).long().clamp_max(levels - 1)[torch.randperm(count, generator=rng)]
+    """[count] of 0 .. levels - 1: one from each equal part of the ladder, shuffled. rng draws as in `spread`."""
+    return (spread(count, rng) * levels).long().clamp_max(levels - 1)
 
 
 class Times(nn.Module):
@@ -142,8 +147,7 @@ def flow_loss(
     predict(x, t [B]): noise - clean, of x = (1 - t) clean + t noise, [B,C,H,W]. Times are logit-normal, stratified over
     the batch, then shifted. rng, on the CPU, draws times (rand, randperm), then noise (randn).
     """
-    spread = (torch.arange(len(clean)) + torch.rand(len(clean), generator=rng)) / len(clean)
-    even = spread.clamp(1e-4, 1 - 1e-4)[torch.randperm(len(clean), generator=rng)]
+    even = spread(len(clean), rng).clamp(1e-4, 1 - 1e-4)
     t = shifted_times(torch.special.ndtri(even).sigmoid(), shift).to(clean.device)
     noise = torch.randn(clean.shape, generator=rng).to(clean.device)
     share = t.view(-1, 1, 1, 1)
