@@ -149,7 +149,7 @@ def main(argv: list[str] | None = None) -> None:
     begin(choice, "decoder")
     vae, notes = trained_vae(choice.vae or choice.folder / "vae.safetensors")
     images, _ = rendered_scenes(choice.folder, choice.scenes, SIZE)
-    known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)
+    known = latents(choice.folder, images, vae)
     task = DecoderTask(vae.state_dict(), notes, feature_network(choice.features))
     source, rate = partial(batch, images, known, choice.batch), choice.learning_rate
     train(SupervisedLesson("decoder", task, source, learning_rate=rate, ema=0.998, autocast=True), choice)

@@ -10,18 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from ...networks.taesd import TAESD
-from ...training.command import begin, starter_options, train
+from ...training.command import begin, train
 from ...training.diffusion import flow_loss, shifted_times
 from ...training.supervised import SupervisedLesson
-from .dataset import rendered_scenes
-from .text import WINDOW, Batch, PromptTask, batch, latents, trained_vae
+from .text import WINDOW, Batch, PromptTask, batch, encoded_scenes, prompt_options
 from .text import Layers as UNetLayers
 
 SIZE, SCENES = 256, 12_000
@@ -106,14 +104,10 @@ def begun(transformer: nn.Module) -> None:
 def main(argv: list[str] | None = None, transformer: Callable[..., nn.Module] | None = None) -> None:
     """transformer: the host's NextDiT, which dev/tools/train.py brings along."""
     assert transformer is not None
-    parser = starter_options("flow", __doc__, minutes=120.0, scenes=SCENES, peak=1e-3)
-    parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
-    parser.add_argument("--batch", type=int, default=32)
+    parser = prompt_options("flow", __doc__, minutes=120.0, scenes=SCENES, peak=1e-3)
     choice = parser.parse_args(argv)
     begin(choice, "flow")
-    vae, colours = trained_vae(choice.vae or choice.folder / "vae.safetensors")
-    images, captions = rendered_scenes(choice.folder, choice.scenes, SIZE)
-    known = latents(choice.folder / f"latents_{SIZE}_{len(images)}.npy", images, vae)
+    vae, colours, known, captions = encoded_scenes(choice, SIZE)
     torch.manual_seed(13)
     task = FlowTask(transformer, vae=vae, stated=colours)
     source, rate = partial(batch, known, captions, task.words, choice.batch), choice.learning_rate

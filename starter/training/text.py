@@ -7,6 +7,7 @@ of the starter's VAE, which are made once. The UNet is the host's own class and 
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from functools import partial
@@ -88,8 +89,10 @@ def sigmas() -> Tensor:
     return ((1 - abar) / abar).sqrt().float()
 
 
-def latents(path: Path, images: np.ndarray, vae: TAESD) -> np.ndarray:
-    """What the model sees of the renders [N,4,16,16] float16, kept in a file; every second one is mirrored first."""
+def latents(folder: Path, images: np.ndarray, vae: TAESD) -> np.ndarray:
+    """What the model sees of the renders [N,4,h,w] float16, kept in a file of `folder`; every second one is mirrored
+    first."""
+    path = folder / f"latents_{images.shape[1]}_{len(images)}.npy"
     if not path.is_file():
         parts = []
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
@@ -213,17 +216,28 @@ def trained_vae(path: Path) -> tuple[TAESD, dict[str, Any]]:
     return vae.eval().requires_grad_(False), notes
 
 
+def prompt_options(name: str, about: str | None, **defaults: Any) -> argparse.ArgumentParser:
+    """What one can choose in the training of a PromptTask: starter_options with its `defaults`, the VAE, the batch."""
+    parser = starter_options(name, about, **defaults)
+    parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
+    parser.add_argument("--batch", type=int, default=32)
+    return parser
+
+
+def encoded_scenes(choice: argparse.Namespace, size: int) -> tuple[TAESD, dict[str, Any], np.ndarray, list[str]]:
+    """The VAE, the linear map of its notes, the scenes of `size` pixels as its latents, and their captions."""
+    vae, colours = trained_vae(choice.vae or choice.folder / "vae.safetensors")
+    images, captions = rendered_scenes(choice.folder, choice.scenes, size)
+    return vae, colours, latents(choice.folder, images, vae), captions
+
+
 def main(argv: list[str] | None = None, unet: Callable[..., nn.Module] | None = None) -> None:
     """unet: the host's UNetModel, which dev/tools/train.py brings along."""
     assert unet is not None
-    parser = starter_options("text", __doc__, minutes=70.0, scenes=SCENES, peak=8e-4)
-    parser.add_argument("--vae", type=Path, help="the trained VAE (vae.safetensors of --folder)")
-    parser.add_argument("--batch", type=int, default=32)
+    parser = prompt_options("text", __doc__, minutes=70.0, scenes=SCENES, peak=8e-4)
     choice = parser.parse_args(argv)
     begin(choice, "text")
-    vae, colours = trained_vae(choice.vae or choice.folder / "vae.safetensors")
-    images, captions = rendered_scenes(choice.folder, choice.scenes, SIZE)
-    known = latents(choice.folder / f"latents_{len(images)}.npy", images, vae)
+    vae, colours, known, captions = encoded_scenes(choice, SIZE)
     torch.manual_seed(9)
     task = TextTask(unet, vae=vae, stated=colours)
     source, rate = partial(batch, known, captions, task.words, choice.batch), choice.learning_rate
