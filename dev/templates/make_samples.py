@@ -265,6 +265,15 @@ def first_strokes() -> None:
     c.save_strokes("strokes - a beginning")
 
 
+def more_strokes() -> None:
+    """Three strokes that go on: two conifers and a sun."""
+    c = Canvas(12, KEY)
+    c.stroke([(0.2, 0.58), (0.2, 0.9)], 0.09, (30, 70, 46))
+    c.stroke([(0.33, 0.66), (0.33, 0.9)], 0.07, (34, 80, 50))
+    c.disc(0.76, 0.16, 0.06, (255, 246, 206))
+    c.save_strokes("strokes - going on")
+
+
 MOUNTAINS_AND_CABIN = """\
 <svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 256 256" width="256" height="256">
   <title>mountains and cabin</title>
@@ -346,7 +355,7 @@ def preview(name: str) -> None:
 
 if __name__ == "__main__":
     (SAMPLES / "previews").mkdir(parents=True, exist_ok=True)
-    for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, first_strokes):
+    for make in (mountain_lake, desert_sunset, moonlit_cabin, green_hills, two_shores, first_strokes, more_strokes):
         make()
     doodles()
     vectors = {"mountains and cabin.svg": MOUNTAINS_AND_CABIN, "lines - two peaks.svg": TWO_PEAKS}

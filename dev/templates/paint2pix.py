@@ -1,6 +1,6 @@
 """The graphs of Paint2pix: paint, see, paint on; over many runs; on a photo; in another style; your own network.
 
-The demos run on the published networks of faces: the pack has no painter of its own yet.
+On the starter's painter of landscapes, whose 64 pixels are enlarged. paint2pix_faces.py has their twins.
 """
 
 from __future__ import annotations
@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from templates.parts import (
-    CANVAS,
     FIXED,
-    IDENTITY,
     STARTER_LINES,
-    WATERCOLOUR,
     Graph,
     app,
+    by_model,
     canvas,
     drawing,
     group,
@@ -24,74 +22,81 @@ from templates.parts import (
     sample,
     save,
     show,
+    upscaled,
 )
 from templates.retrieval import PHOTOS
 
-FACE = (340, 380)
+PLACE = (340, 380)
 BLACK = "#000000"  # what unpainted canvases are in training
-BEGINNING = sample("strokes - a beginning.png")
+BEGINNING, MORE = sample("strokes - a beginning.png"), sample("strokes - going on.png")
+ARTIST = "watercolour (built in)"
 SESSION = "my painting"
-ALIGNED = "Faces as in FFHQ: aligned, in the middle (Align Face does it)."
+ONLY = "Only what your strokes ask for changes."
 
 
 def predict(named: str, **widgets: Any) -> Graph:
     return node("SketchPaint2pixPredict", (300, 0), named, **widgets)
 
 
-def loader(named: str = "the published networks", *more: dict[str, str], **widgets: Any) -> Graph:
-    """more: files other than the canvas encoder's."""
-    return node("SketchPaint2pixLoader", (300, 0), named, [CANVAS, *more], canvas=CANVAS["name"], **widgets)
+def painter(named: str = "paints landscapes", **widgets: Any) -> Graph:
+    return node("SketchPaint2pixLoader", (300, 0), named, canvas=STARTER_LINES, **widgets)
+
+
+def enlarged(*keys: str) -> list[tuple[str, str, str, str]]:
+    """The links from the upscaler to these nodes."""
+    return [("upscaler", "upscale_model", key, "upscale_model") for key in keys]
 
 
 def paint_see_paint_on() -> Graph:
-    """Two predictions, the first one's state handed on to the second; then the photo's person, and variations."""
+    """Two predictions, the first one's state handed on to the second, and variations."""
+    larger = by_model()["larger"]
     nodes = {
         "note": note(
             "Paint, see, paint on",
-            "A few strokes become a face. Paint on the face, Run again: only what your strokes ask for changes.",
-            "The published networks: download both files. Faces as in FFHQ: aligned, in the middle.",
+            "A few strokes on black become a place. Paint on that place, Run again.",
+            ONLY,
             "strength: how far the new strokes go.",
             width=440,
         ),
-        "painter": loader("the published networks", IDENTITY, identity=IDENTITY["name"]),
-        "canvas": drawing("green hills.png", "your first strokes (of a face)", size=256),
-        "first": predict("see"),
-        "seen": show("the first picture", FACE),
-        "more": canvas("paint on it", 32, 512),
-        "second": predict("strength is the knob", strength=1.0),
-        "changed": show("after your new strokes", FACE),
-        "person": drawing("photo - evening lake.png", "photo of a person to keep", size=256),
-        "identity": node("SketchPaint2pixIdentity", (300, 0), "with that person's face", seed=1, **FIXED),
-        "kept": show("the same person, your change", FACE),
-        "variations": node("SketchPaint2pixVariations", (300, 0), "other pictures of it", count=4, seed=1),
-        "save": save("paint, see, paint on", "variations, saved"),
+        "painter": painter(),
+        "canvas": canvas("your first strokes", 24, painting=BEGINNING, paper=BLACK),
+        "first": predict("see", passes=1),
+        **upscaled(),
+        "seen": show("the first picture", PLACE),
+        "more": canvas("paint on it", 12, painting=MORE),
+        "second": predict("strength is the knob", passes=1, clip=3.0),
+        "larger second": dict(larger),
+        "changed": show("after your new strokes", PLACE),
+        "variations": node(
+            "SketchPaint2pixVariations", (300, 0), "the same place, otherwise", count=4, seed=1, **FIXED
+        ),
+        "larger variations": dict(larger),
+        "save": save("paint, see, paint on", "variations, saved", (380, 420)),
     }
     links = [
-        *(("painter", "painter", key, "painter") for key in ("first", "second", "identity", "variations")),
+        *(("painter", "painter", key, "painter") for key in ("first", "second", "variations")),
+        *enlarged("larger", "larger second", "larger variations"),
         ("canvas", "image", "first", "canvas"),
-        ("first", "image", "seen", "images"),
-        ("first", "image", "more", "ground"),
+        ("first", "image", "larger", "image"),
+        ("larger", "IMAGE", "seen", "images"),
+        ("larger", "IMAGE", "more", "ground"),
         ("more", "image", "second", "canvas"),
         ("first", "state", "second", "state"),
-        ("second", "image", "changed", "images"),
-        ("second", "state", "identity", "state"),
-        ("person", "image", "identity", "identity"),
-        ("identity", "image", "kept", "images"),
-        ("identity", "state", "variations", "state"),
-        ("variations", "image", "save", "images"),
+        ("second", "image", "larger second", "image"),
+        ("larger second", "IMAGE", "changed", "images"),
+        ("second", "state", "variations", "state"),
+        ("variations", "image", "larger variations", "image"),
+        ("larger variations", "IMAGE", "save", "images"),
     ]
     groups = [
-        [
-            group("draw", "first strokes", ["note", "canvas"]),
-            group("model", "faces, 1024 pixels", ["painter"]),
-        ],
-        [group("walk", "see", ["first", "seen"])],
+        [group("draw", "first strokes", ["note", "canvas"]), group("model", "built in", (["painter"], ["upscaler"]))],
+        [group("walk", "see", ["first", "larger", "seen"])],
         [group("draw", "paint on", ["more"])],
-        [group("walk", "strength is the knob", ["second", "changed"])],
-        [group("walk", "keep a person", ("person", ["identity", "kept"]))],
-        [group("result", "four variations", ["variations", "save"])],
+        [group("walk", "strength is the knob", ["second", "larger second", "changed"])],
+        [group("result", "four variations", ["variations", "larger variations", "save"])],
     ]
-    return join({"nodes": nodes, "links": links}, groups=groups)
+    shown = app([("canvas", "painting"), ("more", "painting"), ("second", "strength")], "seen", "changed")
+    return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
 def paint_over_many_runs() -> Graph:
@@ -99,31 +104,37 @@ def paint_over_many_runs() -> Graph:
     nodes = {
         "note": note(
             "Paint over many runs",
-            "Paint a face, Run, look. Run again after other strokes: nothing is kept yet.",
+            "Paint, Run, look. Run again after other strokes: nothing is kept yet.",
             "You like it? Switch accept on, Run once, switch it off, clear the canvas: your picture is the ground now.",
             width=440,
         ),
-        "painter": loader(),
+        "painter": painter(),
         "last": node("SketchSession", (300, 0), "what you accepted last", name=SESSION),
-        "canvas": canvas("paint on it", 32, 512, paper=BLACK),
-        "predict": predict("strength is the knob"),
+        "canvas": canvas("paint on it", 16, painting=BEGINNING, paper=BLACK),
+        "predict": predict("strength is the knob", passes=1, clip=3.0),
+        **upscaled(),
         "look": show("the picture now", (420, 470)),
         "accept": node("SketchSession", (300, 0), "accept keeps it", name=SESSION),
         "save": save("painted over many runs", "what is kept, saved", (380, 400)),
     }
     links = [
         ("painter", "painter", "predict", "painter"),
+        *enlarged("larger"),
         ("last", "image", "canvas", "ground"),
         ("last", "state", "predict", "state"),
         ("canvas", "image", "predict", "canvas"),
-        ("predict", "image", "look", "images"),
-        ("predict", "image", "accept", "image"),
+        ("predict", "image", "larger", "image"),
+        ("larger", "IMAGE", "look", "images"),
+        ("larger", "IMAGE", "accept", "image"),
         ("predict", "state", "accept", "state"),
         ("accept", "image", "save", "images"),
     ]
     groups = [
         [group("draw", "on what you accepted", ["note", "last", "canvas"])],
-        [group("model", "faces, 1024 pixels", ["painter"]), group("walk", "strength is the knob", ["predict"])],
+        [
+            group("model", "built in", (["painter"], ["upscaler"])),
+            group("walk", "strength is the knob", ["predict", "larger"]),
+        ],
         [group("result", "look, then accept", ["look", "accept"])],
         [group("result", "kept", ["save"])],
     ]
@@ -132,51 +143,55 @@ def paint_over_many_runs() -> Graph:
 
 
 def strokes_on_a_photo() -> Graph:
-    """A photo as the painter knows it, strokes on that, its person brought back, and the edit on another photo."""
+    """A photo as the painter knows it, strokes on that, and the same edit on another photo."""
+    larger = by_model()["larger"]
     nodes = {
         "note": note(
             "Strokes on a photo",
-            "The painter finds the codes of a face; your strokes change them. strength 0.5 is half of the edit, 1.5 "
-            "exaggerates.",
-            ALIGNED,
-            "On the right the same edit changes another face.",
+            "The painter finds the photo's codes; your strokes change them.",
+            f"{ONLY} strength 0.5 is half of the edit, 1.5 exaggerates.",
+            "On the right the same edit changes another photo.",
             width=638,
         ),
-        "photo": drawing("photo - mountain meadow.png", "your photo (of a face)", size=256),
-        "other": drawing("photo - quiet lake.png", "another face", size=256),
-        "painter": loader("the published networks", IDENTITY, identity=IDENTITY["name"]),
-        "known": predict("the photo's codes"),
-        "other known": predict("the other's codes"),
-        "strokes": canvas("paint on it", 32, 512),
-        "edited": predict("strength is the knob"),
-        "identity": node("SketchPaint2pixIdentity", (300, 0), "the same person", seed=1, **FIXED),
-        "changed": show("your photo, changed", FACE),
+        "photo": drawing("photo - mountain meadow.png", "your photo", size=256),
+        "other": drawing("photo - quiet lake.png", "another photo", size=256),
+        "painter": painter(),
+        "known": predict("the photo's codes", passes=1),
+        "other known": predict("the other's codes", passes=1),
+        **upscaled(),
+        "strokes": canvas("paint on it", 12, painting=MORE),
+        "edited": predict("strength is the knob", passes=1, clip=3.0),
+        "larger edited": dict(larger),
+        "changed": show("your photo, changed", PLACE),
         "transfer": node("SketchTransferEdit", (300, 0), "the same edit on the other"),
-        "save": save("strokes on a photo", "the other face, changed alike", (380, 420)),
+        "larger transfer": dict(larger),
+        "save": save("strokes on a photo", "the other photo, changed alike", (380, 420)),
     }
     links = [
-        *(("painter", "painter", key, "painter") for key in ("known", "other known", "edited", "identity", "transfer")),
+        *(("painter", "painter", key, "painter") for key in ("known", "other known", "edited", "transfer")),
+        *enlarged("larger", "larger edited", "larger transfer"),
         ("photo", "image", "known", "canvas"),
         ("other", "image", "other known", "canvas"),
-        ("known", "image", "strokes", "ground"),
+        ("known", "image", "larger", "image"),
+        ("larger", "IMAGE", "strokes", "ground"),
         ("strokes", "image", "edited", "canvas"),
         ("known", "state", "edited", "state"),
-        ("edited", "state", "identity", "state"),
-        ("photo", "image", "identity", "identity"),
-        ("identity", "image", "changed", "images"),
+        ("edited", "image", "larger edited", "image"),
+        ("larger edited", "IMAGE", "changed", "images"),
         ("edited", "state", "transfer", "edit"),
         ("other known", "state", "transfer", "state"),
-        ("transfer", "image", "save", "images"),
+        ("transfer", "image", "larger transfer", "image"),
+        ("larger transfer", "IMAGE", "save", "images"),
     ]
     groups = [
         [
-            group("draw", "two faces", ["note", ("photo", "other")]),
-            group("model", "faces, 1024 pixels", ["painter"]),
+            group("draw", "two photos", ["note", ("photo", "other")]),
+            group("model", "built in", (["painter"], ["upscaler"])),
         ],
-        [group("walk", "find their codes", ["known", "other known"])],
+        [group("walk", "find their codes", ["known", "other known", "larger"])],
         [group("draw", "paint on the first", ["strokes"])],
-        [group("walk", "strength is the knob", (["edited", "identity"], ["changed"]))],
-        [group("result", "the same edit, again", ["transfer", "save"])],
+        [group("walk", "strength is the knob", ["edited", "larger edited", "changed"])],
+        [group("result", "the same edit, again", ["transfer", "larger transfer", "save"])],
     ]
     shown = app([("photo", "image"), ("strokes", "painting"), ("edited", "strength")], "changed", "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
@@ -191,28 +206,33 @@ def in_another_style() -> Graph:
             "decoder, in Load Paint2pix: any StyleGAN2 of the same size.",
             width=440,
         ),
-        "canvas": canvas("paint a face here", 32, 512, paper=BLACK),
-        "painter": loader(),
-        "artist": loader("paints watercolours", WATERCOLOUR, decoder=WATERCOLOUR["name"]),
-        "photo": predict("as a photo"),
-        "watercolour": predict("as a watercolour"),
-        "seen": show("a face", FACE),
-        "save": save("watercolour", "the same face, painted", (420, 480)),
+        "canvas": canvas("your strokes", 24, painting=BEGINNING, paper=BLACK),
+        "painter": painter(),
+        "artist": painter("paints watercolours", decoder=ARTIST),
+        "photo": predict("as a photo", passes=1),
+        "watercolour": predict("as a watercolour", passes=1),
+        **upscaled(),
+        "larger watercolour": by_model()["larger"],
+        "seen": show("a place", PLACE),
+        "save": save("watercolour", "the same place, painted", (420, 480)),
     }
     links = [
         ("painter", "painter", "photo", "painter"),
         ("artist", "painter", "watercolour", "painter"),
+        *enlarged("larger", "larger watercolour"),
         *(("canvas", "image", key, "canvas") for key in ("photo", "watercolour")),
-        ("photo", "image", "seen", "images"),
-        ("watercolour", "image", "save", "images"),
+        ("photo", "image", "larger", "image"),
+        ("larger", "IMAGE", "seen", "images"),
+        ("watercolour", "image", "larger watercolour", "image"),
+        ("larger watercolour", "IMAGE", "save", "images"),
     ]
     groups = [
         [group("draw", "strokes on black", ["note", "canvas"])],
-        [group("model", "two decoders", ["painter", "artist"])],
-        [group("walk", "the same codes", ["photo", "watercolour"])],
+        [group("model", "two decoders", ["painter", "artist", "upscaler"])],
+        [group("walk", "the same codes", ["photo", "larger", "watercolour", "larger watercolour"])],
         [group("result", "twice", ["seen", "save"])],
     ]
-    shown = app([("canvas", "painting")], "seen", "save")
+    shown = app([("canvas", "painting"), ("artist", "decoder")], "seen", "save")
     return join({"nodes": nodes, "links": links}, groups=groups, app=shown)
 
 
@@ -242,7 +262,7 @@ def train_your_own() -> Graph:
         "plot": show("the losses", (340, 300)),
         "rows": show("canvas, prediction, photo", (420, 200)),
         "canvas": canvas("strokes to try it on", 24, painting=BEGINNING, paper=BLACK),
-        "predict": predict("what it makes of them", passes=2),
+        "predict": predict("what it makes of them", passes=1),
         "save": save("painted by your own painter", "your strokes, painted", (360, 400)),
     }
     links = [
@@ -264,9 +284,9 @@ def train_your_own() -> Graph:
 
 
 PAINT2PIX = {
-    "34 Paint, see, paint on - progressive synthesis (faces, as published)": paint_see_paint_on,
-    "41 Paint over many runs - painting session (faces, as published)": paint_over_many_runs,
-    "42 Strokes on a photo - real image editing (faces, as published)": strokes_on_a_photo,
-    "43 The same strokes as a watercolour - artistic content (faces, as published)": in_another_style,
+    "34 Paint, see, paint on - progressive synthesis": paint_see_paint_on,
+    "41 Paint over many runs - painting session": paint_over_many_runs,
+    "42 Strokes on a photo - real image editing": strokes_on_a_photo,
+    "43 The same strokes as a watercolour - artistic content": in_another_style,
     "44 Train your own - Paint2pix from a folder": train_your_own,
 }

@@ -42,12 +42,6 @@ CHOSEN = "38 Paint, choose, go on - img2img, ranked"
 YOURS = "on your SD1.5 or SDXL"
 TODAY = ("Z-Image-Turbo", "Krea 2 Turbo", "Qwen-Image")
 DOGS = "as published, on AFHQ dogs"
-FACES = (
-    "34 Paint, see, paint on - progressive synthesis (faces, as published)",
-    "41 Paint over many runs - painting session (faces, as published)",
-    "42 Strokes on a photo - real image editing (faces, as published)",
-    "43 The same strokes as a watercolour - artistic content (faces, as published)",
-)
 
 
 class Card(NamedTuple):
@@ -64,6 +58,12 @@ class Card(NamedTuple):
     results: str = "SaveImage"
 
 
+PAINTED = {
+    "34 Paint, see, paint on - progressive synthesis": Card(),
+    "41 Paint over many runs - painting session": Card("SketchCanvas", results="PreviewImage"),
+    "42 Strokes on a photo - real image editing": Card(),
+    "43 The same strokes as a watercolour - artistic content": Card("SketchCanvas"),
+}
 TEMPLATES = {
     "01 Paint here - img2img": Card("SketchCanvas", results="PreviewImage"),
     STROKES: Card("SketchLoader"),
@@ -120,7 +120,8 @@ TEMPLATES = {
     BLENDED: Card(),
     f"{BLENDED} (ImageNet)": Card(None, "on ImageNet", BLENDED),
     "39 Train your own - pixel prior from a folder": Card(words="from a folder of photos", results=""),
-    **{name: Card(words="for the published face networks", results="") for name in FACES},
+    **PAINTED,
+    **{f"{name} (faces, as published)": Card(words="for the published face networks", results="") for name in PAINTED},
     "35 Paint live - sketch GAN": Card("SketchCanvas", results="PreviewImage"),
     "35 Paint live - sketch GAN (SD1.5 scribble)": Card("SketchCanvas", "on SD1.5 and its scribble", results=""),
     LIVE: Card("SketchCanvas", results="PreviewImage"),
