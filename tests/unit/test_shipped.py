@@ -10,7 +10,7 @@ import pytest
 from helpers import PACK
 from helpers.shipped import shipped, tracked
 
-MOST_BYTES = 50_000_000  # the starter's weights are 37 MB of it
+MOST_BYTES = 65_000_000  # the starter's weights are 58 MB of it
 FOR_DEVELOPERS = ("tests/", "dev/", "docs/", "starter/training/", ".github/", ".ci/")
 ROOT = {"__init__.py", "host.py", "files.py", "models_manifest.json", "pyproject.toml", "LICENSE", "README.md"}
 CODE = ("nodes", "samplers", "guidance", "pipelines", "training", "pictures", "networks", "batch")
