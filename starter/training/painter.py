@@ -73,7 +73,7 @@ class Growth(NamedTuple):
     steps: int
 
 
-GROWTH = (Growth(16, 3000), Growth(32, 3500), Growth(64, 2500))
+GROWTH = (Growth(16, 1500), Growth(32, 1500), Growth(64, 900))
 
 
 class Finished:
@@ -191,11 +191,11 @@ class Half:
 
 def main(argv: list[str] | None = None) -> None:
     parser = starter_options(
-        "starter-painter", __doc__, minutes=120.0, scenes=5_000, peak=2e-3, minutes_help="of the last part"
+        "starter-painter", __doc__, minutes=50.0, scenes=5_000, peak=2.5e-3, minutes_help="of the last part"
     )
-    parser.add_argument("--texture-minutes", type=float, default=240.0, help="of the second part")
-    parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--decoder-rate", type=float, default=2e-3, help="of the decoder, in the first part")
+    parser.add_argument("--texture-minutes", type=float, default=150.0, help="of the second part")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--decoder-rate", type=float, default=2.5e-3, help="of the decoder, in the first part")
     parser.add_argument("--features", type=float, default=0.2, help="weight of the feature network's distance")
     parser.add_argument("--adversarial", type=float, default=0.1, help="weight of the discriminator")
     parser.add_argument("--adversarial-every", type=int, default=2, help="steps between two of its losses")
