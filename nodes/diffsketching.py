@@ -55,9 +55,9 @@ SCALE_TIP = (
     "with the unconditional one."
 )
 GRADIENT_TIP = (
-    "Where the slopes of sketch and reference end. to the prediction: no pass through the model, half the time, and "
-    "works with every model. through the model: the exact gradient at the noisy state, which needs about three times "
-    "the time and the memory of a step."
+    "Where the slopes of sketch and reference end. to the prediction: no pass through the model; works with every "
+    "model. through the model: the exact gradient at the noisy state, which makes a step three to eight times as "
+    "long, and longer with large extractors."
 )
 INNER_STEPS_TIP = (
     "How often the slopes of sketch and reference are taken in each step, 1 to 20, each time where the last one led "

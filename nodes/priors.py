@@ -50,7 +50,7 @@ class SketchPriorLoader(io.ComfyNode):
                     "prior",
                     options=[STARTER, *host.model_files(FOLDER)],
                     tooltip="The built-in landscapes, or a file in models/sketch_priors (.safetensors, .sft, .pt, "
-                    ".pth, .ckpt) with 3-channel ADM or DDPM weights trained on the linear noise schedule.",
+                    ".pth, .ckpt) with ADM or DDPM weights of 3 colour channels.",
                 ),
                 io.Int.Input(
                     "num_head_channels",
