@@ -255,22 +255,22 @@ KEY = (255, 0, 255)  # no stroke has it
 
 
 def first_strokes() -> None:
-    """Five strokes of a beginning on nothing: sky, a cloud, mountains, water, a shore."""
+    """Five broad strokes of a beginning on nothing, back to front: sky, lighter sky, a cloud, far hills, a meadow."""
     c = Canvas(11, KEY)
-    c.stroke([(0.02, 0.12), (0.98, 0.1)], 0.18, (96, 150, 222))
-    c.stroke([(0.5, 0.25), (0.86, 0.24)], 0.08, (222, 232, 244))
-    c.stroke([(0.02, 0.47), (0.22, 0.36), (0.42, 0.46), (0.66, 0.33), (0.98, 0.48)], 0.11, (118, 124, 142))
-    c.stroke([(0.04, 0.64), (0.96, 0.62)], 0.16, (62, 104, 158))
-    c.stroke([(0.0, 0.93), (0.45, 0.88), (1.0, 0.95)], 0.17, (104, 142, 70))
+    c.stroke([(-0.15, 0.12), (1.15, 0.1)], 0.34, (76, 132, 218))
+    c.stroke([(-0.15, 0.36), (1.15, 0.35)], 0.3, (150, 190, 234))
+    c.stroke([(0.52, 0.22), (0.9, 0.21)], 0.13, (236, 240, 248))
+    c.stroke([(-0.15, 0.5), (0.3, 0.46), (0.6, 0.5), (1.15, 0.47)], 0.1, (110, 128, 136))
+    c.stroke([(-0.2, 0.79), (1.2, 0.79)], 0.56, (108, 148, 64))
     c.save_strokes("strokes - a beginning")
 
 
 def more_strokes() -> None:
-    """Three strokes that go on: two conifers and a sun."""
+    """Three strokes that go on: two conifers and a second cloud."""
     c = Canvas(12, KEY)
-    c.stroke([(0.2, 0.58), (0.2, 0.9)], 0.09, (30, 70, 46))
-    c.stroke([(0.33, 0.66), (0.33, 0.9)], 0.07, (34, 80, 50))
-    c.disc(0.76, 0.16, 0.06, (255, 246, 206))
+    c.stroke([(0.2, 0.56), (0.2, 0.9)], 0.1, (30, 50, 36))
+    c.stroke([(0.34, 0.64), (0.34, 0.9)], 0.08, (34, 60, 40))
+    c.stroke([(0.12, 0.16), (0.36, 0.15)], 0.12, (240, 242, 248))
     c.save_strokes("strokes - going on")
 
 
