@@ -67,9 +67,9 @@ class SketchPaint2pixLoader(io.ComfyNode):
                 io.Combo.Input(
                     "canvas",
                     options=painting.painters(),
-                    tooltip="The canvas encoder with its decoder: the built-in one for the starter's landscapes (where "
-                    "listed), or a file in models/sketch_paint2pix: canvas_encoder.pt as published, your own, or a "
-                    "ReStyle, e4e or pSp checkpoint (.pt, .pth, .ckpt, .safetensors). Sizes are read from the file.",
+                    tooltip="The canvas encoder with its decoder: the built-in one for landscapes, or a file in "
+                    "models/sketch_paint2pix: canvas_encoder.pt as published, your own, or a ReStyle, e4e or pSp "
+                    "checkpoint (.pt, .pth, .ckpt, .safetensors). Sizes are read from the file.",
                 ),
                 io.Combo.Input(
                     "identity",
@@ -81,7 +81,7 @@ class SketchPaint2pixLoader(io.ComfyNode):
                     "decoder",
                     options=painting.decoders(),
                     tooltip="Another StyleGAN2 of the same size, for artistic content: its pictures for the same "
-                    "codes, such as stylegan2-watercolor.pt.",
+                    "codes, such as the built-in watercolours (for the built-in painter) or stylegan2-watercolor.pt.",
                 ),
             ],
             outputs=[
